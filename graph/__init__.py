@@ -1,0 +1,1 @@
+"""ordergraph: a GraphQL order backend on Strawberry and SQLAlchemy."""

@@ -1,0 +1,129 @@
+"""The declarative base: constraint naming, key and sentinel columns, column types.
+
+What goes in: nothing. What comes out: `Base` and the column types every table is made of. What may be
+refused here: a value a type cannot store (a naive time, an unknown choice) raises `ValueError` before SQL.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Identity, Integer, MetaData, Text, TypeDecorator
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+#: The largest price of one piece and the largest subtotal of an order, in minor units. SQLite turns an
+#: integer overflow into a float, so both stay far below 2^63.
+MAX_PRICE = 10**12
+MAX_SUBTOTAL = 10**18
+
+E = TypeVar("E", bound=enum.StrEnum)
+
+
+def utc_now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+# A BIGINT primary key is no rowid alias on SQLite, hence the variant.
+KeyType = BigInteger().with_variant(Integer(), "sqlite")
+# Text sorts by code point on both databases, so keyset indexes serve it.
+CodePointText = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
+class Money(TypeDecorator[int]):
+    """An amount in minor units of the deployment's one currency (an `int` in Python, BIGINT in the database)."""
+
+    impl = BigInteger
+    cache_ok = True
+
+
+class Email(TypeDecorator[str]):
+    """An e-mail address, trimmed and lower-cased on every way into SQL: values, filters and look-ups alike."""
+
+    impl = CodePointText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.strip().lower()
+
+
+class Choice(TypeDecorator[E], Generic[E]):
+    """A member of a `StrEnum`, stored by its value as text; the table adds the CHECK constraint."""
+
+    impl = CodePointText
+    cache_ok = True
+
+    def __init__(self, choices: type[E]) -> None:
+        super().__init__()
+        self.choices = choices
+
+    def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.choices(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        return None if value is None else self.choices(value)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC: `timestamptz` on PostgreSQL, fixed-width ISO text on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without an offset cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def not_blank(value: str) -> str | None:
+    """Why a text that people read cannot be this one, or None."""
+    return None if value.strip() else "must not be blank"
+
+
+def email_address(value: str) -> str | None:
+    """Why a text is no e-mail address, or None. Only mail shows whether an address is somebody's, so the form is enough."""
+    return None if EMAIL.fullmatch(value.strip()) and len(value) <= 254 else "must be an e-mail address, such as ada@example.com"
+
+
+EMAIL = re.compile(r"[^@\s,;<>()]+@[^@\s,;<>().]+(\.[^@\s,;<>().]+)+")
+
+# `info["rule"]` says why a value that clients send for the column has the wrong form.
+Name = Annotated[str, mapped_column(CodePointText, info={"rule": not_blank})]
+Key = Annotated[int, mapped_column(KeyType, Identity(), primary_key=True)]
+Cents = Annotated[int, mapped_column(Money)]
+Utc = Annotated[datetime, mapped_column(UtcDateTime)]
+Created = Annotated[datetime, mapped_column(UtcDateTime, default=utc_now)]
+Updated = Annotated[datetime, mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)]
+
+
+class Base(DeclarativeBase):
+    """Every mapped class. `__root__` names the relationship that leads to the aggregate root, if it is another row."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: CodePointText, datetime: UtcDateTime}
+
+    __root__: ClassVar[str | None] = None
+
+    # Lets the unit of work insert many rows in one statement on both databases and match RETURNING by key.
+    @declared_attr
+    def _sentinel(cls) -> Mapped[int]:
+        return orm_insert_sentinel()

@@ -1,0 +1,1 @@
+"""The catalog: items that orders sell."""

@@ -1,0 +1,40 @@
+"""What one request carries: its database, its one session, who asks.
+
+What goes in: the process's `Database` and settings. What comes out: `Context`, which resolvers find at `info.context`. The
+session is made when first used and must be closed by whoever made the context, whatever happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from graph.database import Database
+
+
+@dataclass(slots=True)
+class Context:
+    """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
+
+    `running` is the mutation being run (`graph.operations.engine.Running`), set by the engine.
+    """
+
+    database: Database
+    client: str = ""
+    running: Any = None
+    _session: AsyncSession | None = field(default=None, repr=False)
+
+    @property
+    def session(self) -> AsyncSession:
+        """The request's one session."""
+        if self._session is None:
+            self._session = self.database.session()
+        return self._session
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None

@@ -1,0 +1,50 @@
+"""Customer: its type and its queries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from graph import models
+from graph.read.fields import Connection, connection, lookup
+from graph.read.mirror import Node, mirror
+from graph.read.scalars import DateTime, Money
+
+if TYPE_CHECKING:
+    from graph.orders.types import Order
+
+
+@mirror(
+    models.Customer,
+    sorts=("name", "email", "created_at", "updated_at"),
+    search=("name", "email"),
+    hidden_unless_mentioned="archived",
+)
+@strawberry.type(description="Somebody who orders.")
+class Customer(Node):
+    version: int = strawberry.field(description="Rises by one with every change of the customer.")
+    name: str = strawberry.field(description="The name of the person or company.")
+    email: str = strawberry.field(description="The e-mail address, unique, kept in lower case.")
+    created_at: DateTime = strawberry.field(description="When the customer was made.")
+    updated_at: DateTime = strawberry.field(description="When the customer was last changed.")
+    archived: bool = strawberry.field(description="Whether the customer is archived and can no longer order.")
+    archived_at: DateTime | None = strawberry.field(description="When the customer was archived.")
+    archived_by: str | None = strawberry.field(description="Who archived the customer.")
+    order_count: int = strawberry.field(description="How many orders the customer has, whatever their status.")
+    total_spent: Money = strawberry.field(description="The sum over the customer's paid and shipped orders.")
+    orders: Connection[Annotated[Order, strawberry.lazy("graph.orders.types")]] = connection("Order", "The customer's orders.")
+
+
+@strawberry.input(description="Finds one customer by one of its unique keys.", one_of=True)
+class CustomerBy:
+    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The global id.")
+    email: strawberry.Maybe[str] = strawberry.field(description="The e-mail address, in any case.")
+
+
+@strawberry.type
+class CustomerQueries:
+    customer: Customer | None = lookup(CustomerBy, "The customer with this key, or null.")
+    customers: Connection[Customer] = connection(
+        "Customer", "All customers; archived ones only if the filter mentions `archived`.", searchable=True
+    )

@@ -1,0 +1,282 @@
+"""Engines, SQLite pragmas, sessions, driver reads, and transactions that are tried again.
+
+What goes in: settings and SQL. What comes out: `Database`, which owns the connections of a process. What may be
+refused here: `Unavailable` when no connection can be had or a statement ran too long; transient refusals
+(serialization, deadlock, busy) are tried again and then raised as `TransientError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from asyncpg.exceptions import InterfaceError, PostgresConnectionError, PostgresError
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util import greenlet_spawn
+
+from graph.settings import Settings
+
+logger = logging.getLogger("ordergraph.database")
+
+T = TypeVar("T")
+
+#: How often a transaction is run at most, and how long it waits between two tries.
+ATTEMPTS = 3
+JITTER_SECONDS = (0.02, 0.2)
+
+#: PostgreSQL's SQLSTATEs after which the whole transaction may simply run again: serialization failure, deadlock,
+#: lock not available (PostgreSQL 18 documentation, appendix A).
+RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+#: ... and those that say that the server or the connection is gone.
+CONNECTION_SQLSTATES = ("08", "57P")
+
+#: Called with the SQL of every statement that goes to a driver without SQLAlchemy's execution, which SQLAlchemy's own
+#: events do not see. Counting, logging and tracing hang here.
+driver_listeners: list[Callable[[str], None]] = []
+
+
+class Unavailable(Exception):
+    """The database cannot serve now: no connection within the wait, or a statement over its time."""
+
+
+class TransientError(Exception):
+    """A transaction was refused for a passing reason on every try; nothing is left behind."""
+
+
+def database_url(text: str) -> URL:
+    """A URL as users write it, with the driver this package uses. Raises `ValueError` for other databases."""
+    url = make_url(text)
+    name = url.get_backend_name()
+    if name == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ValueError("an in-memory SQLite database has one connection only; name a file")
+        return url.set(drivername="sqlite+aiosqlite")
+    if name in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+asyncpg")
+    raise ValueError(f"it must be sqlite:///FILE or postgresql://..., not {name}")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the whole transaction may simply be run again."""
+    original = getattr(error, "orig", None)
+    if getattr(original, "sqlstate", None) in RETRYABLE_SQLSTATES:
+        return True
+    return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether the server or the connection went away."""
+    original = getattr(error, "orig", error)
+    state = getattr(original, "sqlstate", None)
+    if state is not None and state.startswith(CONNECTION_SQLSTATES):
+        return True
+    return isinstance(original, (ConnectionError, OSError, InterfaceError)) or bool(
+        getattr(error, "connection_invalidated", False)
+    )
+
+
+class Database:
+    """The connections of one process to one database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = database_url(settings.database_url)
+        self.dialect_name = self.url.get_backend_name()
+        self.engine = self._engine()
+        self.dialect = self.engine.dialect
+        self._reader = SqliteReader(self.url.database or "", settings) if self.dialect_name == "sqlite" else None
+
+    def _engine(self) -> AsyncEngine:
+        settings = self.settings
+        if self.dialect_name == "sqlite":
+            # One writer at a time is all SQLite has: a pool of one queues writers in order instead of polling the lock.
+            engine = create_async_engine(
+                self.url,
+                pool_size=1,
+                max_overflow=0,
+                pool_timeout=settings.pool_timeout_seconds,
+                connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
+            )
+            event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
+            event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
+            return engine
+        arguments: dict[str, Any] = {
+            "server_settings": {"application_name": "ordergraph"},
+            "timeout": settings.pool_timeout_seconds,
+        }
+        if settings.pgbouncer:
+            arguments = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "timeout": settings.pool_timeout_seconds}
+        return create_async_engine(
+            self.url,
+            pool_size=settings.pool_size,
+            max_overflow=0,  # an overflow connection is closed on return: under load that is a reconnect a request
+            pool_timeout=settings.pool_timeout_seconds,
+            pool_use_lifo=True,
+            connect_args=arguments,
+        )
+
+    def session(self) -> AsyncSession:
+        """The session of one request. It takes a connection when first used."""
+        return AsyncSession(self.engine, expire_on_commit=False, autoflush=False)
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+        """The first value of the first row of a query, on a connection of its own. Raises `Unavailable`."""
+        for listener in driver_listeners:
+            listener(sql)
+        if self._reader is not None:
+            return await self._reader.fetch(sql, arguments)
+        for attempt in (1, 2):
+            try:
+                connection = await greenlet_spawn(self.engine.sync_engine.pool.connect)
+            except (PoolTimeoutError, OSError, PostgresError, DBAPIError) as error:
+                raise Unavailable(str(error)) from error
+            try:
+                driver: Any = connection.driver_connection
+                return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
+            except TimeoutError as error:
+                raise Unavailable("the statement took too long") from error
+            except (InterfaceError, PostgresConnectionError, ConnectionError) as error:
+                # A read changes nothing, so a connection that died in the pool may be replaced and the read repeated once.
+                with suppress(Exception):
+                    connection.invalidate()
+                if attempt == 2:
+                    raise Unavailable("the connection was lost") from error
+            except BaseException:
+                # Cancelled or broken in the middle of the protocol: the connection is not to be trusted.
+                if driver.is_closed() or driver._protocol.is_in_transaction():  # noqa: SLF001
+                    with suppress(Exception):
+                        connection.invalidate()
+                raise
+            finally:
+                connection.close()
+        raise AssertionError("unreachable")
+
+    async def fetch_within(self, connection: AsyncConnection, sql: str, arguments: Sequence[Any]) -> Any:
+        """The first value of the first row of a query, inside the transaction of `connection`."""
+        for listener in driver_listeners:
+            listener(sql)
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        if self._reader is None:
+            return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
+        rows = await driver.execute_fetchall(sql, arguments)
+        return rows[0][0] if rows else None
+
+    async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work` in one transaction of `session` and commit it; run it again after a passing refusal.
+
+        `work` starts each time with an empty session. Raises `TransientError` after `ATTEMPTS`, `Unavailable` when no
+        connection can be had, and whatever `work` raises, always after the rollback.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            session.expunge_all()
+            try:
+                async with session.begin():
+                    await self._limit(session)
+                    return await work()
+            except PoolTimeoutError as error:
+                raise Unavailable(str(error)) from error
+            except DBAPIError as error:
+                if not is_transient(error):
+                    raise
+                logger.info("transaction refused for a passing reason, try %d: %s", attempt, error.orig)
+                if attempt == ATTEMPTS:
+                    raise TransientError(str(error.orig)) from error
+            await asyncio.sleep(random.uniform(*JITTER_SECONDS))
+        raise AssertionError("unreachable")
+
+    async def _limit(self, session: AsyncSession) -> None:
+        """Bound statements and lock waits of this transaction (`SET LOCAL`, which a pooler does not leak)."""
+        if self._reader is None:
+            statement, lock = int(self.settings.statement_timeout_seconds * 1000), int(self.settings.lock_timeout_seconds * 1000)
+            await session.execute(
+                sa.text(
+                    f"SELECT set_config('statement_timeout', '{statement}', true), set_config('lock_timeout', '{lock}', true)"
+                )
+            )
+        else:
+            await session.connection()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+        if self._reader is not None:
+            self._reader.close()
+
+
+def _on_sqlite_connect(connection: Any, record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    # A plain BEGIN that reads and then writes fails with "database is locked" whatever the timeout.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _interrupt(connections: list[sqlite3.Connection]) -> None:
+    for connection in connections:
+        connection.interrupt()
+
+
+class SqliteReader:
+    """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write."""
+
+    def __init__(self, path: str, settings: Settings) -> None:
+        self._path = path
+        self._timeout = settings.statement_timeout_seconds
+        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=self._timeout)
+            connection.execute("PRAGMA query_only=ON")
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
+
+    def _run(self, sql: str, arguments: Sequence[Any], started: list[sqlite3.Connection]) -> Any:
+        connection = self._connection()
+        started.append(connection)
+        try:
+            row = connection.execute(sql, arguments).fetchone()
+        finally:
+            started.clear()
+        return row[0] if row else None
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        started: list[sqlite3.Connection] = []
+        interrupt = loop.call_later(self._timeout, _interrupt, started)
+        try:
+            return await loop.run_in_executor(self._threads, self._run, sql, arguments, started)
+        except sqlite3.OperationalError as error:
+            raise Unavailable(str(error)) from error
+        finally:
+            interrupt.cancel()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
+
+
+__all__ = ["Database", "TransientError", "Unavailable", "database_url", "driver_listeners", "is_disconnect", "is_transient"]

@@ -1,0 +1,79 @@
+"""Variables: coerced for the operation, or refused with the path of every value that does not fit.
+
+What goes in: a `Document` and the raw variables of a request. What comes out: graphql-core's `VariableValues`. What is
+refused here: values that do not fit their types, texts that no database can store, lists and texts over the limits, each as
+`BAD_USER_INPUT` at its input path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphql import GraphQLError, GraphQLSchema, is_non_null_type, type_from_ast
+from graphql.execution.values import VariableValues, get_variable_values
+from graphql.utilities import validate_input_value
+
+from graph.operations.documents import Document, RequestRefused
+from graph.read.errors import BadUserInput
+from graph.read.paging import is_storable
+from graph.settings import Settings
+
+
+def coerce(
+    schema: GraphQLSchema, settings: Settings, document: Document, raw: Mapping[str, Any], *, plain: bool
+) -> VariableValues:
+    """The coerced variables. `plain` says that the raw JSON holds no escapes or lengths worth a look. Raises `RequestRefused`."""
+    definitions = document.operation.variable_definitions or ()
+    if not definitions:
+        return VariableValues({}, {})
+    if not plain:
+        problems = [
+            BadUserInput(message, (*document.places.get(str(path[0]), (str(path[0]),)), *path[1:]))
+            for path, message in _unfit(raw, (), settings)
+        ]
+        if problems:
+            raise RequestRefused(list(problems))
+    values = get_variable_values(schema, definitions, dict(raw), max_errors=20)
+    if isinstance(values, VariableValues):
+        return values
+    raise RequestRefused(_explained(schema, document, raw) or _coded(values))
+
+
+def _coded(errors: list[GraphQLError]) -> list[GraphQLError]:
+    return [BadUserInput(error.message, (), error.nodes) for error in errors]
+
+
+def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]) -> list[GraphQLError]:
+    errors: list[GraphQLError] = []
+    for definition in document.operation.variable_definitions or ():
+        name = definition.variable.name.value
+        type_: Any = type_from_ast(schema, definition.type)
+        place = document.places.get(name, (name,))
+        if name not in raw:
+            if is_non_null_type(type_) and definition.default_value is None:
+                errors.append(BadUserInput(f"Variable '${name}' of required type '{type_}' was not provided.", place, definition))
+            continue
+
+        def report(error: GraphQLError, path: list[str | int], place: tuple[str, ...] = place, node: Any = definition) -> None:
+            if len(errors) < 20:
+                errors.append(BadUserInput(error.message, (*place, *map(str, path)), node))
+
+        validate_input_value(raw[name], type_, report)
+    return errors
+
+
+def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Values that fit no database or limit, whatever their type."""
+    stack: list[tuple[Any, tuple[str, ...]]] = [(value, path)]
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, str):
+            if not is_storable(value):
+                yield path, "Text cannot hold NUL or lone surrogates."
+            elif len(value) > settings.max_text_length:
+                yield path, f"Text may have at most {settings.max_text_length} characters."
+        elif isinstance(value, dict):
+            stack.extend((part, (*path, str(key))) for key, part in reversed(value.items()))
+        elif isinstance(value, list):
+            stack.extend((part, (*path, str(index))) for index, part in reversed(list(enumerate(value))))

@@ -1,0 +1,234 @@
+"""Documents: parsed, limited, validated once, and kept with what every request of theirs needs.
+
+What goes in: the text of a document and an operation name. What comes out: a `Document`, frozen. What is refused here:
+syntax, validation and limit errors are a `RequestRefused` with a code on each error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    Node,
+    OperationDefinitionNode,
+    OperationType,
+    StringValueNode,
+    ValuesOfCorrectTypeRule,
+    VariableNode,
+    Visitor,
+    parse,
+    specified_rules,
+    type_from_ast,
+    validate,
+    visit,
+)
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.validation import NoSchemaIntrospectionCustomRule
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+
+from graph.operations import limits
+from graph.read.arguments import Shaper, shaper
+from graph.read.errors import BadUserInput
+from graph.read.paging import cursor_shape, is_storable
+from graph.settings import Settings
+
+#: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes and cursors.
+ARGUMENT_SHAPES: dict[str, Shaper] = {
+    "first": lambda value: value,
+    "last": lambda value: value,
+    "after": cursor_shape,
+    "before": cursor_shape,
+}
+MAX_VALIDATION_ERRORS = 20
+#: Longer documents are served but not kept.
+MAX_KEPT_LENGTH = 50_000
+
+
+class RequestRefused(Exception):
+    """A request that never ran: its GraphQL errors, each with `extensions.code`, and the HTTP status that fits."""
+
+    def __init__(self, errors: list[GraphQLError], status: int = 400) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+        self.status = status
+
+
+def refused(code: str, message: str, status: int = 400) -> RequestRefused:
+    return RequestRefused([GraphQLError(message, extensions={"code": code})], status)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One operation of a validated document.
+
+    `places` leads from a variable to the argument it stands in first, as error paths start. `shapers` reduce the variables
+    that a plan may depend on: all of a query's, those below the root fields of a mutation.
+    """
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    fragments: Mapping[str, FragmentDetails]
+    places: Mapping[str, tuple[str, ...]]
+    shapers: tuple[tuple[str, Shaper], ...]
+
+    @property
+    def kind(self) -> OperationType:
+        return self.operation.operation
+
+    def shape(self, variables: Mapping[str, Any]) -> Hashable:
+        """What a plan of this document may depend on in the coerced variables."""
+        return tuple(shape(variables[name]) if name in variables else ... for name, shape in self.shapers)
+
+
+def read_document(schema: GraphQLSchema, settings: Settings, text: str, operation_name: str | None) -> Document:
+    """Parse, limit and validate. Raises `RequestRefused`."""
+    document = _parse(text, settings)
+    try:
+        limits.check(document, settings)
+    except GraphQLError as error:
+        raise RequestRefused([error]) from None
+    rules = [InputRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
+    if not settings.introspection:
+        rules.append(NoSchemaIntrospectionCustomRule)
+    errors = validate(
+        schema,
+        document,
+        [*rules, MaybeNullValidationRule],
+        max_errors=MAX_VALIDATION_ERRORS,
+        hide_suggestions=not settings.introspection,
+    )
+    if errors:
+        raise RequestRefused([_coded(error, document) for error in errors])
+    operation = _pick(document, operation_name)
+    fragments = {d.name.value: FragmentDetails(d, None) for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
+    usage = _Usage(operation)
+    visit(document, usage)
+    known: dict[str, Shaper] = {}
+    shapers: list[tuple[str, Shaper]] = []
+    for definition in operation.variable_definitions or ():
+        name = definition.variable.name.value
+        if name in usage.shaping:
+            shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or _shaper(schema, definition.type, known)))
+    return Document(document, operation, fragments, usage.places, tuple(shapers))
+
+
+def _shaper(schema: GraphQLSchema, node: Any, known: dict[str, Shaper]) -> Shaper:
+    type_: Any = type_from_ast(schema, node)
+    return shaper(type_, known)
+
+
+def _parse(text: str, settings: Settings) -> DocumentNode:
+    try:
+        return parse(text, max_lexical_tokens=settings.max_tokens, max_comments=settings.max_tokens)
+    except GraphQLError as error:
+        over = "tokens" in error.message or "comments" in error.message
+        error.extensions = {"code": "OPERATION_TOO_LARGE" if over else "GRAPHQL_PARSE_FAILED"}
+        raise RequestRefused([error]) from None
+
+
+def _pick(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+    if name:
+        operations = [d for d in operations if d.name is not None and d.name.value == name]
+        if not operations:
+            raise refused("OPERATION_RESOLUTION_FAILURE", f"The document has no operation named {name!r}.")
+    if len(operations) != 1:
+        problem = "several operations; name one in operationName" if operations else "no operation"
+        raise refused("OPERATION_RESOLUTION_FAILURE", f"The document has {problem}.")
+    return operations[0]
+
+
+class InputRule(ValuesOfCorrectTypeRule):
+    """The standard rule, and texts that a database could not store; both are bad input, not a bad document."""
+
+    def report_error(self, error: GraphQLError) -> None:
+        error.extensions = {"code": "BAD_USER_INPUT"}
+        super().report_error(error)
+
+    def is_valid_value_node(self, node: Any, input_type: Any) -> Any:
+        visit(node, _Storable(self))
+        return super().is_valid_value_node(node, input_type)
+
+
+class _Storable(Visitor):
+    """Looks for texts no database can store, in a value that the standard rule does not descend into."""
+
+    def __init__(self, rule: InputRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
+        if not is_storable(node.value):
+            self.rule.report_error(GraphQLError("Text cannot hold NUL or lone surrogates.", node))
+
+
+def _coded(error: GraphQLError, document: DocumentNode) -> GraphQLError:
+    """The error with its code, and with the input path of the value where it is about one."""
+    if (error.extensions or {}).get("code") != "BAD_USER_INPUT" or not error.nodes:
+        error.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(error.extensions or {})}
+        return error
+    return BadUserInput(error.message, argument_path(document, error.nodes[0]), error.nodes)
+
+
+def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:
+    """The way from a field's argument to a value in the document: `("input", "items", "0", "sku")`."""
+    found: list[tuple[str, ...]] = []
+
+    class Finder(Visitor):
+        def enter(self, node: Node, _key: Any, _parent: Any, _path: Any, ancestors: list[Any]) -> None:
+            if node is wanted and not found:
+                found.append(_path_of([*ancestors, node]))
+
+    visit(document, Finder())
+    return found[0] if found else ()
+
+
+def _path_of(ancestors: list[Any]) -> tuple[str, ...]:
+    path: list[str] = []
+    for index, node in enumerate(ancestors):
+        kind = getattr(node, "kind", None)
+        if kind == "field":
+            path = []
+        elif kind in ("argument", "object_field"):
+            path.append(node.name.value)
+        elif kind == "list_value" and index + 2 < len(ancestors):
+            children = list(node.values)
+            path.append(str(next(i for i, child in enumerate(children) if child is ancestors[index + 2])))
+    return tuple(path)
+
+
+class _Usage(Visitor):
+    """Where an operation uses its variables."""
+
+    def __init__(self, operation: OperationDefinitionNode) -> None:
+        super().__init__()
+        self.operation = operation
+        self.places: dict[str, tuple[str, ...]] = {}
+        self.arguments: dict[str, str] = {}
+        self.shaping: set[str] = set()
+
+    def enter_variable(self, node: VariableNode, _key: Any, _parent: Any, _path: Any, ancestors: list[Any]) -> None:
+        name = node.name.value
+        kinds = [getattr(ancestor, "kind", "") for ancestor in ancestors]
+        if "variable_definition" in kinds:
+            return
+        path = _path_of([*ancestors, node])
+        self.places.setdefault(name, path)
+        if len(path) == 1 and path[0] in ARGUMENT_SHAPES and kinds.count("argument") == 1 and "directive" not in kinds:
+            self.arguments[name] = path[0]
+        # The input of a mutation's root field never shapes a plan: its variables are used above the selection.
+        fields = [a for a in ancestors if isinstance(a, FieldNode)]
+        if (
+            self.operation.operation is OperationType.QUERY
+            or len(fields) != 1
+            or "fragment_definition" in kinds
+            or "directive" in kinds
+        ):
+            self.shaping.add(name)

@@ -1,0 +1,207 @@
+"""The engine: runs operations, and keeps documents and plans between requests.
+
+What goes in: a document's text, variables, a `Context`. What comes out: an `Answer`: JSON text for queries, which went from
+the database untouched, or graphql-core's result for mutations, with the database's fragments spliced in. What is refused
+here: `RequestRefused`, and `Unavailable` from the database.
+
+A known query costs: two look-ups, the coercion of its variables, one fetch. No parsing, validation, graphql-core execution
+or SQL construction.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import orjson
+from graphql import (
+    ExecutionResult,
+    FieldNode,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+)
+from graphql.execution.collect_fields import collect_fields
+from graphql.execution.values import VariableValues
+from sqlalchemy import Dialect
+from strawberry.execution import optimized_is_awaitable
+
+from graph.context import Context
+from graph.operations.coercion import coerce
+from graph.operations.documents import MAX_KEPT_LENGTH, Document, read_document, refused
+from graph.read.payload import PayloadExecutor
+from graph.read.plan import Plan
+from graph.read.selection import Operation, meta_keys, plan_query
+from graph.read.sql import META, Statement, write
+from graph.settings import Settings
+
+#: Executes the fields of a mutation operation, once or more, in the transactions it asks for.
+Around = Callable[[Context, OperationDefinitionNode, Callable[[], Awaitable[ExecutionResult]]], Awaitable[ExecutionResult]]
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A dict of bounded size: what was used least recently goes first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        value = self._kept.get(key)
+        if value is not None:
+            self._kept.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        self._kept[key] = value
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A plan with its statement. `meta` names the introspection fields among its roots."""
+
+    plan: Plan
+    statement: Statement
+    meta: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of a query's plan."""
+
+    data: str | None
+    result: ExecutionResult | None = None
+    cost: int | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """How often the expensive steps ran; a known query moves none of them."""
+
+    parsed: int = 0
+    planned: int = 0
+    executed: int = 0
+
+
+class Engine:
+    """Runs the operations of one schema on one kind of database."""
+
+    def __init__(self, schema: GraphQLSchema, settings: Settings, dialect: Dialect, around: Around) -> None:
+        self.schema = schema
+        self.settings = settings
+        self.dialect = dialect
+        self.around = around
+        self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans)
+        self.plans: Recent[tuple[Document, Hashable], Compiled] = Recent(settings.max_plans)
+        self.counters = Counters()
+
+    def document(self, text: str, operation_name: str | None) -> Document:
+        """The document, read or remembered. Raises `RequestRefused`."""
+        key = (text, operation_name)
+        document = self.documents.get(key)
+        if document is None:
+            self.counters.parsed += 1
+            document = read_document(self.schema, self.settings, text, operation_name)
+            if len(text) <= MAX_KEPT_LENGTH:
+                self.documents.put(key, document)
+        return document
+
+    async def run(
+        self,
+        text: str,
+        raw_variables: Mapping[str, Any],
+        operation_name: str | None,
+        context: Context,
+        *,
+        plain: bool = False,
+        only_queries: bool = False,
+    ) -> Answer:
+        """Run one operation. `plain` as in `coerce`; `only_queries` as HTTP GET asks. Raises `RequestRefused`, `Unavailable`."""
+        document = self.document(text, operation_name)
+        variables = coerce(self.schema, self.settings, document, raw_variables, plain=plain)
+        if document.kind is OperationType.QUERY:
+            return await self._query(document, variables, context)
+        if only_queries:
+            raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
+        if document.kind is OperationType.SUBSCRIPTION:
+            raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
+        return await self._mutation(document, variables, context)
+
+    async def _query(self, document: Document, variables: VariableValues, context: Context) -> Answer:
+        key = (document, document.shape(variables.coerced))
+        compiled = self.plans.get(key)
+        if compiled is None:
+            compiled = self._compile(document, variables)
+            self.plans.put(key, compiled)
+        values: Mapping[str, Any] = variables.coerced
+        if compiled.meta:
+            values = {**values, META: self._introspect(document, variables, compiled.meta)}
+        data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
+        return Answer(data, cost=compiled.plan.cost)
+
+    def _compile(self, document: Document, variables: VariableValues) -> Compiled:
+        self.counters.planned += 1
+        return self.compiled(plan_query(self.operation(document, variables)))
+
+    def compiled(self, plan: Plan) -> Compiled:
+        """A plan with its SQL; refused where it costs too much."""
+        if plan.cost > self.settings.max_cost:
+            raise refused(
+                "OPERATION_TOO_EXPENSIVE", f"The operation costs {plan.cost}; at most {self.settings.max_cost} is allowed."
+            )
+        return Compiled(plan, write(plan, self.dialect), tuple(meta_keys(plan)))
+
+    def operation(self, document: Document, variables: VariableValues) -> Operation:
+        """What the planner needs of a request."""
+        return Operation(self.schema, self.settings, document.operation, document.fragments, variables)
+
+    def _introspect(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
+        """The introspection fields of a query, answered by graphql-core: JSON text by response key."""
+        assert self.schema.query_type is not None
+        collected = collect_fields(self.schema, dict(document.fragments), variables, self.schema.query_type, document.operation)
+        nodes: list[FieldNode] = [detail.node for key in keys for detail in collected.grouped_field_set[key]]
+        operation = OperationDefinitionNode(
+            operation=OperationType.QUERY,
+            selection_set=SelectionSetNode(selections=tuple(nodes)),
+            variable_definitions=document.operation.variable_definitions,
+            directives=(),
+            name=None,
+        )
+        executor = PayloadExecutor.of(self.schema, document.fragments, operation, variables, None)
+        result = executor.execute_operation()
+        assert isinstance(result, ExecutionResult)
+        return {key: orjson.dumps((result.data or {}).get(key)).decode() for key in keys}
+
+    async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Answer:
+        self.counters.executed += 1
+        context.running = Running(self, document, variables)
+
+        async def execute() -> ExecutionResult:
+            executor = PayloadExecutor.of(self.schema, document.fragments, document.operation, variables, context)
+            result: Any = executor.execute_operation()
+            if optimized_is_awaitable(result):
+                result = await result
+            return cast("ExecutionResult", result)
+
+        result = await self.around(context, document.operation, execute)
+        return Answer(None, result)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The mutation that a context is running, for the reads of its payload."""
+
+    engine: Engine
+    document: Document
+    variables: VariableValues

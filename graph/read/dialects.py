@@ -1,0 +1,177 @@
+"""Where PostgreSQL and SQLite differ in compiled reads: small SQL constructs, each compiled for both.
+
+What goes in: SQL expressions. What comes out: SQL expressions of text. Both databases give the same bytes: SQLite 3.40 is
+the floor (no JSONB, no ORDER BY in aggregates, no base64).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, FromClause, all_, any_, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.types import TypeEngine
+
+from graph.read.scalars import EXPONENT
+
+
+class Concat(GenericFunction[str]):
+    """`a || b || c`."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "concatenated"
+
+
+class JsonString(GenericFunction[str]):
+    """A text as a JSON string, quotes included."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "json_string"
+
+
+class MoneyText(GenericFunction[str]):
+    """Minor units as a decimal number with the currency's decimals."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "money_text"
+
+
+class TimeText(GenericFunction[str]):
+    """A time in ISO 8601 without its `Z`, no more fraction than there is."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "time_text"
+
+
+class HexText(GenericFunction[str]):
+    """A text as lower-case hex of its UTF-8."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "hex_text"
+
+
+class JoinedRows(GenericFunction[str]):
+    """All rows' texts with commas between, in the order the rows come in."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "joined_rows"
+
+
+def _one(element: Any, compiler: Any, **kw: Any) -> str:
+    return str(compiler.process(next(iter(element.clauses)), **kw))
+
+
+@compiles(Concat)
+def _concat(element: Concat, compiler: Any, **kw: Any) -> str:
+    def part(clause: Any) -> str:
+        text = compiler.process(clause, **kw)
+        return f"({text})" if isinstance(clause, BinaryExpression) else text
+
+    return " || ".join(part(clause) for clause in element.clauses)
+
+
+@compiles(JsonString)
+def _json_string(element: JsonString, compiler: Any, **kw: Any) -> str:
+    return f"to_json({_one(element, compiler, **kw)})"
+
+
+@compiles(JsonString, "sqlite")
+def _json_string_sqlite(element: JsonString, compiler: Any, **kw: Any) -> str:
+    return f"json_quote({_one(element, compiler, **kw)})"
+
+
+@compiles(MoneyText)
+def _money(element: MoneyText, compiler: Any, **kw: Any) -> str:
+    # Multiplying by a numeric keeps the exact scale and is cheaper than a division or to_char.
+    amount = _one(element, compiler, **kw)
+    return f"(({amount}) * {'0.' + '1'.zfill(EXPONENT) if EXPONENT else 1})"
+
+
+@compiles(MoneyText, "sqlite")
+def _money_sqlite(element: MoneyText, compiler: Any, **kw: Any) -> str:
+    amount = _one(element, compiler, **kw)
+    if not EXPONENT:
+        return f"({amount})"
+    unit = 10**EXPONENT
+    sign = f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END"
+    return f"printf('%s%d.%0{EXPONENT}d', {sign}, abs({amount}) / {unit}, abs({amount}) % {unit})"
+
+
+@compiles(TimeText)
+def _time(element: TimeText, compiler: Any, **kw: Any) -> str:
+    return f"btrim(to_json({_one(element, compiler, **kw)} AT TIME ZONE 'UTC')::text, '\"')"
+
+
+@compiles(TimeText, "sqlite")
+def _time_sqlite(element: TimeText, compiler: Any, **kw: Any) -> str:
+    time = _one(element, compiler, **kw)
+    return f"(substr({time}, 1, 10) || 'T' || rtrim(rtrim(substr({time}, 12), '0'), '.'))"
+
+
+@compiles(HexText)
+def _hex(element: HexText, compiler: Any, **kw: Any) -> str:
+    return f"encode(convert_to({_one(element, compiler, **kw)}, 'UTF8'), 'hex')"
+
+
+@compiles(HexText, "sqlite")
+def _hex_sqlite(element: HexText, compiler: Any, **kw: Any) -> str:
+    return f"lower(hex({_one(element, compiler, **kw)}))"
+
+
+@compiles(JoinedRows)
+def _joined(element: JoinedRows, compiler: Any, **kw: Any) -> str:
+    return f"string_agg({_one(element, compiler, **kw)}, ',')"
+
+
+@compiles(JoinedRows, "sqlite")
+def _joined_sqlite(element: JoinedRows, compiler: Any, **kw: Any) -> str:
+    return f"group_concat({_one(element, compiler, **kw)}, ',')"
+
+
+def literal(text: str) -> ColumnElement[str]:
+    """A text constant, spelled in the SQL."""
+    return sa.literal_column("'" + text.replace("'", "''") + "'", sa.Text())
+
+
+MakeBind = Callable[[TypeEngine[Any], Callable[[Any], Any]], ColumnElement[Any]]
+
+
+def member(dialect: sa.Dialect, column: Any, encode: Callable[[Any], Any], bind: MakeBind, negated: bool) -> ColumnElement[bool]:
+    """`column IN (the bound list)`, one parameter whatever the length of the list."""
+    if dialect.name == "postgresql":
+        listed = bind(ARRAY(column.type), lambda values: [encode(value) for value in values])
+        return column != all_(listed) if negated else column == any_(listed)  # type: ignore[no-any-return]  # an attribute found by name
+    process = column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value)
+    text = bind(sa.Text(), lambda values: json.dumps([process(encode(value)) for value in values]))
+    values = select(func.json_each(text).table_valued("value").c.value)
+    return column.not_in(values) if negated else column.in_(values)  # type: ignore[no-any-return]  # an attribute found by name
+
+
+def id_rows(dialect: sa.Dialect, bind: MakeBind, encode: Callable[[Any], list[tuple[str, int]]], name: str) -> FromClause:
+    """The bound list of `(type name, key)` pairs as rows `n`, `type`, `key`."""
+    text = bind(sa.Text(), lambda values: json.dumps(encode(values)))
+    if dialect.name == "postgresql":
+        each = (
+            func.json_array_elements(sa.cast(text, sa.JSON))
+            .table_valued("e", with_ordinality="n", name=f"{name}e")
+            .render_derived()
+        )
+        pair: list[Any] = [
+            sa.cast(each.c.e.op("->>")(sa.literal_column(str(i))), kind) for i, kind in ((0, sa.Text), (1, sa.BigInteger))
+        ]
+        return select(each.c.n, pair[0].label("type"), pair[1].label("key")).order_by(each.c.n).subquery(name)
+    each = func.json_each(text).table_valued("key", "value", name=f"{name}e")
+    pair = [func.json_extract(each.c.value, literal(f"$[{i}]")) for i in (0, 1)]
+    return select(each.c.key.label("n"), pair[0].label("type"), pair[1].label("key")).order_by(each.c.key).subquery(name)

@@ -1,0 +1,205 @@
+"""Filters: a `where` input becomes a `Filter`, a `Filter` becomes an SQL condition.
+
+What goes in: templates of `where` arguments; frozen filters and aliased rows. What comes out: `plan.Filter` records, SQL
+conditions. What is refused here: null where a value is needed raises `BadUserInput` at its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Dialect, and_, false, func, inspect, or_, select, true
+from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
+
+from graph.base import CodePointText
+from graph.read.arguments import Leaf, Source
+from graph.read.dialects import member
+from graph.read.errors import BadUserInput
+from graph.read.mirror import MIRRORS, Mirror, mirror_of
+from graph.read.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
+from graph.read.scalars import parse_id
+
+OPERATORS = {
+    "eq": "eq",
+    "ne": "ne",
+    "lt": "lt",
+    "lte": "lte",
+    "gt": "gt",
+    "gte": "gte",
+    "in": "in",
+    "notIn": "not_in",
+    "contains": "contains",
+    "startsWith": "starts_with",
+    "endsWith": "ends_with",
+}
+
+EVERYTHING = Every(())
+
+
+def read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
+    """The filter of a `where` input on rows of a mirrored type. Raises `BadUserInput`."""
+    parts: list[Filter] = []
+    for name, value in template.items():
+        here = (*path, name)
+        if isinstance(value, Leaf) and value.value is None:
+            raise BadUserInput("null is no filter; leave the field out", here)
+        if name in ("and", "or"):
+            inner = tuple(read_where(mirror, part, (*here, str(index))) for index, part in enumerate(value))
+            parts.append(Every(inner) if name == "and" else Either(inner))
+        elif name == "not":
+            parts.append(Not(read_where(mirror, value, here)))
+        else:
+            parts.append(_read_field(mirror, mirror.attributes[name], value, here))
+    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+
+def _read_field(mirror: Mirror, attribute: str, template: dict[str, Any], path: tuple[str, ...]) -> Filter:
+    relation = mirror.mapper.relationships.get(attribute)
+    if relation is None:
+        return Every(tuple(_read_operator(mirror, attribute, name, leaf, (*path, name)) for name, leaf in template.items()))
+    target = mirror_of(relation.mapper.class_)
+    if not relation.uselist:
+        return Related(attribute, "one", target.name, read_where(target, template, path))
+    parts: list[Filter] = []
+    for name, value in template.items():
+        if isinstance(value, Leaf):
+            raise BadUserInput("null is no filter; leave the field out", (*path, name))
+        parts.append(Related(attribute, name, target.name, read_where(target, value, (*path, name))))  # type: ignore[arg-type]  # the input has no other names
+    return Every(tuple(parts))
+
+
+def _read_operator(mirror: Mirror, attribute: str, name: str, leaf: Leaf, path: tuple[str, ...]) -> Filter:
+    if leaf.value is None:
+        if name in ("eq", "ne"):
+            return IsNull(attribute, name == "eq")
+        raise BadUserInput(f"{name} needs a value", path)
+    if name == "isNull":
+        return IsNull(attribute, leaf.value)
+    if isinstance(leaf.value, bool):
+        return IsTrue(attribute, leaf.value)
+    return Compare(attribute, OPERATORS[name], leaf.source, mirror.name if attribute == "id" else None)
+
+
+def mentions(template: Any, name: str) -> bool:
+    """Whether a `where` input says anything about a field of its own rows."""
+    if isinstance(template, list):
+        return any(mentions(part, name) for part in template)
+    if not isinstance(template, dict):
+        return False
+    return name in template or any(mentions(template[key], name) for key in ("and", "or", "not") if key in template)
+
+
+# ---- SQL
+
+
+class Binder(Protocol):
+    """Makes SQL parameters for sources of values."""
+
+    dialect: Dialect
+
+    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = ...) -> ColumnElement[Any]: ...
+
+    def alias(self) -> str: ...
+
+
+def like_pattern(text: str, operator: str) -> str:
+    """A LIKE pattern for a literal text, escaped with `\\`; lower case for ASCII letters alone."""
+    lowered = "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
+    escaped = lowered.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return {"contains": f"%{escaped}%", "starts_with": f"{escaped}%", "ends_with": f"%{escaped}"}[operator]
+
+
+class Conditions:
+    """Turns filters into SQL over aliased rows."""
+
+    def __init__(self, binder: Binder) -> None:
+        self.binder = binder
+
+    def of(self, row: Any, filter_: Filter) -> ColumnElement[bool]:
+        """The condition that a row of an aliased class matches a filter."""
+        match filter_:
+            case Every(parts):
+                return and_(true(), *(self.of(row, part) for part in parts))
+            case Either(parts):
+                return or_(false(), *(self.of(row, part) for part in parts))
+            case Not(part):
+                return self.of(row, part).is_not(true())
+            case IsNull(attribute, null):
+                column = getattr(row, attribute)
+                return column.is_(None) if null else column.is_not(None)  # type: ignore[no-any-return]  # an attribute found by name
+            case IsTrue(attribute, value):
+                condition: ColumnElement[bool] = getattr(row, attribute)
+                return condition if value else ~condition
+            case Search(paths, source):
+                return or_(*(self._like(self._at(row, path), source, "contains") for path in paths))
+            case Related():
+                return self._related(row, filter_)
+            case Compare():
+                return self._compare(getattr(row, filter_.attribute), filter_)
+
+    def _compare(self, column: Any, filter_: Compare) -> ColumnElement[bool]:
+        operator, source = filter_.operator, filter_.source
+        if operator in ("contains", "starts_with", "ends_with"):
+            return self._like(column, source, operator)
+        encode = key_of(filter_.is_id) if filter_.is_id else unchanged
+        if operator in ("in", "not_in"):
+            return member(
+                self.binder.dialect,
+                column,
+                encode,
+                lambda type_, whole: self.binder.bind(source, type_, whole),
+                operator == "not_in",
+            )
+        value = self.binder.bind(source, column.type, encode)
+        return {  # type: ignore[no-any-return]  # an attribute found by name
+            "eq": column.__eq__,
+            "ne": column.__ne__,
+            "lt": column.__lt__,
+            "lte": column.__le__,
+            "gt": column.__gt__,
+            "gte": column.__ge__,
+        }[operator](value)
+
+    def _like(self, column: Any, source: Source, operator: str) -> ColumnElement[bool]:
+        pattern = self.binder.bind(source, CodePointText, lambda text: like_pattern(text, operator))
+        return func.lower(column).like(pattern, escape="\\")
+
+    def _at(self, row: Any, path: str) -> Any:
+        """An attribute of the row or of the one row that a relation leads to."""
+        relation, _, attribute = path.rpartition(".")
+        if not relation:
+            return getattr(row, attribute)
+        target = aliased(getattr(type_of(row), relation).property.mapper.class_, name=self.binder.alias())
+        return select(getattr(target, attribute)).where(getattr(row, relation).of_type(target)).correlate(row).scalar_subquery()
+
+    def _related(self, row: Any, filter_: Related) -> ColumnElement[bool]:
+        mirror = MIRRORS[filter_.type_name]
+        target = aliased(mirror.model, name=self.binder.alias())
+        condition = self.of(target, filter_.part)
+        if filter_.quantifier == "every":
+            condition = condition.is_not(true())
+        found = (
+            select(1).select_from(target).where(getattr(row, filter_.relation).of_type(target), condition).correlate(row).exists()
+        )
+        return ~found if filter_.quantifier in ("every", "none") else found
+
+
+def type_of(row: Any) -> Any:
+    """The mapped class behind an aliased one."""
+    return inspect(row).mapper.class_
+
+
+def unchanged(value: Any) -> Any:
+    return value
+
+
+def key_of(type_name: str) -> Callable[[Any], int]:
+    """Reads the key of global ids of a type; 0, which no row has, for any other text."""
+
+    def key(text: Any) -> int:
+        parsed = parse_id(text)
+        return parsed[1] if parsed is not None and parsed[0] == type_name else 0
+
+    return key

@@ -1,0 +1,138 @@
+"""The scalars of the API: money, times and global ids.
+
+What goes in: JSON values and literals of a document. What comes out: minor units (`int`), aware `datetime`s in UTC,
+`(type name, key)` pairs. What is refused here: whatever is not exactly representable, as a `GraphQLError` that
+graphql-core reports at the value's place.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NewType
+
+import strawberry
+from graphql import FloatValueNode, GraphQLError, IntValueNode, StringValueNode, ValueNode
+
+from graph import settings
+
+EXPONENT = settings.current().currency_exponent
+#: Digits before the point that an input may have; 10^10 major units stay far inside MAX_PRICE and BIGINT.
+MAX_WHOLE_DIGITS = 10
+DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+MAX_KEY = 2**63 - 1
+
+
+class NumberText(float):
+    """A JSON number with a point or an exponent that keeps its text, so that money never passes through a float."""
+
+    text: str
+
+    def __new__(cls, text: str) -> NumberText:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def decimal_of(value: object) -> Decimal:
+    """The exact number in a JSON string or number. Raises `GraphQLError`."""
+    if isinstance(value, NumberText):
+        text = value.text
+    elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        text = str(value) if not isinstance(value, int) or abs(value) < 10**20 else "x"
+    else:
+        raise GraphQLError(f'Decimal cannot represent {value!r}: send a string such as "10.50".')
+    if len(text) > 40 or not DECIMAL.fullmatch(text):
+        raise GraphQLError('Decimal must be digits with an optional point, such as "10.50".')
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise GraphQLError("Decimal is out of range.") from None
+
+
+def minor_units(value: object) -> int:
+    """Minor units of an amount given in major ones: "10.50" is 1050 where the currency has two decimals."""
+    number = decimal_of(value)
+    if number and number.adjusted() >= MAX_WHOLE_DIGITS:
+        raise GraphQLError(f"Decimal may have at most {MAX_WHOLE_DIGITS} digits before the point.")
+    if number and number.adjusted() < -30:
+        raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
+    scaled = number.scaleb(EXPONENT)
+    if scaled != scaled.to_integral_value():
+        raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
+    return int(scaled)
+
+
+def money_literal(node: ValueNode, variables: Any = None) -> int:
+    """Minor units of a literal, taken by its text: 10.50 and "10.50" alike."""
+    if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
+        return minor_units(node.value)
+    raise GraphQLError("Decimal must be a string or a number.")
+
+
+def money_text(value: object) -> str:
+    """An amount in minor units as the API shows it."""
+    return f"{Decimal(int(value)).scaleb(-EXPONENT):.{EXPONENT}f}"  # type: ignore[call-overload]  # int or its text
+
+
+def utc_time(value: object) -> datetime:
+    """An aware time in UTC from ISO 8601 with an offset. Raises `GraphQLError`."""
+    if not isinstance(value, str) or len(value) > 40:
+        raise GraphQLError('DateTime must be ISO 8601 text with an offset, such as "2026-01-31T10:00:00Z".')
+    try:
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None or "T" not in value.upper():
+            raise GraphQLError('DateTime needs a time and an offset, such as "2026-01-31T10:00:00Z".')
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise GraphQLError('DateTime must be ISO 8601 text with an offset, such as "2026-01-31T10:00:00Z".') from None
+
+
+def time_literal(node: ValueNode, variables: Any = None) -> datetime:
+    return utc_time(node.value if isinstance(node, StringValueNode) else None)
+
+
+def time_text(value: datetime) -> str:
+    """A time as the API shows it: UTC, `Z`, no more fraction than there is."""
+    text = value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
+    return f"{text}Z"
+
+
+def parse_id(text: str) -> tuple[str, int] | None:
+    """The type name and key in a global id, or None where it is not one. One row has one text: no sign, no zeros."""
+    name, colon, digits = text.partition(":")
+    if not colon or not (digits.isascii() and digits.isdigit()) or digits[0] == "0" or len(digits) > 19:
+        return None
+    key = int(digits)
+    return (name, key) if key <= MAX_KEY else None
+
+
+def global_id(type_name: str, key: int) -> str:
+    """The global id of a row."""
+    return f"{type_name}:{key}"
+
+
+Money = NewType("Money", int)
+DateTime = NewType("DateTime", datetime)
+
+SCALARS: dict[object, Any] = {
+    Money: strawberry.scalar(
+        name="Decimal",
+        description=(
+            "An amount of money in the shop's one currency, as a string with the currency's decimals, such as "
+            '"10.50". Inputs may be strings or numbers; more decimals than the currency has are refused.'
+        ),
+        serialize=money_text,
+        parse_value=minor_units,
+        parse_literal=money_literal,
+    ),
+    DateTime: strawberry.scalar(
+        name="DateTime",
+        description='A moment in UTC in ISO 8601, such as "2026-01-31T10:00:00Z". Inputs must carry an offset.',
+        serialize=time_text,
+        parse_value=utc_time,
+        parse_literal=time_literal,
+        specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
+    ),
+}

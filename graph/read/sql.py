@@ -1,0 +1,231 @@
+"""Plans become SQL: one statement whose one row and column is the JSON text of the answer.
+
+What goes in: a `Plan` and a dialect. What comes out: a `Statement`: the SQL text as the driver takes it, and for each
+parameter where its value comes from. It only assembles: every decision is in the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, inspect, select, true
+from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
+
+from graph.read.arguments import Constant, Given, Source, resolve
+from graph.read.codecs import Part, encode, encode_id, joined, json_object
+from graph.read.dialects import JoinedRows, id_rows, literal, member
+from graph.read.filters import Conditions, key_of, unchanged
+from graph.read.mirror import MIRRORS, Mirror
+from graph.read.pages import PageWriter
+from graph.read.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, Typename, Value
+from graph.read.scalars import parse_id
+
+#: The variable under which the keys of `Rows` are bound, and introspection answers by response key. No GraphQL variable
+#: can have such a name.
+KEYS = "#keys"
+META = "#meta"
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One parameter: where its value stands and how it becomes what the driver takes."""
+
+    source: Source
+    encode: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL in the driver's own spelling, and its parameters in order."""
+
+    sql: str
+    binds: tuple[Bind, ...]
+
+    def arguments(self, variables: Mapping[str, Any]) -> list[Any]:
+        """The values of the parameters for coerced variables. Raises `BadUserInput` for a cursor of another order."""
+        return [bind.encode(resolve(bind.source, variables)) for bind in self.binds]
+
+
+def write(plan: Plan, dialect: Dialect) -> Statement:
+    """The one statement of a plan."""
+    return Writer(dialect).write(plan)
+
+
+class Writer:
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.conditions = Conditions(self)
+        self.binds: dict[str, Bind] = {}
+        self.aliases = 0
+
+    # ---- names and parameters
+
+    def alias(self) -> str:
+        self.aliases += 1
+        return f"t{self.aliases}"
+
+    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged) -> ColumnElement[Any]:
+        name = f"p{len(self.binds) + 1}"
+        process = type_.dialect_impl(self.dialect).bind_processor(self.dialect)
+        self.binds[name] = Bind(source, (lambda value: process(encode(value))) if process else encode)
+        return bindparam(name, type_=type_, required=False)
+
+    def write(self, plan: Plan) -> Statement:
+        query = self._rows(plan.roots) if isinstance(plan.roots, Rows) else select(self._roots(plan))
+        compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
+        binds = [
+            self.binds.get(name) or Bind(Constant(None), _constant(compiled, name, self.dialect))
+            for name in compiled.positiontup or ()
+        ]
+        return Statement(str(compiled), tuple(binds))
+
+    # ---- roots
+
+    def _roots(self, plan: Plan) -> ColumnElement[str]:
+        members: list[tuple[str, list[Part]]] = []
+        assert isinstance(plan.roots, tuple)
+        for root in plan.roots:
+            match root:
+                case Typename(key, name):
+                    members.append((key, [f'"{name}"']))
+                case Meta(key):
+                    members.append((key, [self.bind(Given((META, key)), sa.Text())]))
+                case Page():
+                    members.append((root.key, [self._page(root, None, None)]))
+                case Lookup():
+                    members.append((root.key, [self.or_null(self._lookup(root))]))
+                case Nodes():
+                    members.append((root.key, self._nodes(root)))
+        return joined(json_object(members))
+
+    def or_null(self, row: ColumnElement[str]) -> ColumnElement[str]:
+        return func.coalesce(row, literal("null"))
+
+    def _lookup(self, root: Lookup) -> ColumnElement[str]:
+        row = self.row(MIRRORS[root.entity.type_name])
+        encode_ = key_of(root.entity.type_name) if root.attribute == "id" else unchanged
+        column = getattr(row, root.attribute)
+        return self._one_row(root.entity, row, column == self.bind(root.source, column.type, encode_))
+
+    def _nodes(self, root: Nodes) -> list[Part]:
+        def pairs(value: Any) -> list[tuple[str, int]]:
+            found = [parse_id(text) for text in ([value] if root.single else value)]
+            return [pair if pair is not None and pair[0] in MIRRORS else ("", 0) for pair in found]
+
+        ids = id_rows(self.dialect, lambda type_, whole: self.bind(root.source, type_, whole), pairs, self.alias())
+        found = []
+        for entity in root.entities:
+            row = self.row(MIRRORS[entity.type_name])
+            found.append((ids.c.type == literal(entity.type_name), self._one_row(entity, row, row.id == ids.c.key, ids)))
+        each = self.or_null(case(*found)) if found else literal("null")
+        if root.single:
+            return [select(each).select_from(ids).scalar_subquery()]
+        return ["[", func.coalesce(select(JoinedRows(each)).select_from(ids).scalar_subquery(), literal("")), "]"]
+
+    def _rows(self, root: Rows) -> Select[Any]:
+        mirror = MIRRORS[root.entity.type_name]
+        row = self.row(mirror)
+        listed = member(
+            self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), negated=False
+        )
+        object_ = select(row.id.label("k"), joined(self.object(root.entity, row)).label("j")).where(
+            listed, self.visible(mirror, row)
+        )
+        each = object_.subquery(self.alias())
+        framed = joined([each.c.k, ":", func.length(each.c.j), ";", each.c.j])
+        return select(func.coalesce(JoinedRows(framed), literal("")))
+
+    # ---- rows
+
+    def row(self, mirror: Mirror) -> Any:
+        return aliased(mirror.model, name=self.alias())
+
+    def visible(self, mirror: Mirror, row: Any) -> ColumnElement[bool]:
+        return true() if mirror.visible is None else mirror.visible(row, None)
+
+    def _one_row(self, entity: Entity, row: Any, condition: ColumnElement[bool], *outer: Any) -> ColumnElement[str]:
+        query = select(joined(self.object(entity, row))).select_from(row)
+        query = query.where(condition, self.visible(MIRRORS[entity.type_name], row))
+        return (query.correlate(*outer) if outer else query).scalar_subquery()
+
+    def object(self, entity: Entity, row: Any) -> list[Part]:
+        """The JSON object of one row."""
+        members: list[tuple[str, list[Part]]] = []
+        for field in entity.fields:
+            match field:
+                case Typename(key, name):
+                    members.append((key, [f'"{name}"']))
+                case Value(key, "id", "ID"):
+                    members.append((key, encode_id(entity.type_name, row.id)))
+                case Value(key, attribute, scalar):
+                    members.append((key, encode(scalar, getattr(row, attribute), self._nullable(entity, attribute))))
+                case One(key, relation, nullable, inner):
+                    target = self.row(MIRRORS[inner.type_name])
+                    one = self._one_row(inner, target, getattr(row, relation).of_type(target), row)
+                    members.append((key, [self.or_null(one) if nullable else one]))
+                case Many(key, relation, inner):
+                    members.append((key, self._many(row, relation, inner)))
+                case Page():
+                    members.append((field.key, [self._page(field, row, field.relation)]))
+        return json_object(members)
+
+    def _nullable(self, entity: Entity, attribute: str) -> bool:
+        column = MIRRORS[entity.type_name].mapper.columns.get(attribute)
+        return column is not None and bool(column.nullable)
+
+    def derived(self, query: Select[Any], mirror: Mirror, name: str) -> tuple[Any, Any]:
+        """A query as a derived table: rows of the mapped class, and the table itself."""
+        table = query.subquery(name)
+        return aliased(mirror.model, table, name=name), table
+
+    def columns(self, mirror: Mirror, row: Any) -> list[Any]:
+        return [getattr(row, attribute.key) for attribute in mirror.mapper.column_attrs if not attribute.key.startswith("_")]
+
+    def _many(self, row: Any, relation: str, entity: Entity) -> list[Part]:
+        mirror = MIRRORS[entity.type_name]
+        target = self.row(mirror)
+        order = [getattr(target, column.key) for column in inspect(type_model(row)).relationships[relation].order_by or ()]
+        query = select(*self.columns(mirror, target)).where(getattr(row, relation).of_type(target), self.visible(mirror, target))
+        child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
+        rows = select(JoinedRows(joined(self.object(entity, child)))).select_from(child).correlate(row).scalar_subquery()
+        return ["[", func.coalesce(rows, literal("")), "]"]
+
+    # ---- pages
+
+    def _page(self, page: Page, parent: Any, relation: str | None) -> ColumnElement[str]:
+        if any(part.what in ("nodes", "edges", "page_info") for part in page.parts):
+            return PageWriter(self, page, parent).object()
+        count: list[Part] = [self.count(page, parent)]
+        typename: list[Part] = [f'"{page.type_name}Connection"']
+        return joined(json_object([(part.key, count if part.what == "total_count" else typename) for part in page.parts]))
+
+    def source(self, page: Page, parent: Any) -> tuple[Any, list[ColumnElement[bool]]]:
+        """The rows a page is cut from: an alias and its conditions, cursors aside."""
+        mirror = MIRRORS[page.type_name]
+        row = self.row(mirror)
+        conditions = [self.conditions.of(row, page.where), self.visible(mirror, row)]
+        if parent is not None:
+            conditions.insert(0, getattr(parent, page.relation or "").of_type(row))
+        return row, conditions
+
+    def count(self, page: Page, parent: Any) -> ColumnElement[int]:
+        row, conditions = self.source(page, parent)
+        query = select(func.count()).select_from(row).where(*conditions)
+        return (query.correlate(parent) if parent is not None else query).scalar_subquery()
+
+
+def type_model(row: Any) -> Any:
+    return inspect(row).mapper.class_
+
+
+def _constant(compiled: Any, name: str, dialect: Dialect) -> Callable[[Any], Any]:
+    """A parameter that an expression of a model brought along: its value never changes."""
+    value = compiled.params[name]
+    parameter = compiled.binds.get(name)
+    process = parameter.type.dialect_impl(dialect).bind_processor(dialect) if parameter is not None else None
+    value = process(value) if process else value
+    return lambda _: value

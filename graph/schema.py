@@ -1,0 +1,79 @@
+"""The schema: every domain's queries and mutations, put together and checked at import."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import orjson
+import strawberry
+from graphql import ExecutionResult as GraphQLResult
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from graph.catalog.types import CatalogQueries
+from graph.context import Context
+from graph.customers.types import CustomerQueries
+from graph.database import Database
+from graph.operations.documents import RequestRefused
+from graph.operations.engine import Engine
+from graph.orders.types import OrderQueries
+from graph.read import mirror
+from graph.read.fields import NodeQueries
+from graph.read.payload import splice
+from graph.read.scalars import SCALARS
+
+
+@strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
+class Query(NodeQueries, CustomerQueries, OrderQueries, CatalogQueries):
+    pass
+
+
+async def alone(context: Context, operation: object, execute: Callable[[], Awaitable[GraphQLResult]]) -> GraphQLResult:
+    """Runs an operation as it is."""
+    return await execute()
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema, whose operations run on an `Engine`: `execute()` goes through the same plans as a request."""
+
+    _engines: WeakKeyDictionary[Database, Engine]
+
+    def engine(self, database: Database) -> Engine:
+        """The engine of a database, which keeps its documents and plans."""
+        engines = self.__dict__.setdefault("_engines", WeakKeyDictionary())
+        if database not in engines:
+            engines[database] = Engine(self._schema, database.settings, database.dialect, alone)
+        return engines[database]  # type: ignore[no-any-return]  # setdefault() on an instance's dict
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Run an operation. `context_value` is a `Context`, or a `Database` for a context of this call's own."""
+        own = isinstance(context_value, Database)
+        context = Context(context_value) if isinstance(context_value, Database) else context_value
+        if not isinstance(context, Context):
+            raise TypeError("context_value must be a Context or a Database")
+        try:
+            answer = await self.engine(context.database).run(query or "", variable_values or {}, operation_name, context)
+        except RequestRefused as refusal:
+            return ExecutionResult(data=None, errors=refusal.errors)
+        finally:
+            if own:
+                await context.close()
+        if answer.result is None:
+            return ExecutionResult(data=orjson.loads(answer.data or "null"), errors=None)
+        return ExecutionResult(data=orjson.loads(orjson.dumps(answer.result.data, default=splice)), errors=answer.result.errors)
+
+
+schema = Schema(Query, config=StrawberryConfig(scalar_map=SCALARS))
+mirror.check(schema._schema)  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's

@@ -1,0 +1,59 @@
+"""The application: routes, and what starts and stops with the process.
+
+What goes in: settings. What comes out: a Starlette application that owns one `Database` for its lifetime.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from graph import settings as settings_
+from graph.database import Database
+from graph.schema import schema
+from graph.serve.view import GraphQLView
+from graph.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The ASGI application. Raises `ValueError` for a database URL it cannot use."""
+    settings = settings or settings_.current()
+    database = Database(settings)
+    view = GraphQLView(schema.engine(database), database, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        tune_collector()
+        yield
+        await database.close()
+
+    app = Starlette(routes=[Route("/graphql", view), Route("/schema.graphql", sdl), Route("/livez", alive)], lifespan=lifespan)
+    app.state.database = database
+    app.state.engine = view.engine
+    return app
+
+
+async def sdl(request: Request) -> Response:
+    """The schema in the schema definition language."""
+    return PlainTextResponse(schema.as_str() + "\n")
+
+
+async def alive(request: Request) -> Response:
+    """Whether the process serves; says nothing of the database."""
+    return PlainTextResponse("ok\n")
+
+
+def tune_collector() -> None:
+    """Take modules, models and schema out of the garbage collector's sight, and let it look less often.
+
+    Full collections over everything that was loaded at start cost a point read's 99th percentile three times its worth.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

@@ -1,0 +1,120 @@
+"""Requests: what an HTTP message asks the engine to run.
+
+What goes in: ASGI scopes and messages. What comes out: an `Asked`. What is refused here: other methods and media types,
+bodies that are too large, not UTF-8, not JSON or no GraphQL request, each a `RequestRefused` with its HTTP status.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope
+
+from graph.operations.documents import refused
+from graph.read.scalars import NumberText
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A GraphQL request. `plain` says that its JSON holds no escapes and no text that could be too long."""
+
+    query: str
+    variables: dict[str, Any]
+    operation_name: str | None
+    extensions: dict[str, Any]
+    plain: bool
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The body, refused while it streams in once it is too large."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if len(body) <= limit and not message.get("more_body", False):
+        return body
+    parts, size = [body], len(body)
+    while size <= limit:
+        if not message.get("more_body", False):
+            return b"".join(parts)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+    raise refused("BODY_TOO_LARGE", f"A request body may have at most {limit} bytes.", 413)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A header's value, or nothing."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return ""
+
+
+def check_media_type(content_type: str) -> None:
+    """Refuse a body that is not JSON in UTF-8."""
+    media, _, parameters = content_type.partition(";")
+    if media.strip().lower() not in ("application/json", "application/graphql+json"):
+        raise refused("UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json.", 415)
+    name, _, charset = parameters.strip().partition("=")
+    if name.lower() == "charset" and charset.strip('" ').lower() not in ("utf-8", "utf8"):
+        raise refused("UNSUPPORTED_MEDIA_TYPE", "Send JSON in UTF-8.", 415)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def decode(body: bytes) -> Any:
+    """JSON; numbers with a point keep their text, so that money is exact. Refused where it is none."""
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_float=NumberText, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise refused("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
+
+
+def read_post(body: bytes, max_text_length: int) -> Asked:
+    """The request in the body of a POST."""
+    data = decode(body)
+    plain = len(body) <= max_text_length and b"\\u" not in body
+    return _asked(data, plain)
+
+
+def read_get(scope: Scope) -> Asked:
+    """The request in the query string of a GET."""
+    given = {
+        name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).items()
+    }
+    data: dict[str, Any] = {key: given[key] for key in ("query", "operationName") if key in given}
+    for name in ("variables", "extensions"):
+        if given.get(name):
+            data[name] = decode(given[name].encode())
+    return _asked(data, plain=False)
+
+
+def _asked(data: Any, plain: bool) -> Asked:
+    if isinstance(data, list):
+        raise refused("BAD_REQUEST", "Batches of operations are not served; send one operation a request.")
+    if not isinstance(data, dict):
+        raise refused("BAD_REQUEST", "The body must be a JSON object with a `query`.")
+    query, name = data.get("query"), data.get("operationName")
+    variables, extensions = data.get("variables"), data.get("extensions")
+    if not isinstance(query, str) or not query:
+        raise refused("BAD_REQUEST", "`query` must be the text of a GraphQL document.")
+    if not isinstance(name, (str, type(None))):
+        raise refused("BAD_REQUEST", "`operationName` must be a string or null.")
+    if not isinstance(variables, (dict, type(None))):
+        raise refused("BAD_REQUEST", "`variables` must be an object or null.")
+    if not isinstance(extensions, (dict, type(None))):
+        raise refused("BAD_REQUEST", "`extensions` must be an object or null.")
+    return Asked(query, variables or {}, name or None, extensions or {}, plain)

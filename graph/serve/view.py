@@ -1,0 +1,87 @@
+"""/graphql over HTTP: POST, GET for queries, the playground for browsers.
+
+What goes in: an ASGI request. What comes out: JSON that came from the database untouched. A request enters here once:
+read it, run it, send the answer; the session is closed before the answer is sent, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from starlette.responses import HTMLResponse
+from starlette.types import Receive, Scope, Send
+from strawberry.http.ides import get_graphql_ide_html
+
+from graph.context import Context
+from graph.database import Database
+from graph.operations.documents import refused
+from graph.operations.engine import Engine
+from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
+from graph.serve.responses import answer_body, refusal_body
+from graph.settings import Settings
+
+GRAPHQL_RESPONSE = "application/graphql-response+json"
+
+
+class GraphQLView:
+    """The ASGI application at /graphql."""
+
+    def __init__(self, engine: Engine, database: Database, settings: Settings) -> None:
+        self.engine = engine
+        self.database = database
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = secrets.token_hex(8)
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                if self._wants_playground(scope):
+                    await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
+                    return
+                asked = await self._read(scope, receive)
+                status, body = await self._run(asked, request_id, only_queries=scope["method"] != "POST")
+        except ClientGone:
+            return
+        except Exception as error:  # every failure has an answer, and none of them shows its insides
+            status, body = refusal_body(error, request_id)
+        await self._send(scope, send, status, body, request_id)
+
+    def _wants_playground(self, scope: Scope) -> bool:
+        return (
+            self.settings.playground
+            and scope["method"] == "GET"
+            and b"query=" not in scope["query_string"]
+            and "text/html" in header(scope, b"accept")
+        )
+
+    async def _read(self, scope: Scope, receive: Receive) -> Asked:
+        if scope["method"] == "POST":
+            check_media_type(header(scope, b"content-type"))
+            return read_post(await read_body(receive, self.settings.max_body_bytes), self.settings.max_text_length)
+        if scope["method"] in ("GET", "HEAD"):
+            return read_get(scope)
+        raise refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
+
+    async def _run(self, asked: Asked, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
+        context = Context(self.database)
+        try:
+            answer = await self.engine.run(
+                asked.query, asked.variables, asked.operation_name, context, plain=asked.plain, only_queries=only_queries
+            )
+        finally:
+            await context.close()
+        return answer_body(answer, request_id, with_cost=asked.extensions.get("cost") is True)
+
+    async def _send(self, scope: Scope, send: Send, status: int, body: bytes, request_id: str) -> None:
+        accept = header(scope, b"accept")
+        media = GRAPHQL_RESPONSE if GRAPHQL_RESPONSE in accept else "application/json"
+        headers = [
+            (b"content-type", f"{media}; charset=utf-8".encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if status == 405:
+            headers.append((b"allow", b"GET, POST"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,118 @@
+"""Every setting: read once from the environment, typed, documented.
+
+What goes in: environment variables. `DATABASE_URL` and `CURRENCY` by these names, every other field as
+`ORDERGRAPH_<FIELD>` in capitals (`ORDERGRAPH_MAX_PAGE_SIZE=200`). What comes out: one frozen `Settings`.
+What is refused here: a value that is not of the field's type or range raises `SettingsError`, which names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+#: Decimal places of the ISO 4217 currencies that do not have two (ISO 4217:2015, list one).
+CURRENCY_EXPONENTS = {
+    **dict.fromkeys(
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(),
+        0,
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+
+class SettingsError(ValueError):
+    """A setting in the environment cannot be used; the message names the variable."""
+
+
+def setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may set. Sizes are in bytes, times in seconds, unless the name says otherwise."""
+
+    database_url: str = setting("sqlite:///./ordergraph.db", "A file on SQLite, or postgresql://user@host/database")
+    currency: str = setting("USD", "ISO 4217 code of the one currency of this deployment")
+
+    max_tokens: int = setting(2_000, "Tokens in a GraphQL document, comments counted")
+    max_depth: int = setting(15, "Depth of a selection")
+    max_aliases: int = setting(30, "Aliases in an operation")
+    max_root_fields: int = setting(20, "Root fields in an operation")
+    max_directives: int = setting(50, "Directives in a document")
+    max_cost: int = setting(5_000, "Cost of a query: about the rows it may read")
+    default_page_size: int = setting(50, "Rows of a connection when neither first nor last is given")
+    max_page_size: int = setting(100, "Rows of a connection at most")
+    max_input_list: int = setting(250, "Entries in one list of an input")
+    max_nested_rows: int = setting(1_000, "Rows one request may write through nested inputs")
+    max_insert_rows: int = setting(10_000, "Rows of one plain-row insert")
+    max_text_length: int = setting(10_000, "Characters in one string of an input")
+    max_body_bytes: int = setting(4 * 2**20, "Size of a request body")
+    max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
+    introspection: bool = setting(True, "Whether clients may introspect the schema")
+    playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
+
+    request_timeout_seconds: float = setting(10.0, "Time a request may take")
+    statement_timeout_seconds: float = setting(5.0, "Time a statement may take")
+    lock_timeout_seconds: float = setting(2.0, "Time a statement may wait for a lock")
+    pool_size: int = setting(15, "Connections to PostgreSQL at most; each is opened when first needed and kept")
+    pool_timeout_seconds: float = setting(3.0, "Time a request waits for a connection")
+    pgbouncer: bool = setting(False, "Whether PgBouncer in transaction mode stands before PostgreSQL")
+    read_threads: int = setting(8, "Threads that read an SQLite file")
+    idempotency_seconds: int = setting(24 * 3600, "How long an idempotency key is kept")
+
+    @property
+    def currency_exponent(self) -> int:
+        """Decimal places of the currency: 2 for USD, 0 for JPY, 3 for KWD."""
+        return CURRENCY_EXPONENTS.get(self.currency, 2)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    return name.upper() if name in ("database_url", "currency") else f"ORDERGRAPH_{name.upper()}"
+
+
+def parse(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}[text.lower()]
+        if isinstance(default, int):
+            value: float = int(text)
+        elif isinstance(default, float):
+            value = float(text)
+        else:
+            return text
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+    except (KeyError, ValueError):
+        wanted = "true or false" if isinstance(default, bool) else "a positive number"
+        raise SettingsError(f"{variable(name)} must be {wanted}, not {text!r}") from None
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """The settings that an environment describes. Raises `SettingsError`."""
+    found = {
+        f.name: parse(f.name, environment[variable(f.name)], f.default)
+        for f in fields(Settings)
+        if variable(f.name) in environment
+    }
+    settings = Settings(**found)  # type: ignore[arg-type]  # parse() checks each against its default's type
+    if not (
+        len(settings.currency) == 3
+        and settings.currency.isascii()
+        and settings.currency.isalpha()
+        and settings.currency.isupper()
+    ):
+        raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency!r}")
+    return settings
+
+
+@cache
+def current() -> Settings:
+    """The settings of this process, read from its environment the first time."""
+    return from_environment(os.environ)

@@ -1,0 +1,43 @@
+"""What Alembic runs for every command.
+
+What goes in: a connection in `config.attributes` (from `graph.migrate`), else the `DATABASE_URL` of the environment.
+What comes out: migrations applied, or the difference between the tables and the database. What may be refused here:
+whatever a database refuses of a migration; all migrations of one run are one transaction on both databases.
+"""
+
+import asyncio
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context
+
+import graph.models  # noqa: F401  every module that declares tables is imported here
+from graph.base import Base
+from graph.migrate import connected
+from graph.settings import current
+
+# Defaults are not compared here: on SQLite Alembic takes every identity for a difference, and it cannot compare generated
+# columns. tests/test_migrations.py compares them, with all the rest, between the migrations and the tables declared.
+OPTIONS: dict[str, Any] = {"target_metadata": Base.metadata, "compare_server_default": False, "transactional_ddl": True}
+
+
+def run(connection: sa.Connection) -> None:
+    # SQLite changes a table by copying it, which Alembic calls batch mode.
+    context.configure(connection=connection, render_as_batch=connection.dialect.name == "sqlite", **OPTIONS)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_alone() -> None:
+    async with connected(current().database_url) as connection:
+        await connection.run_sync(run)
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
+    with context.begin_transaction():
+        context.run_migrations()
+elif "connection" in context.config.attributes:
+    run(context.config.attributes["connection"])
+else:
+    asyncio.run(run_alone())

@@ -1,0 +1,175 @@
+"""What every test may ask for: a database of its own on each engine, the app before it, a count of statements."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+from httpx2 import ASGITransport, AsyncClient
+from sqlalchemy import Engine, event
+from starlette.applications import Starlette
+
+from graph import database as driver
+from graph.database import Database
+from graph.settings import Settings
+from tests import postgres
+from tests.engines import Engines, Postgres, Sqlite
+
+#: The beginnings of statements that only steer a transaction or a connection.
+NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def sqlite_engines(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
+    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgres_engines() -> Iterator[Postgres]:
+    with postgres.server() as server:
+        engines = Postgres(server)
+        yield engines
+        engines.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engines(request: pytest.FixtureRequest) -> Engines:
+    """The kind of database this run of the test is about."""
+    made: Engines = request.getfixturevalue("sqlite_engines" if request.param == "sqlite" else "postgres_engines")
+    return made
+
+
+@contextmanager
+def made(engines: Engines, template: str) -> Iterator[str]:
+    url = engines.new(template)
+    yield url
+    engines.drop(url)
+
+
+@pytest.fixture
+def bare_url(engines: Engines) -> Iterator[str]:
+    """A database without any table."""
+    with made(engines, "nothing") as url:
+        yield url
+
+
+@pytest.fixture
+def empty_url(engines: Engines) -> Iterator[str]:
+    """A migrated database without rows."""
+    with made(engines, "empty") as url:
+        yield url
+
+
+@pytest.fixture
+def sample_url(engines: Engines) -> Iterator[str]:
+    """A database with Northwind in it, this test's own."""
+    with made(engines, "northwind") as url:
+        yield url
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = Database(Settings(database_url=url))
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def database(empty_url: str) -> AsyncIterator[Database]:
+    """A migrated database without rows."""
+    async with opened(empty_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def sample_database(sample_url: str) -> AsyncIterator[Database]:
+    """A database with Northwind in it, this test's own."""
+    async with opened(sample_url) as database:
+        yield database
+
+
+@dataclass
+class Statements:
+    """The statements seen so far; an executemany is one."""
+
+    sql: list[str] = field(default_factory=list)
+
+    def add(self, statement: str) -> None:
+        if not statement.lstrip().upper().startswith(NOT_COUNTED):
+            self.sql.append(statement)
+
+    def __len__(self) -> int:
+        return len(self.sql)
+
+    def clear(self) -> None:
+        self.sql.clear()
+
+
+@pytest.fixture
+def statements() -> Iterator[Statements]:
+    """Every statement that any engine of this process sends, through SQLAlchemy and straight to the driver."""
+    seen = Statements()
+
+    def before_cursor_execute(_: Any, __: Any, statement: str, *rest: Any) -> None:
+        seen.add(statement)
+
+    event.listen(Engine, "before_cursor_execute", before_cursor_execute)
+    driver.driver_listeners.append(seen.add)
+    yield seen
+    driver.driver_listeners.remove(seen.add)
+    event.remove(Engine, "before_cursor_execute", before_cursor_execute)
+
+
+class Ask:
+    """Sends one GraphQL operation to the app, in this process, and returns the decoded answer."""
+
+    def __init__(self, app: Starlette, client: AsyncClient) -> None:
+        self.app = app
+        self.client = client
+
+    async def __call__(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        body = {"query": query, "variables": variables or {}, **more}
+        answer = await self.client.post("/graphql", content=orjson.dumps(body), headers={"content-type": "application/json"})
+        decoded: dict[str, Any] = orjson.loads(answer.content)
+        return decoded
+
+
+@asynccontextmanager
+async def asking(settings: Settings) -> AsyncIterator[Ask]:
+    from graph.serve.app import create_app
+
+    app = create_app(settings)
+    # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
+    async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
+        yield Ask(app, client)
+
+
+@pytest.fixture
+async def ask(empty_url: str) -> AsyncIterator[Ask]:
+    """`await ask(query, variables)` before an empty database; with `database` in the same test it is the same one."""
+    async with asking(Settings(database_url=empty_url)) as asker:
+        yield asker
+
+
+@pytest.fixture
+async def ask_sample(sample_url: str) -> AsyncIterator[Ask]:
+    """`ask` before Northwind; with `sample_database` in the same test it is the same one."""
+    async with asking(Settings(database_url=sample_url)) as asker:
+        yield asker
+
+
+@pytest.fixture
+def ask_with(empty_url: str) -> Callable[..., AbstractAsyncContextManager[Ask]]:
+    """`async with ask_with(max_page_size=3) as ask:` for settings other than the defaults."""
+    return lambda **settings: asking(Settings(database_url=empty_url, **settings))

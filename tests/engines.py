@@ -1,0 +1,80 @@
+"""Fresh databases for tests: each kind makes its templates once a session and copies one for a test.
+
+What goes in: the name of a template (nothing, empty, northwind). What comes out: the URL of a copy, until it is dropped.
+What may be refused here: nothing beyond what the database refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from graph import migrate, sample
+from graph.settings import Settings
+from tests import postgres
+
+
+def fill_empty(url: str) -> None:
+    asyncio.run(migrate.upgrade(url))
+
+
+def fill_northwind(url: str) -> None:
+    fill_empty(url)
+    asyncio.run(sample.load_into(Settings(database_url=url)))
+
+
+TEMPLATES: dict[str, Callable[[str], None]] = {"empty": fill_empty, "northwind": fill_northwind}
+
+
+class Engines(Protocol):
+    """One kind of database: `new(template)` makes one, `drop(url)` takes it away."""
+
+    def new(self, template: str) -> str: ...
+    def drop(self, url: str) -> None: ...
+
+
+class Sqlite:
+    """Files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.templates = {"nothing": self.folder / "nothing.db"}
+        self.templates["nothing"].touch()
+        self.made = 0
+        for name, fill in TEMPLATES.items():
+            self.templates[name] = self.folder / f"{name}.db"
+            fill(f"sqlite:///{self.templates[name]}")
+
+    def new(self, template: str) -> str:
+        self.made += 1
+        path = self.folder / f"test{self.made}.db"
+        shutil.copyfile(self.templates[template], path)
+        return f"sqlite:///{path}"
+
+    def drop(self, url: str) -> None:
+        for path in self.folder.glob(Path(url.removeprefix("sqlite:///")).name + "*"):
+            path.unlink()
+
+
+class Postgres:
+    """Databases on one server."""
+
+    def __init__(self, server: postgres.Server) -> None:
+        self.server = server
+        self.templates = {"nothing": "template0"}
+        for name, fill in TEMPLATES.items():
+            self.templates[name] = postgres.new_name()
+            fill(server.create(self.templates[name]))
+
+    def new(self, template: str) -> str:
+        return self.server.create(postgres.new_name(), self.templates[template])
+
+    def drop(self, url: str) -> None:
+        self.server.drop(url.partition("?")[0].rpartition("/")[2])
+
+    def close(self) -> None:
+        for name in set(self.templates.values()) - {"template0"}:
+            self.server.drop(name)

