@@ -19,6 +19,7 @@ from graph.customers.types import CustomerQueries
 from graph.database import Database
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
+from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read import mirror
 from graph.read.fields import NodeQueries
@@ -27,7 +28,7 @@ from graph.read.scalars import SCALARS
 
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
-class Query(NodeQueries, CustomerQueries, OrderQueries, CatalogQueries):
+class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries):
     pass
 
 

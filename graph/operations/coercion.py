@@ -19,22 +19,23 @@ from graph.read.errors import BadUserInput
 from graph.read.paging import is_storable
 from graph.settings import Settings
 
+MAX_ERRORS = 20
 
-def coerce(
-    schema: GraphQLSchema, settings: Settings, document: Document, raw: Mapping[str, Any], *, plain: bool
-) -> VariableValues:
-    """The coerced variables. `plain` says that the raw JSON holds no escapes or lengths worth a look. Raises `RequestRefused`."""
+
+def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: Mapping[str, Any]) -> VariableValues:
+    """The coerced variables. Raises `RequestRefused`."""
     definitions = document.operation.variable_definitions or ()
     if not definitions:
         return VariableValues({}, {})
-    if not plain:
-        problems = [
-            BadUserInput(message, (*document.places.get(str(path[0]), (str(path[0]),)), *path[1:]))
-            for path, message in _unfit(raw, (), settings)
-        ]
-        if problems:
-            raise RequestRefused(list(problems))
-    values = get_variable_values(schema, definitions, dict(raw), max_errors=20)
+    names = [definition.variable.name.value for definition in definitions]
+    problems = [
+        BadUserInput(message, (*document.places.get(path[0], (path[0],)), *path[1:]))
+        for name in names
+        for path, message in _unfit(raw.get(name), (name,), settings)
+    ]
+    if problems:
+        raise RequestRefused(list(problems[:MAX_ERRORS]))
+    values = get_variable_values(schema, definitions, dict(raw), max_errors=MAX_ERRORS)
     if isinstance(values, VariableValues):
         return values
     raise RequestRefused(_explained(schema, document, raw) or _coded(values))
@@ -56,7 +57,7 @@ def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]
             continue
 
         def report(error: GraphQLError, path: list[str | int], place: tuple[str, ...] = place, node: Any = definition) -> None:
-            if len(errors) < 20:
+            if len(errors) < MAX_ERRORS:
                 errors.append(BadUserInput(error.message, (*place, *map(str, path)), node))
 
         validate_input_value(raw[name], type_, report)
@@ -74,6 +75,15 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
             elif len(value) > settings.max_text_length:
                 yield path, f"Text may have at most {settings.max_text_length} characters."
         elif isinstance(value, dict):
-            stack.extend((part, (*path, str(key))) for key, part in reversed(value.items()))
+            stack += [(part, (*path, str(key))) for key, part in value.items()]
         elif isinstance(value, list):
-            stack.extend((part, (*path, str(index))) for index, part in reversed(list(enumerate(value))))
+            limit = list_limit(path, settings)
+            if len(value) > limit:
+                yield path, f"A list may have at most {limit} entries here."
+            else:
+                stack += [(part, (*path, str(index))) for index, part in enumerate(value)]
+
+
+def list_limit(path: tuple[str, ...], settings: Settings) -> int:
+    """How many entries a list at this input path may have: `rows` are the plain rows of a bulk insert."""
+    return settings.max_insert_rows if path[-1] == "rows" else settings.max_input_list

@@ -16,6 +16,7 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
+    ListValueNode,
     Node,
     OperationDefinitionNode,
     OperationType,
@@ -94,7 +95,8 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         limits.check(document, settings)
     except GraphQLError as error:
         raise RequestRefused([error]) from None
-    rules = [InputRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
+    input_rule: Any = type("InputRule", (InputRule,), {"settings": settings})
+    rules = [input_rule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
     if not settings.introspection:
         rules.append(NoSchemaIntrospectionCustomRule)
     errors = validate(
@@ -148,6 +150,8 @@ def _pick(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
 class InputRule(ValuesOfCorrectTypeRule):
     """The standard rule, and texts that a database could not store; both are bad input, not a bad document."""
 
+    settings: Settings
+
     def report_error(self, error: GraphQLError) -> None:
         error.extensions = {"code": "BAD_USER_INPUT"}
         super().report_error(error)
@@ -158,7 +162,7 @@ class InputRule(ValuesOfCorrectTypeRule):
 
 
 class _Storable(Visitor):
-    """Looks for texts no database can store, in a value that the standard rule does not descend into."""
+    """Looks for texts that no database can store and lists that are too long, in a value the standard rule has for itself."""
 
     def __init__(self, rule: InputRule) -> None:
         super().__init__()
@@ -167,6 +171,13 @@ class _Storable(Visitor):
     def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
         if not is_storable(node.value):
             self.rule.report_error(GraphQLError("Text cannot hold NUL or lone surrogates.", node))
+        elif len(node.value) > self.rule.settings.max_text_length:
+            self.rule.report_error(GraphQLError("The text is too long.", node))
+
+    def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
+        if len(node.values) > self.rule.settings.max_input_list:
+            limit = self.rule.settings.max_input_list
+            self.rule.report_error(GraphQLError(f"A list in a document may have at most {limit} entries.", node))
 
 
 def _coded(error: GraphQLError, document: DocumentNode) -> GraphQLError:

@@ -124,12 +124,11 @@ class Engine:
         operation_name: str | None,
         context: Context,
         *,
-        plain: bool = False,
         only_queries: bool = False,
     ) -> Answer:
-        """Run one operation. `plain` as in `coerce`; `only_queries` as HTTP GET asks. Raises `RequestRefused`, `Unavailable`."""
+        """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `Unavailable`."""
         document = self.document(text, operation_name)
-        variables = coerce(self.schema, self.settings, document, raw_variables, plain=plain)
+        variables = coerce(self.schema, self.settings, document, raw_variables)
         if document.kind is OperationType.QUERY:
             return await self._query(document, variables, context)
         if only_queries:

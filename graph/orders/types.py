@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 from graph import models
-from graph.models import OrderStatus
+from graph.models import OrderStatus as OrderStatus  # noqa: PLC0414  # made an enum of GraphQL's below, for the whole domain
 from graph.read.fields import Connection, connection, lookup
 from graph.read.mirror import Node, mirror
 from graph.read.scalars import DateTime, Money

@@ -53,6 +53,14 @@ class TimeText(GenericFunction[str]):
     name = "time_text"
 
 
+class MonthText(GenericFunction[str]):
+    """The month of a time in UTC, such as `2026-01`."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "month_text"
+
+
 class HexText(GenericFunction[str]):
     """A text as lower-case hex of its UTF-8."""
 
@@ -118,6 +126,16 @@ def _time(element: TimeText, compiler: Any, **kw: Any) -> str:
 def _time_sqlite(element: TimeText, compiler: Any, **kw: Any) -> str:
     time = _one(element, compiler, **kw)
     return f"(substr({time}, 1, 10) || 'T' || rtrim(rtrim(substr({time}, 12), '0'), '.'))"
+
+
+@compiles(MonthText)
+def _month(element: MonthText, compiler: Any, **kw: Any) -> str:
+    return f"to_char({_one(element, compiler, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM')"
+
+
+@compiles(MonthText, "sqlite")
+def _month_sqlite(element: MonthText, compiler: Any, **kw: Any) -> str:
+    return f"substr({_one(element, compiler, **kw)}, 1, 7)"
 
 
 @compiles(HexText)

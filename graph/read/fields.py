@@ -86,6 +86,17 @@ def _node(type_: Any, name: str, of: Any, description: str, text: str) -> Any:
     return made
 
 
+def summary(type_name: str, group: Any, description: str) -> Any:
+    """A field that counts and sums rows of the mirrored type `type_name` by groups."""
+    made = StrawberryField(description=description)
+    made.arguments = [
+        argument("where", generated(f"{type_name}Where"), "Only rows that match."),
+        argument("group_by", StrawberryList(group), "What to group by, most significant first."),
+        argument("first", int, "How many groups at most: 100 when left out, 1,000 at the most."),
+    ]
+    return made
+
+
 @strawberry.type
 class NodeQueries:
     node: Node | None = _node(Node, "id", strawberry.ID, "Any row by its global id, or null.", "The global id.")

@@ -180,10 +180,16 @@ class Conditions:
         condition = self.of(target, filter_.part)
         if filter_.quantifier == "every":
             condition = condition.is_not(true())
+        condition = and_(condition, visible(mirror, target))
         found = (
             select(1).select_from(target).where(getattr(row, filter_.relation).of_type(target), condition).correlate(row).exists()
         )
         return ~found if filter_.quantifier in ("every", "none") else found
+
+
+def visible(mirror: Mirror, row: Any) -> ColumnElement[bool]:
+    """The row rule of a type: added wherever its table enters a statement."""
+    return true() if mirror.visible is None else mirror.visible(row, None)
 
 
 def type_of(row: Any) -> Any:

@@ -102,7 +102,11 @@ def _cursor_value(key: SortKey, value: Any, argument: Sequence[str]) -> Any:
 
 def is_storable(text: str) -> bool:
     """Whether both databases can hold a text: no NUL, no lone surrogate."""
-    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 def cursor_json(key: SortKey, value: Any) -> Any:

@@ -214,8 +214,34 @@ class Meta:
     key: str
 
 
+# ---- summaries
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryPart:
+    """One selected field: a group's value, a group's row, a measure, an object of measures, or `__typename`."""
+
+    key: str
+    what: Literal["group", "entity", "measure", "object", "typename"]
+    name: str
+    entity: Entity | None = None
+    parts: tuple[SummaryPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRoot:
+    """A summary among a query's root fields."""
+
+    key: str
+    type_name: str
+    groups: tuple[str, ...]
+    where: Filter
+    size: int
+    parts: tuple[SummaryPart, ...]
+
+
 Field = Typename | Value | One | Many | Page
-Root = Typename | Page | Lookup | Nodes | Meta
+Root = Typename | Page | Lookup | Nodes | Meta | SummaryRoot
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,12 @@ from graph.read.plan import (
     Rows,
     Search,
     SortKey,
+    SummaryPart,
+    SummaryRoot,
     Typename,
     Value,
 )
+from graph.read.summary import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
 from graph.settings import Settings
 
 #: What the rows of a bounded list such as `Order.items` are taken to cost: DESIGN figures an order at ten lines.
@@ -114,6 +117,8 @@ def _root(operation: Operation, root: GraphQLObjectType, key: str, details: Fiel
     named = get_named_type(field.type)
     if isinstance(named, GraphQLInterfaceType):
         return _nodes(operation, key, details, arguments)
+    if named.name in SUMMARIES:
+        return _summary(operation, key, named.name, details, arguments)
     mirror = MIRRORS[named.name]
     ((by, leaf),) = arguments["by"].items()
     entity, cost = _entity(operation, mirror.name, details)
@@ -130,6 +135,48 @@ def _nodes(operation: Operation, key: str, details: FieldDetailsList, arguments:
     entities = {type_: _entity(operation, type_, details) for type_ in dict.fromkeys(types) if type_}
     cost = sum(1 + entities[type_][1] for type_ in types if type_)
     return Nodes(key, leaf.source, single, tuple(entity for entity, _ in entities.values())), cost
+
+
+def _summary(
+    operation: Operation, key: str, type_name: str, details: FieldDetailsList, arguments: dict[str, Any]
+) -> tuple[Root, int]:
+    spec = SUMMARIES[type_name]
+    groups = arguments.get("groupBy")
+    size = arguments["first"].value if "first" in arguments and arguments["first"].value is not None else DEFAULT_GROUPS
+    if not 0 <= size <= MAX_GROUPS:
+        raise BadUserInput(f"first must be from 0 to {MAX_GROUPS}", ("first",))
+    names = tuple(dict.fromkeys(choice.value for choice in groups.value)) if groups is not None and groups.value else ()
+    type_ = operation.schema.type_map[type_name]
+    assert isinstance(type_, GraphQLObjectType)
+    parts, cost = _summary_parts(operation, spec, type_, details)
+    rows = size if names else 1
+    where = _where(MIRRORS[spec.of], spec.of, arguments)
+    return SummaryRoot(key, type_name, names, where, size, parts), rows * (1 + cost)
+
+
+def _summary_parts(
+    operation: Operation, spec: Summary, type_: GraphQLObjectType, details: FieldDetailsList
+) -> tuple[tuple[SummaryPart, ...], int]:
+    parts: list[SummaryPart] = []
+    cost = 0
+    for key, inner in _subfields(operation, type_, details):
+        name = inner[0].node.name.value
+        group = spec.groups.get(name)
+        if name == "__typename":
+            parts.append(SummaryPart(key, "typename", type_.name))
+        elif group is not None and group.entity:
+            entity, price = _entity(operation, group.entity, inner)
+            parts.append(SummaryPart(key, "entity", name, entity))
+            cost += 1 + price
+        elif group is not None:
+            parts.append(SummaryPart(key, "group", name))
+        elif isinstance(named := get_named_type(type_.fields[name].type), GraphQLObjectType):
+            nested, price = _summary_parts(operation, spec, named, inner)
+            parts.append(SummaryPart(key, "object", name, parts=nested))
+            cost += price
+        else:
+            parts.append(SummaryPart(key, "measure", name))
+    return tuple(parts), cost
 
 
 def _entity(operation: Operation, type_name: str, details: FieldDetailsList) -> tuple[Entity, int]:

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, inspect, select, true
+from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, inspect, select
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.read.arguments import Constant, Given, Source, resolve
 from graph.read.codecs import Part, encode, encode_id, joined, json_object
 from graph.read.dialects import JoinedRows, id_rows, literal, member
-from graph.read.filters import Conditions, key_of, unchanged
+from graph.read.filters import Conditions, key_of, unchanged, visible
 from graph.read.mirror import MIRRORS, Mirror
 from graph.read.pages import PageWriter
-from graph.read.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, Typename, Value
+from graph.read.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
 from graph.read.scalars import parse_id
+from graph.read.summary import SummaryWriter
 
 #: The variable under which the keys of `Rows` are bound, and introspection answers by response key. No GraphQL variable
 #: can have such a name.
@@ -98,6 +99,8 @@ class Writer:
                     members.append((root.key, [self._page(root, None, None)]))
                 case Lookup():
                     members.append((root.key, [self.or_null(self._lookup(root))]))
+                case SummaryRoot():
+                    members.append((root.key, SummaryWriter(self, self._by_key, root).parts()))
                 case Nodes():
                     members.append((root.key, self._nodes(root)))
         return joined(json_object(members))
@@ -110,6 +113,10 @@ class Writer:
         encode_ = key_of(root.entity.type_name) if root.attribute == "id" else unchanged
         column = getattr(row, root.attribute)
         return self._one_row(root.entity, row, column == self.bind(root.source, column.type, encode_))
+
+    def _by_key(self, entity: Entity, key: ColumnElement[Any]) -> ColumnElement[str]:
+        row = self.row(MIRRORS[entity.type_name])
+        return self._one_row(entity, row, row.id == key)
 
     def _nodes(self, root: Nodes) -> list[Part]:
         def pairs(value: Any) -> list[tuple[str, int]]:
@@ -132,9 +139,7 @@ class Writer:
         listed = member(
             self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), negated=False
         )
-        object_ = select(row.id.label("k"), joined(self.object(root.entity, row)).label("j")).where(
-            listed, self.visible(mirror, row)
-        )
+        object_ = select(row.id.label("k"), joined(self.object(root.entity, row)).label("j")).where(listed, visible(mirror, row))
         each = object_.subquery(self.alias())
         framed = joined([each.c.k, ":", func.length(each.c.j), ";", each.c.j])
         return select(func.coalesce(JoinedRows(framed), literal("")))
@@ -144,12 +149,9 @@ class Writer:
     def row(self, mirror: Mirror) -> Any:
         return aliased(mirror.model, name=self.alias())
 
-    def visible(self, mirror: Mirror, row: Any) -> ColumnElement[bool]:
-        return true() if mirror.visible is None else mirror.visible(row, None)
-
     def _one_row(self, entity: Entity, row: Any, condition: ColumnElement[bool], *outer: Any) -> ColumnElement[str]:
         query = select(joined(self.object(entity, row))).select_from(row)
-        query = query.where(condition, self.visible(MIRRORS[entity.type_name], row))
+        query = query.where(condition, visible(MIRRORS[entity.type_name], row))
         return (query.correlate(*outer) if outer else query).scalar_subquery()
 
     def object(self, entity: Entity, row: Any) -> list[Part]:
@@ -189,7 +191,7 @@ class Writer:
         mirror = MIRRORS[entity.type_name]
         target = self.row(mirror)
         order = [getattr(target, column.key) for column in inspect(type_model(row)).relationships[relation].order_by or ()]
-        query = select(*self.columns(mirror, target)).where(getattr(row, relation).of_type(target), self.visible(mirror, target))
+        query = select(*self.columns(mirror, target)).where(getattr(row, relation).of_type(target), visible(mirror, target))
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
         rows = select(JoinedRows(joined(self.object(entity, child)))).select_from(child).correlate(row).scalar_subquery()
         return ["[", func.coalesce(rows, literal("")), "]"]
@@ -207,7 +209,7 @@ class Writer:
         """The rows a page is cut from: an alias and its conditions, cursors aside."""
         mirror = MIRRORS[page.type_name]
         row = self.row(mirror)
-        conditions = [self.conditions.of(row, page.where), self.visible(mirror, row)]
+        conditions = [self.conditions.of(row, page.where), visible(mirror, row)]
         if parent is not None:
             conditions.insert(0, getattr(parent, page.relation or "").of_type(row))
         return row, conditions

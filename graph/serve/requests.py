@@ -19,13 +19,12 @@ from graph.read.scalars import NumberText
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A GraphQL request. `plain` says that its JSON holds no escapes and no text that could be too long."""
+    """A GraphQL request."""
 
     query: str
     variables: dict[str, Any]
     operation_name: str | None
     extensions: dict[str, Any]
-    plain: bool
 
 
 class ClientGone(Exception):
@@ -75,19 +74,21 @@ def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
 
 
+#: Made once: `json.loads` with options makes a decoder each time.
+DECODER = json.JSONDecoder(parse_float=NumberText, parse_constant=_no_constant)
+
+
 def decode(body: bytes) -> Any:
     """JSON; numbers with a point keep their text, so that money is exact. Refused where it is none."""
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_float=NumberText, parse_constant=_no_constant)
+        return DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise refused("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
 
 
-def read_post(body: bytes, max_text_length: int) -> Asked:
+def read_post(body: bytes) -> Asked:
     """The request in the body of a POST."""
-    data = decode(body)
-    plain = len(body) <= max_text_length and b"\\u" not in body
-    return _asked(data, plain)
+    return _asked(decode(body))
 
 
 def read_get(scope: Scope) -> Asked:
@@ -99,10 +100,10 @@ def read_get(scope: Scope) -> Asked:
     for name in ("variables", "extensions"):
         if given.get(name):
             data[name] = decode(given[name].encode())
-    return _asked(data, plain=False)
+    return _asked(data)
 
 
-def _asked(data: Any, plain: bool) -> Asked:
+def _asked(data: Any) -> Asked:
     if isinstance(data, list):
         raise refused("BAD_REQUEST", "Batches of operations are not served; send one operation a request.")
     if not isinstance(data, dict):
@@ -117,4 +118,4 @@ def _asked(data: Any, plain: bool) -> Asked:
         raise refused("BAD_REQUEST", "`variables` must be an object or null.")
     if not isinstance(extensions, (dict, type(None))):
         raise refused("BAD_REQUEST", "`extensions` must be an object or null.")
-    return Asked(query, variables or {}, name or None, extensions or {}, plain)
+    return Asked(query, variables or {}, name or None, extensions or {})

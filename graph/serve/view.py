@@ -58,7 +58,7 @@ class GraphQLView:
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] == "POST":
             check_media_type(header(scope, b"content-type"))
-            return read_post(await read_body(receive, self.settings.max_body_bytes), self.settings.max_text_length)
+            return read_post(await read_body(receive, self.settings.max_body_bytes))
         if scope["method"] in ("GET", "HEAD"):
             return read_get(scope)
         raise refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
@@ -66,9 +66,7 @@ class GraphQLView:
     async def _run(self, asked: Asked, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         context = Context(self.database)
         try:
-            answer = await self.engine.run(
-                asked.query, asked.variables, asked.operation_name, context, plain=asked.plain, only_queries=only_queries
-            )
+            answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries)
         finally:
             await context.close()
         return answer_body(answer, request_id, with_cost=asked.extensions.get("cost") is True)
