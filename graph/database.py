@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from asyncpg.exceptions import InterfaceError, PostgresConnectionError, PostgresError
+from asyncpg.exceptions import InterfaceError, PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -145,19 +145,23 @@ class Database:
             try:
                 driver: Any = connection.driver_connection
                 return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
-            except TimeoutError as error:
-                raise Unavailable("the statement took too long") from error
-            except (InterfaceError, PostgresConnectionError, ConnectionError) as error:
-                # A read changes nothing, so a connection that died in the pool may be replaced and the read repeated once.
-                with suppress(Exception):
-                    connection.invalidate()
+            except PostgresError as error:
+                if not is_disconnect(error):
+                    raise
+                _discard(connection)
                 if attempt == 2:
                     raise Unavailable("the connection was lost") from error
+            except (InterfaceError, ConnectionError) as error:
+                # A read changes nothing, so a connection that died in the pool may be replaced and the read repeated once.
+                _discard(connection)
+                if attempt == 2:
+                    raise Unavailable("the connection was lost") from error
+            except TimeoutError as error:
+                _discard(connection)
+                raise Unavailable("the statement took too long") from error
             except BaseException:
-                # Cancelled or broken in the middle of the protocol: the connection is not to be trusted.
-                if driver.is_closed() or driver._protocol.is_in_transaction():  # noqa: SLF001
-                    with suppress(Exception):
-                        connection.invalidate()
+                # Cancelled in the middle of the protocol: the connection is not to be trusted.
+                _discard(connection)
                 raise
             finally:
                 connection.close()
@@ -229,6 +233,12 @@ def _on_sqlite_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _discard(connection: Any) -> None:
+    """Drop a pooled connection; the pool opens another when one is needed."""
+    with suppress(Exception):
+        connection.invalidate()
+
+
 def _interrupt(connections: list[sqlite3.Connection]) -> None:
     for connection in connections:
         connection.interrupt()
@@ -270,6 +280,9 @@ class SqliteReader:
             return await loop.run_in_executor(self._threads, self._run, sql, arguments, started)
         except sqlite3.OperationalError as error:
             raise Unavailable(str(error)) from error
+        except asyncio.CancelledError:
+            _interrupt(started)
+            raise
         finally:
             interrupt.cancel()
 

@@ -35,21 +35,21 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
 from graph.operations import limits
-from graph.read.arguments import Shaper, shaper
+from graph.read.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.errors import BadUserInput
 from graph.read.paging import cursor_shape, is_storable
 from graph.settings import Settings
 
-#: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes and cursors.
+#: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes, cursors, ids of any type.
 ARGUMENT_SHAPES: dict[str, Shaper] = {
     "first": lambda value: value,
     "last": lambda value: value,
     "after": cursor_shape,
     "before": cursor_shape,
+    "id": lambda value: None if value is None else id_type(value),
+    "ids": ids_shape,
 }
 MAX_VALIDATION_ERRORS = 20
-#: Longer documents are served but not kept.
-MAX_KEPT_LENGTH = 50_000
 
 
 class RequestRefused(Exception):
@@ -108,6 +108,8 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
     )
     if errors:
         raise RequestRefused([_coded(error, document) for error in errors])
+    # What is kept needs no locations: they hold every token, and are more than half of a tree's memory.
+    document = parse(text, no_location=True)
     operation = _pick(document, operation_name)
     fragments = {d.name.value: FragmentDetails(d, None) for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     usage = _Usage(operation)

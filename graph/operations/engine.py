@@ -31,7 +31,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
 from graph.operations.coercion import coerce
-from graph.operations.documents import MAX_KEPT_LENGTH, Document, read_document, refused
+from graph.operations.documents import Document, read_document, refused
 from graph.read.payload import PayloadExecutor
 from graph.read.plan import Plan
 from graph.read.selection import Operation, meta_keys, plan_query
@@ -45,23 +45,34 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
-    """A dict of bounded size: what was used least recently goes first."""
+#: How much text the kept documents and the kept statements may have together, in characters. A document's syntax tree takes
+#: about fifty bytes a character, a plan with its statement about ten.
+KEPT_DOCUMENTS = 400_000
+KEPT_STATEMENTS = 4_000_000
 
-    def __init__(self, size: int) -> None:
+
+class Recent(Generic[K, V]):
+    """A dict of bounded size and weight: what was used least recently goes first."""
+
+    def __init__(self, size: int, weight: int) -> None:
         self._size = size
-        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._weight = weight
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self.weight = 0
 
     def get(self, key: K) -> V | None:
-        value = self._kept.get(key)
-        if value is not None:
-            self._kept.move_to_end(key)
-        return value
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        self._kept.move_to_end(key)
+        return kept[0]
 
-    def put(self, key: K, value: V) -> None:
-        self._kept[key] = value
-        if len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+    def put(self, key: K, value: V, weight: int) -> None:
+        self._kept[key] = (value, weight)
+        self.weight += weight
+        while len(self._kept) > self._size or self.weight > self._weight:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self.weight -= gone
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -102,8 +113,8 @@ class Engine:
         self.settings = settings
         self.dialect = dialect
         self.around = around
-        self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans)
-        self.plans: Recent[tuple[Document, Hashable], Compiled] = Recent(settings.max_plans)
+        self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
+        self.plans: Recent[tuple[Document, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.counters = Counters()
 
     def document(self, text: str, operation_name: str | None) -> Document:
@@ -113,8 +124,7 @@ class Engine:
         if document is None:
             self.counters.parsed += 1
             document = read_document(self.schema, self.settings, text, operation_name)
-            if len(text) <= MAX_KEPT_LENGTH:
-                self.documents.put(key, document)
+            self.documents.put(key, document, len(text))
         return document
 
     async def run(
@@ -142,7 +152,7 @@ class Engine:
         compiled = self.plans.get(key)
         if compiled is None:
             compiled = self._compile(document, variables)
-            self.plans.put(key, compiled)
+            self.plans.put(key, compiled, len(compiled.statement.sql))
         values: Mapping[str, Any] = variables.coerced
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}

@@ -7,6 +7,7 @@ graphql-core has validated the document and coerced the variables.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLField,
-    GraphQLID,
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
@@ -145,6 +145,11 @@ def _lift(type_: GraphQLInputType, value: Any, path: tuple[str | int, ...] | Non
     return Leaf(value, Constant(value) if path is None else Given(path))
 
 
+def ids_shape(texts: Any) -> Hashable:
+    """How many ids of which type a list holds."""
+    return None if texts is None else tuple(sorted(Counter(map(id_type, texts)).items()))
+
+
 Shaper = Callable[[Any], Hashable]
 
 
@@ -157,8 +162,8 @@ def id_type(text: str) -> str:
 def shaper(type_: GraphQLInputType, known: dict[str, Shaper]) -> Shaper:
     """A function that reduces a coerced value of `type_` to what a plan may depend on.
 
-    Kept: which keys are there at every depth, what is null, the lengths of lists of objects, Booleans, enum values, the type
-    an id names. Never any other value. `known` holds the shapers of input objects, which may refer to themselves.
+    Kept: which keys are there at every depth, what is null, the lengths of lists of objects, Booleans, enum values. Never any
+    other value. `known` holds the shapers of input objects, which may refer to themselves.
     """
     type_ = nullable(type_)
     if is_list_type(type_):
@@ -181,8 +186,6 @@ def shaper(type_: GraphQLInputType, known: dict[str, Shaper]) -> Shaper:
         return known[name]
     if isinstance(type_, GraphQLEnumType) or type_ is GraphQLBoolean:
         return lambda value: value
-    if type_ is GraphQLID:
-        return lambda value: None if value is None else id_type(value)
     return _presence
 
 

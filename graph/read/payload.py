@@ -185,5 +185,5 @@ def _statement(
     if compiled is None:
         plan: Plan = plan_rows(running.engine.operation(running.document, running.variables), type_name, details)
         compiled = running.engine.compiled(plan)
-        running.engine.plans.put(key, compiled)
+        running.engine.plans.put(key, compiled, len(compiled.statement.sql))
     return compiled.statement  # type: ignore[no-any-return]  # the engine is known by its shape alone
