@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import hypothesis
 import orjson
 import pytest
 from httpx2 import ASGITransport, AsyncClient
@@ -19,8 +21,22 @@ from graph.settings import Settings
 from tests import postgres
 from tests.engines import Engines, Postgres, Sqlite
 
+# Generated cases are the same in every run, so that a failure is a failure everywhere; the fixtures they share are only read.
+hypothesis.settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("ci")
+
 #: The beginnings of statements that only steer a transaction or a connection.
 NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write SQL and answers of the golden cases anew")
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +92,13 @@ def sample_url(engines: Engines) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def shop_url(engines: Engines) -> Iterator[str]:
+    """A database with the shop of `tests.shop` in it, this test's own."""
+    with made(engines, "shop") as url:
+        yield url
+
+
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     database = Database(Settings(database_url=url))
@@ -96,6 +119,13 @@ async def database(empty_url: str) -> AsyncIterator[Database]:
 async def sample_database(sample_url: str) -> AsyncIterator[Database]:
     """A database with Northwind in it, this test's own."""
     async with opened(sample_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def shop_database(shop_url: str) -> AsyncIterator[Database]:
+    """A database with the shop of `tests.shop` in it, this test's own."""
+    async with opened(shop_url) as database:
         yield database
 
 
@@ -139,10 +169,22 @@ class Ask:
         self.client = client
 
     async def __call__(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-        body = {"query": query, "variables": variables or {}, **more}
-        answer = await self.client.post("/graphql", content=orjson.dumps(body), headers={"content-type": "application/json"})
-        decoded: dict[str, Any] = orjson.loads(answer.content)
+        decoded: dict[str, Any] = orjson.loads(await self.raw(query, variables, **more))
         return decoded
+
+    async def raw(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
+        """The bytes of the answer."""
+        # The standard library's JSON writes lone surrogates too.
+        body = json.dumps({"query": query, "variables": variables or {}, **more}).encode()
+        answer = await self.client.post("/graphql", content=body, headers={"content-type": "application/json"})
+        return answer.content
+
+    async def data(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        """The data of an answer that has no errors."""
+        answer = await self(query, variables, **more)
+        assert "errors" not in answer, answer
+        found: dict[str, Any] = answer["data"]
+        return found
 
 
 @asynccontextmanager
@@ -167,6 +209,19 @@ async def ask_sample(sample_url: str) -> AsyncIterator[Ask]:
     """`ask` before Northwind; with `sample_database` in the same test it is the same one."""
     async with asking(Settings(database_url=sample_url)) as asker:
         yield asker
+
+
+@pytest.fixture
+async def ask_shop(shop_url: str) -> AsyncIterator[Ask]:
+    """`ask` before the shop of `tests.shop`; with `shop_database` in the same test it is the same one."""
+    async with asking(Settings(database_url=shop_url)) as asker:
+        yield asker
+
+
+@pytest.fixture
+def ask_shop_with(shop_url: str) -> Callable[..., AbstractAsyncContextManager[Ask]]:
+    """`async with ask_shop_with(max_cost=9) as ask:` for the shop under settings other than the defaults."""
+    return lambda **settings: asking(Settings(database_url=shop_url, **settings))
 
 
 @pytest.fixture

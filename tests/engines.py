@@ -1,6 +1,6 @@
 """Fresh databases for tests: each kind makes its templates once a session and copies one for a test.
 
-What goes in: the name of a template (nothing, empty, northwind). What comes out: the URL of a copy, until it is dropped.
+What goes in: the name of a template (nothing, empty, northwind, shop). What comes out: the URL of a copy, until it is dropped.
 What may be refused here: nothing beyond what the database refuses.
 """
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from graph import migrate, sample
+from graph.database import Database
 from graph.settings import Settings
-from tests import postgres
+from tests import postgres, shop
 
 
 def fill_empty(url: str) -> None:
@@ -26,7 +27,18 @@ def fill_northwind(url: str) -> None:
     asyncio.run(sample.load_into(Settings(database_url=url)))
 
 
-TEMPLATES: dict[str, Callable[[str], None]] = {"empty": fill_empty, "northwind": fill_northwind}
+def fill_shop(url: str) -> None:
+    async def fill() -> None:
+        database = Database(Settings(database_url=url))
+        await sample.load(database)
+        await shop.vary(database)
+        await database.close()
+
+    fill_empty(url)
+    asyncio.run(fill())
+
+
+TEMPLATES: dict[str, Callable[[str], None]] = {"empty": fill_empty, "northwind": fill_northwind, "shop": fill_shop}
 
 
 class Engines(Protocol):

@@ -168,12 +168,7 @@ def shaper(type_: GraphQLInputType, known: dict[str, Shaper]) -> Shaper:
     type_ = nullable(type_)
     if is_list_type(type_):
         inner = get_nullable_type(type_.of_type)
-        if (
-            is_leaf_type(inner)
-            and inner is not GraphQLID
-            and inner is not GraphQLBoolean
-            and not isinstance(inner, GraphQLEnumType)
-        ):
+        if is_leaf_type(inner) and inner is not GraphQLBoolean and not isinstance(inner, GraphQLEnumType):
             return _presence
         each = shaper(inner, known)
         return lambda value: None if value is None else tuple(map(each, value))
