@@ -38,18 +38,38 @@ OPERATORS = {
 EVERYTHING = Every(())
 
 
+#: Conditions in one filter, and steps from it to the deepest: SQLite takes expressions up to 1,000 deep.
+MAX_CONDITIONS = 200
+MAX_STEPS = 40
+
+
 def read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
     """The filter of a `where` input on rows of a mirrored type. Raises `BadUserInput`."""
+    if conditions(template) > MAX_CONDITIONS:
+        raise BadUserInput(f"a filter may have at most {MAX_CONDITIONS} conditions", path)
+    return _read_where(mirror, template, path)
+
+
+def conditions(template: Any) -> int:
+    """How many values a `where` input compares with."""
+    if isinstance(template, Leaf):
+        return 1
+    return 1 + sum(map(conditions, template.values() if isinstance(template, dict) else template))
+
+
+def _read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
+    if len(path) > MAX_STEPS:
+        raise BadUserInput("the filter is nested too deeply", path[:MAX_STEPS])
     parts: list[Filter] = []
     for name, value in template.items():
         here = (*path, name)
         if isinstance(value, Leaf) and value.value is None:
             raise BadUserInput("null is no filter; leave the field out", here)
         if name in ("and", "or"):
-            inner = tuple(read_where(mirror, part, (*here, str(index))) for index, part in enumerate(value))
+            inner = tuple(_read_where(mirror, part, (*here, str(index))) for index, part in enumerate(value))
             parts.append(Every(inner) if name == "and" else Either(inner))
         elif name == "not":
-            parts.append(Not(read_where(mirror, value, here)))
+            parts.append(Not(_read_where(mirror, value, here)))
         else:
             parts.append(_read_field(mirror, mirror.attributes[name], value, here))
     return parts[0] if len(parts) == 1 else Every(tuple(parts))
@@ -61,12 +81,12 @@ def _read_field(mirror: Mirror, attribute: str, template: dict[str, Any], path: 
         return Every(tuple(_read_operator(mirror, attribute, name, leaf, (*path, name)) for name, leaf in template.items()))
     target = mirror_of(relation.mapper.class_)
     if not relation.uselist:
-        return Related(attribute, "one", target.name, read_where(target, template, path))
+        return Related(attribute, "one", target.name, _read_where(target, template, path))
     parts: list[Filter] = []
     for name, value in template.items():
         if isinstance(value, Leaf):
             raise BadUserInput("null is no filter; leave the field out", (*path, name))
-        parts.append(Related(attribute, name, target.name, read_where(target, value, (*path, name))))  # type: ignore[arg-type]  # the input has no other names
+        parts.append(Related(attribute, name, target.name, _read_where(target, value, (*path, name))))  # type: ignore[arg-type]  # the input has no other names
     return Every(tuple(parts))
 
 
