@@ -18,12 +18,15 @@ from graph.database import Database
 class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
 
-    `running` is the mutation being run (`graph.operations.engine.Running`), set by the engine.
+    `running` is the mutation being run (`graph.operations.engine.Running`), set by the engine; `together` the transaction that
+    its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept.
     """
 
     database: Database
     client: str = ""
     running: Any = None
+    together: Any = None
+    dry_run: bool = False
     _session: AsyncSession | None = field(default=None, repr=False)
 
     @property

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import orjson
 import strawberry
-from graphql import ExecutionResult as GraphQLResult
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from graph.archive.mutations import ArchiveMutations
+from graph.catalog.mutations import CatalogMutations
 from graph.catalog.types import CatalogQueries
 from graph.context import Context
+from graph.customers.mutations import CustomerMutations
 from graph.customers.types import CustomerQueries
 from graph.database import Database
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
+<<<<<<< main
+from graph.orders.mutations import OrderMutations
+=======
 from graph.orders.summary import SummaryQueries
+>>>>>>> reads
 from graph.orders.types import OrderQueries
 from graph.read import mirror
 from graph.read.fields import NodeQueries
 from graph.read.payload import splice
 from graph.read.scalars import SCALARS
+from graph.write.directives import DIRECTIVES
+from graph.write.errors import error_types
+from graph.write.operation import run_mutation
 
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
 class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries):
     pass
-
-
-async def alone(context: Context, operation: object, execute: Callable[[], Awaitable[GraphQLResult]]) -> GraphQLResult:
-    """Runs an operation as it is."""
-    return await execute()
 
 
 class Schema(strawberry.Schema):
@@ -46,7 +50,7 @@ class Schema(strawberry.Schema):
         """The engine of a database, which keeps its documents and plans."""
         engines = self.__dict__.setdefault("_engines", WeakKeyDictionary())
         if database not in engines:
-            engines[database] = Engine(self._schema, database.settings, database.dialect, alone)
+            engines[database] = Engine(self._schema, database.settings, database.dialect, run_mutation)
         return engines[database]  # type: ignore[no-any-return]  # setdefault() on an instance's dict
 
     async def execute(
@@ -76,5 +80,10 @@ class Schema(strawberry.Schema):
         return ExecutionResult(data=orjson.loads(orjson.dumps(answer.result.data, default=splice)), errors=answer.result.errors)
 
 
-schema = Schema(Query, config=StrawberryConfig(scalar_map=SCALARS))
+@strawberry.type(description="Everything that can be changed. A field is one transaction; fields run one after the other.")
+class Mutation(CustomerMutations, OrderMutations, CatalogMutations, ArchiveMutations):
+    pass
+
+
+schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=SCALARS))
 mirror.check(schema._schema)  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's

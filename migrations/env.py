@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 
-import graph.models  # noqa: F401  every module that declares tables is imported here
+import graph.models  # every module that declares tables is imported here
+import graph.write.idempotency  # noqa: F401
 from graph.base import Base
 from graph.migrate import connected
 from graph.settings import current

@@ -108,14 +108,14 @@ def _fields(
         if value is not None:
             found[name] = value
         elif (default := coerce_default_value(definition)) is not Undefined:
-            found[name] = _lift(definition.type, default, None)
+            found[name] = lift(definition.type, default, None)
     return found
 
 
 def _read(type_: GraphQLInputType, node: ValueNode, variables: Mapping[str, Any]) -> Template | None:
     if isinstance(node, VariableNode):
         name = node.name.value
-        return _lift(type_, variables[name], (name,)) if name in variables else None
+        return lift(type_, variables[name], (name,)) if name in variables else None
     type_ = nullable(type_)
     if is_list_type(type_):
         nodes: Sequence[ValueNode] = node.values if isinstance(node, ListValueNode) else ()
@@ -134,14 +134,14 @@ def _read(type_: GraphQLInputType, node: ValueNode, variables: Mapping[str, Any]
     return Leaf(value, Constant(value))
 
 
-def _lift(type_: GraphQLInputType, value: Any, path: tuple[str | int, ...] | None) -> Template:
+def lift(type_: GraphQLInputType, value: Any, path: tuple[str | int, ...] | None) -> Template:
     """A coerced value as a template; `path` is None for a default of the schema."""
     type_ = nullable(type_)
     if value is not None:
         if isinstance(type_, GraphQLInputObjectType):
-            return {name: _lift(type_.fields[name].type, part, path and (*path, name)) for name, part in value.items()}
+            return {name: lift(type_.fields[name].type, part, path and (*path, name)) for name, part in value.items()}
         if is_list_type(type_) and not is_leaf_type(get_nullable_type(type_.of_type)):
-            return [_lift(type_.of_type, part, path and (*path, index)) for index, part in enumerate(value)]
+            return [lift(type_.of_type, part, path and (*path, index)) for index, part in enumerate(value)]
     return Leaf(value, Constant(value) if path is None else Given(path))
 
 

@@ -64,6 +64,27 @@ def minor_units(value: object) -> int:
     return int(scaled)
 
 
+def hundredths(value: object) -> int:
+    """A percentage in hundredths: "12.5" is 1250. Whether it is in range is the domain's affair."""
+    number = decimal_of(value)
+    scaled = number.scaleb(2) if not number or -30 < number.adjusted() < MAX_WHOLE_DIGITS else Decimal("0.1")
+    if scaled != scaled.to_integral_value():
+        raise GraphQLError("Percent may have at most 2 decimals and 10 digits before the point.")
+    return int(scaled)
+
+
+def percent_literal(node: ValueNode, variables: Any = None) -> int:
+    """A percentage written in a document."""
+    if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
+        return hundredths(node.value)
+    raise GraphQLError("Percent must be a string or a number.")
+
+
+def percent_text(value: object) -> str:
+    """A percentage as the API shows it."""
+    return f"{Decimal(int(value)).scaleb(-2):.2f}"  # type: ignore[call-overload]  # an int
+
+
 def money_literal(node: ValueNode, variables: Any = None) -> int:
     """Minor units of a literal, taken by its text: 10.50 and "10.50" alike."""
     if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
@@ -115,6 +136,7 @@ def global_id(type_name: str, key: int) -> str:
 
 Money = NewType("Money", int)
 DateTime = NewType("DateTime", datetime)
+Percent = NewType("Percent", int)
 
 SCALARS: dict[object, Any] = {
     Money: strawberry.scalar(
@@ -126,6 +148,13 @@ SCALARS: dict[object, Any] = {
         serialize=money_text,
         parse_value=minor_units,
         parse_literal=money_literal,
+    ),
+    Percent: strawberry.scalar(
+        name="Percent",
+        description='A percentage with at most two decimals, such as "12.5", as a string or a number.',
+        serialize=percent_text,
+        parse_value=hundredths,
+        parse_literal=percent_literal,
     ),
     DateTime: strawberry.scalar(
         name="DateTime",

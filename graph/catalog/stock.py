@@ -1,0 +1,47 @@
+"""The stock of one item, moved by one statement that cannot take it below zero, whatever runs beside it.
+
+What goes in: the input of `adjustStock`. What comes out: the item. What is refused here: an item that is not there or tracks no
+stock, more pieces than there are, more than the counter holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from graph.catalog.inputs import AdjustStockInput
+from graph.models import Item
+from graph.write.answers import Answer, answer
+from graph.write.columns import key_of, missing
+from graph.write.errors import ROOT, InvalidInputError, MutationError, Refused, Row, StockError
+from graph.write.inputs import chosen
+from graph.write.unit import Unit
+
+#: What a 32-bit counter holds.
+MOST = 2**31 - 1
+
+
+async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
+    """Add to the stock, or take from it."""
+    field, sent = chosen(input_.item)
+    table: Any = sa.inspect(Item).local_table
+    key = (key_of(Item, sent) or 0) if field.attribute == "id" else sent
+    where = table.columns[field.attribute] == key
+    after = sa.cast(table.c.stock, sa.BigInteger) + input_.delta
+    update = sa.update(table).where(where, after >= 0, after <= MOST).values(stock=table.c.stock + input_.delta)
+    found = await unit.session.scalar(update.returning(table.c.id))
+    if found is not None:
+        return answer(item=Row("Item", found))
+    row = (await unit.session.execute(sa.select(table.c.stock).where(where))).first()
+    raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name)) if row is None else _refusal(row.stock, input_.delta)])
+
+
+def _refusal(stock: int | None, delta: int) -> MutationError:
+    path = [*ROOT, "delta"]
+    if stock is not None and stock + delta < 0:
+        return StockError(message=f"{-delta} wanted, {stock} in stock", path=path, requested=-delta, available=stock)
+    reason = "must not take the stock above 2,147,483,647"
+    if stock is None:
+        path, reason = [*ROOT, "item"], "must be one that tracks its stock"
+    return InvalidInputError(message=f"{path[-1]} {reason}", path=path, reason=reason)

@@ -1,0 +1,84 @@
+"""The transfer: pieces of a line to another order, both totals together or not at all.
+
+What goes in: the input of `moveOrderItem`. What comes out: the line that has the pieces now and both orders. What is
+refused here: orders that are not PENDING or not of one customer, more pieces than the line has, a discount that would
+exceed a subtotal.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from graph.models import Order, OrderItem, OrderStatus
+from graph.orders.errors import not_editable
+from graph.orders.inputs import MoveOrderItemInput
+from graph.write.answers import Answer, answer
+from graph.write.columns import key_of, missing
+from graph.write.errors import ROOT, InvalidInputError, Path, Refused
+from graph.write.graph import Origin
+from graph.write.inputs import ABSENT, given
+from graph.write.unit import Unit, check_version
+
+LINE: Path = (*ROOT, "id")
+TO: Path = (*ROOT, "toOrder")
+
+
+async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
+    """Move the pieces."""
+    line, source, target = await _load(unit, given_)
+    check_version(source, given(given_, "expected_version"), (*ROOT, "expectedVersion"))
+    check_version(target, given(given_, "to_expected_version"), (*ROOT, "toExpectedVersion"))
+    sent = given(given_, "quantity")
+    quantity = line.quantity if sent is ABSENT or sent is None else sent
+    place = ROOT if sent is ABSENT or sent is None else (*ROOT, "quantity")
+    for order, path in ((source, LINE), (target, TO)):
+        unit.origins[id(order)] = Origin(order, place)
+        if order.status is not OrderStatus.PENDING:
+            unit.refuse(not_editable(order, path))
+    if source is target:
+        _refuse(unit, TO, "must be another order")
+    elif source.customer_id != target.customer_id:
+        _refuse(unit, TO, "must be an order of the same customer")
+    if not 0 < quantity <= line.quantity:
+        _refuse(unit, place, f"must be from 1 to {line.quantity}, which is what the line has")
+    if unit.errors:
+        raise Refused(unit.errors)
+    if quantity == line.quantity:
+        source.items.remove(line)
+        line.__dict__.pop("position", None)
+        target.items.append(line)
+        line.position = 1 + max([0, *(other.position for other in target.items if other is not line)])
+    else:
+        line.quantity -= quantity
+        line = OrderItem(item_id=line.item_id, quantity=quantity, price_paid=line.price_paid)
+        target.items.append(line)
+    await unit.flush()
+    return answer(order_item=line, from_order=source, to_order=target)
+
+
+async def _load(unit: Unit, given_: MoveOrderItemInput) -> tuple[OrderItem, Order, Order]:
+    """The line and both orders, locked in id order. Raises `Refused` where one is not there."""
+    key, to = key_of(OrderItem, given_.id), key_of(Order, given_.to_order)
+    while True:
+        found = None if key is None else await unit.session.scalar(sa.select(OrderItem.order_id).where(OrderItem.id == key))
+        wanted = [id_ for id_ in (found, to) if id_ is not None]
+        rows = await unit.session.scalars(unit.locked(Order, Order.id.in_(sorted(wanted))).options(selectinload(Order.items)))
+        orders = {order.id: order for order in rows}
+        absent = []
+        if found is None:
+            absent.append(missing("OrderItem", given_.id, LINE))
+        if to not in orders:
+            absent.append(missing("Order", given_.to_order, TO))
+        if absent:
+            raise Refused(absent)
+        assert found is not None
+        assert to is not None
+        line = next((line for line in orders[found].items if line.id == key), None) if found in orders else None
+        if line is not None:
+            return line, orders[found], orders[to]
+        # Somebody moved the line between the two statements: look again.
+
+
+def _refuse(unit: Unit, path: Path, reason: str) -> None:
+    unit.refuse(InvalidInputError(message=f"{path[-1]} {reason}", path=list(path), reason=reason))

@@ -1,0 +1,90 @@
+"""What holds for every order, whichever mutation writes it.
+
+What goes in: what a flush is about to write. What comes out: lines with a price and a position, orders with their total. What is
+refused here: archived items and customers (ARCHIVED), changes of the lines of an order that is not PENDING and the removal
+of PAID and SHIPPED orders through their customer (NOT_EDITABLE).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graph.models import Customer, Order, OrderItem, OrderStatus
+from graph.orders.errors import not_editable
+from graph.write.answers import row_of
+from graph.write.changes import Changes, changed_columns, parent_of
+from graph.write.errors import ROOT, ArchivedError, Row
+from graph.write.unit import Unit, rule
+
+#: Inputs can multiply to more than a BIGINT; what is over this is refused by the constraint on the subtotal anyway.
+MOST = 2 * 10**18
+
+
+@rule
+async def keep_orders(unit: Unit, changes: Changes) -> None:
+    """Prices, positions and totals, in this order."""
+    session = unit.session.sync_session
+    orders: dict[int, Order] = {id(order): order for order in changes.written(Order)}
+    gone = {id(row) for row in changes.deleted}
+    for line in changes.touched(OrderItem):
+        order = parent_of(session, line, "order")
+        if id(order) in gone:
+            continue
+        orders[id(order)] = order
+        if order.status is not OrderStatus.PENDING:
+            unit.refuse(not_editable(order, unit.place(order, "items")))
+        target = unit.target(line, "item")
+        if target is not None:
+            refuse_archived(unit, line, "item", target)
+            if "price_paid" not in line.__dict__:
+                line.price_paid = target.price
+    for order in orders.values():
+        refuse_archived(unit, order, "customer", unit.target(order, "customer") or _added_to(order, changes))
+        if "items" in order.__dict__:
+            _number(order, changes, again=(id(order), "items") in unit.replaced)
+            if all(line.__dict__.keys() >= {"quantity", "price_paid"} for line in order.items):
+                order.total_amount = total(order)
+    for order in (row for row in changes.deleted if isinstance(row, Order)):
+        if order.status in (OrderStatus.PAID, OrderStatus.SHIPPED) and unit.origin(order).path != ROOT:
+            unit.refuse(not_editable(order, unit.origin(order).path))
+
+
+def _added_to(order: Order, changes: Changes) -> Customer | None:
+    """The customer who was there before and gets a new order."""
+    customer: Customer | None = order.__dict__.get("customer")
+    return customer if customer is not None and customer not in changes.new and order in changes.new else None
+
+
+def refuse_archived(unit: Unit, row: Any, relation: str, target: Any) -> None:
+    """An archived row cannot be pointed to any more."""
+    if target is None or target.archived_at is None:
+        return
+    type_ = relation.capitalize()
+    unit.refuse(
+        ArchivedError(
+            message=f"This {relation} is archived",
+            path=unit.place(row, relation),
+            row=row_of(target) if isinstance(target, Customer) else Row(type_, target.id),
+        )
+    )
+
+
+def _number(order: Order, changes: Changes, *, again: bool) -> None:
+    """New lines follow the highest position there was; gaps stay. A replaced list is numbered again, after all others."""
+    removed = [line.position for line in changes.deleted if isinstance(line, OrderItem) and line.order_id == order.id]
+    highest = max([0, *removed, *(line.__dict__.get("position", 0) for line in order.items)])
+    for line in order.items:
+        if again or "position" not in line.__dict__:
+            highest += 1
+            line.position = highest
+
+
+def total(order: Order) -> int:
+    """What the customer pays. All lines must be loaded."""
+    subtotal = sum(line.quantity * line.price_paid for line in order.items)
+    return max(-MOST, min(MOST, subtotal - order.discount))
+
+
+def moved(order: Order) -> bool:
+    """Whether this flush changes the status of an order."""
+    return "status" in changed_columns(order)

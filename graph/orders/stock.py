@@ -1,0 +1,125 @@
+"""Stock: lines of PENDING and PAID orders hold pieces of the items that track theirs.
+
+What goes in: what a flush is about to write, or orders that a statement is about to delete. What comes out: the items' stock
+moved, items locked in id order, one UPDATE. What is refused here: more pieces than there are, as OUT_OF_STOCK, one error for
+an item, at the last of its lines.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from graph.models import Item, Order, OrderItem, OrderStatus
+from graph.orders.rules import moved
+from graph.write.changes import Changes, parent_of
+from graph.write.errors import StockError
+from graph.write.unit import Unit, departure, rule
+
+HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
+
+
+@rule
+async def move_stock(unit: Unit, changes: Changes) -> None:
+    """Take what new lines hold, give back what removed, reduced and cancelled ones held."""
+    taken: dict[int, int] = defaultdict(int)
+    last: dict[int, OrderItem] = {}
+    for line in changes.touched(OrderItem):
+        for item_id, pieces in _moves(unit, changes, line):
+            taken[item_id] += pieces
+            if pieces > 0:
+                last[item_id] = line
+    for order in changes.dirty:
+        if isinstance(order, Order) and moved(order) and order.status is OrderStatus.CANCELLED:
+            for line in order.items:
+                taken[line.item_id] -= line.quantity
+    wanted = {item_id: pieces for item_id, pieces in taken.items() if pieces}
+    if not wanted:
+        return
+    stock = await lock_stock(unit.session, wanted)
+    for item_id, available in stock.items():
+        if wanted[item_id] > available:
+            unit.refuse(out_of_stock(wanted[item_id], available, unit.place(last[item_id], "quantity")))
+            del wanted[item_id]
+    await give_back(unit.session, {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
+
+
+def _moves(unit: Unit, changes: Changes, line: OrderItem) -> list[tuple[int, int]]:
+    """Pieces that a line takes (positive) and gives back (negative), by item."""
+    state: Any = sa.inspect(line)
+    target = unit.target(line, "item")
+    quantity = line.__dict__.get("quantity", 0)
+    if not state.persistent:
+        if isinstance(target, Item):
+            _take_from_new(unit, line, target, quantity)
+            return []
+        # A row looked up a moment ago says whether its stock is tracked at all.
+        return [] if target is None or target.stock is None else [(target.id, quantity)]
+    before = (_before(state, "item_id"), _before(state, "quantity"))
+    if line in changes.deleted:
+        order = parent_of(unit.session.sync_session, line, "order")
+        return [(before[0], -before[1])] if order.status in HOLDING else []
+    if isinstance(target, Item):
+        _take_from_new(unit, line, target, quantity)
+        return [(before[0], -before[1])]
+    return [] if before == (line.item_id, quantity) else [(before[0], -before[1]), (line.item_id, quantity)]
+
+
+def _take_from_new(unit: Unit, line: OrderItem, item: Item, quantity: int) -> None:
+    """The item is made in the same input: its stock is still in our hands."""
+    if item.__dict__.get("stock") is None:
+        return
+    assert item.stock is not None
+    if quantity > item.stock >= 0:
+        unit.refuse(out_of_stock(quantity, item.stock, unit.place(line, "quantity")))
+    elif quantity > 0:
+        item.stock -= quantity
+
+
+def _before(state: Any, attribute: str) -> Any:
+    history = state.attrs[attribute].history
+    return history.deleted[0] if history.deleted else state.dict[attribute]
+
+
+async def lock_stock(session: AsyncSession, item_ids: Mapping[int, Any]) -> dict[int, int]:
+    """The stock of those items that track it, locked in id order until the transaction ends."""
+    tracked = sa.select(Item.id, Item.stock).where(Item.id.in_(sorted(item_ids)), Item.stock.is_not(None)).order_by(Item.id)
+    rows = (await session.execute(tracked.with_for_update())).all()
+    return {row.id: row.stock for row in rows if row.stock is not None}
+
+
+async def give_back(session: AsyncSession, pieces: Mapping[int, int]) -> None:
+    """Add pieces to the stock of items that are locked, in one statement."""
+    if not pieces:
+        return
+    item: Any = sa.inspect(Item).local_table
+    added = sa.case(dict(pieces), value=item.c.id, else_=0)
+    where = item.c.id.in_(sorted(pieces))
+    await session.execute(sa.update(item).where(where).values(stock=item.c.stock + added))
+
+
+@departure(Order)
+async def release(unit: Unit, orders: ColumnElement[bool]) -> None:
+    """Give back what the lines of orders hold that are about to be deleted."""
+    session = unit.session
+    held = (
+        sa.select(OrderItem.item_id, sa.func.sum(OrderItem.quantity))
+        .join(Order, Order.id == OrderItem.order_id)
+        .where(orders, Order.status.in_(HOLDING))
+        .group_by(OrderItem.item_id)
+    )
+    pieces: dict[int, int] = {row[0]: int(row[1]) for row in (await session.execute(held)).all()}
+    if pieces:
+        stock = await lock_stock(session, pieces)
+        await give_back(session, {item_id: n for item_id, n in pieces.items() if item_id in stock})
+
+
+def out_of_stock(requested: int, available: int, path: list[str]) -> StockError:
+    """There are not as many pieces."""
+    message = f"{requested} wanted, {available} in stock"
+    return StockError(message=message, path=path, requested=requested, available=available)

@@ -1,0 +1,77 @@
+"""Several rows at once, each with what is below it: all or nothing, or every good one.
+
+What goes in: a list of inputs of one type. What comes out: a result for each. What may be refused here: under ROLLBACK anything
+refuses all; under CONTINUE a row that is refused leaves the others alone, behind a savepoint of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import strawberry
+from sqlalchemy.exc import IntegrityError
+
+from graph.base import Base
+from graph.write.answers import Answer, Result, row_of
+from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
+from graph.write.payloads import Payload
+from graph.write.references import look_up
+from graph.write.unit import Unit
+
+
+@strawberry.enum(description="What happens to the other rows when one is refused.")
+class OnError(enum.Enum):
+    ROLLBACK = strawberry.enum_value("ROLLBACK", description="Nothing is written.")
+    CONTINUE = strawberry.enum_value("CONTINUE", description="The others are written.")
+
+
+@strawberry.type
+class EntryResult(Payload):
+    """What the results of all lists share."""
+
+    index: int = strawberry.field(description="The place in the list that was sent, from 0.")
+
+
+async def create_all(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any], on_error: OnError) -> Answer:
+    """Make a row of each input of the list `name`."""
+    if on_error is OnError.CONTINUE:
+        return Answer(results=await _each(unit, model, name, inputs))
+    rows = [unit.create(model, input_, (*ROOT, name, str(index))) for index, input_ in enumerate(inputs)]
+    unit.session.add_all(rows)
+    await unit.flush()
+    return Answer(results=[Result(index, row_of(row)) for index, row in enumerate(rows)])
+
+
+async def _each(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any]) -> list[Result]:
+    """Every row for itself; what they point to is looked up for all together."""
+    paths = [(*ROOT, name, str(index)) for index in range(len(inputs))]
+    units = [Unit(unit.context, explaining=False) for _ in inputs]
+    rows = [one.create(model, input_, path) for one, input_, path in zip(units, inputs, paths, strict=True)]
+    await look_up(units)
+    results = []
+    for index, (one, row) in enumerate(zip(units, rows, strict=True)):
+        made = await _save(one, row) or await _explain(unit, model, inputs[index], paths[index])
+        results.append(Result(index, made) if isinstance(made, Row) else Result(index, None, made))
+    return results
+
+
+async def _save(unit: Unit, row: Base) -> Row | list[MutationError] | None:
+    """The row written, or its errors; None where the database refused it without a word to the client yet."""
+    try:
+        async with unit.session.begin_nested():
+            unit.session.add(row)
+            await unit.flush()
+            return row_of(row)
+    except Refused as refused:
+        return refused.errors
+    except IntegrityError:
+        return None
+    finally:
+        unit.session.expunge_all()
+
+
+async def _explain(unit: Unit, model: type[Base], input_: Any, path: Path) -> Row | list[MutationError]:
+    again = Unit(unit.context, explaining=True)
+    return await _save(again, again.create(model, input_, path)) or [try_again()]

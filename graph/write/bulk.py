@@ -1,0 +1,100 @@
+"""Rows by filter: one statement finds and locks them, one writes them, whatever their number.
+
+What goes in: the `where` of a mutation's input, as reads take it. What comes out: keys, and the condition that a row is among
+them. What may be refused here: a check that the new values break for any of the rows, at the value sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from graphql.execution.values import get_argument_values
+from sqlalchemy import ColumnElement, Dialect
+from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
+
+from graph.base import Base, utc_now
+from graph.read.arguments import Source, lift, resolve
+from graph.read.dialects import member
+from graph.read.filters import Conditions, read_where, unchanged
+from graph.read.mirror import mirror_of
+from graph.write.errors import ROOT, Path, Refused
+from graph.write.unit import Info, Unit
+from graph.write.violations import check_error, check_text
+
+
+class Values:
+    """Binds the values of a filter as they are in this request."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._aliases = 0
+
+    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged) -> ColumnElement[Any]:
+        return sa.bindparam(None, encode(resolve(source, {})), type_, unique=True)
+
+    def alias(self) -> str:
+        self._aliases += 1
+        return f"m{self._aliases}"
+
+
+def matches(info: Info, unit: Unit, row: Any, model: type[Base]) -> ColumnElement[bool]:
+    """The condition that an aliased row matches the `where` of the field's input."""
+    raw = info._raw_info  # noqa: SLF001  # Strawberry has no public way to graphql-core's info
+    definition = raw.parent_type.fields[raw.field_name]
+    argument = get_argument_values(definition, raw.field_nodes[0], raw.variable_values)["input"]
+    input_type: Any = definition.args["input"].type
+    where_type = getattr(input_type, "of_type", input_type).fields["where"].type
+    filter_ = read_where(mirror_of(model), lift(where_type, argument["where"], None), (*ROOT, "where"))
+    return Conditions(Values(unit.dialect)).of(row, filter_)
+
+
+async def lock_matching(info: Info, unit: Unit, model: type[Base], *more: Callable[[Any], ColumnElement[bool]]) -> list[int]:
+    """The keys of the rows that match, locked in key order."""
+    row = aliased(model, name="matched")
+    key: Any = row.id  # type: ignore[attr-defined]  # every table has one
+    found = sa.select(key).where(matches(info, unit, row, model), *(condition(row) for condition in more))
+    return list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
+
+
+def among(unit: Unit, column: Any, keys: Sequence[int]) -> ColumnElement[bool]:
+    """The condition that a column holds one of these keys: one parameter, whatever their number."""
+    return member(
+        unit.dialect, column, unchanged, lambda type_, whole: sa.bindparam(None, whole(list(keys)), type_, unique=True), False
+    )
+
+
+async def update_rows(
+    unit: Unit, model: type[Base], keys: Sequence[int], values: Mapping[str, Any], sent: Mapping[str, Path]
+) -> None:
+    """Set columns of these rows in one statement, and raise their versions. `sent` leads from attributes to input paths."""
+    table: Any = sa.inspect(model).local_table
+    where = among(unit, table.c.id, keys)
+    if unit.explaining:
+        await _refuse_broken(unit, model, where, values, sent)
+    changed = {**values, "version": table.c.version + 1, "updated_at": utc_now()}
+    await unit.session.execute(sa.update(table).where(where).values(changed))
+
+
+async def _refuse_broken(
+    unit: Unit, model: type[Base], where: ColumnElement[bool], values: Mapping[str, Any], sent: Mapping[str, Path]
+) -> None:
+    """Hold the values the rows would have against the table's checks."""
+    mapper = sa.inspect(model)
+    table: Any = mapper.local_table
+    columns = [
+        (sa.type_coerce(values[c.name], c.type) if c.name in values else c).label(c.name)
+        for c in table.columns
+        if c.computed is None
+    ]
+    after = sa.select(*columns).where(where).subquery(table.name)
+    checks = sorted((c for c in table.constraints if isinstance(c, sa.CheckConstraint)), key=lambda c: str(c.name))
+    broken = [sa.func.sum(sa.case((sa.literal_column(f"({check_text(unit, check)})"), 0), else_=1)) for check in checks]
+    counts = (await unit.session.execute(sa.select(*broken).select_from(after))).one()
+    row = model()
+    unit.origin(row).sent.update(sent)
+    found = [check_error(unit, mapper, check, row) for check, number in zip(checks, counts, strict=True) if number]
+    if found:
+        raise Refused(found)

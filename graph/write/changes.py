@@ -1,0 +1,107 @@
+"""What a session is about to write, and what every write brings with it: versions, and one statement a table.
+
+What goes in: a session with new, changed and deleted objects. What comes out: the roots' versions raised, changes of one
+table brought to one shape. What may be refused here: nothing; a child whose root is not in the session is a bug and raises
+`LookupError`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import flag_modified
+
+from graph.base import Base
+
+R = TypeVar("R", bound=Base)
+
+
+def changed_columns(row: Base) -> set[str]:
+    """The column attributes of a loaded row whose values differ from what was loaded."""
+    state: Any = sa.inspect(row)
+    return {
+        name for name in state.committed_state if name in state.mapper.column_attrs and state.attrs[name].history.has_changes()
+    }
+
+
+class Changes:
+    """The rows a flush would write, by mapped class, in the order they came to the session."""
+
+    def __init__(self, session: Session) -> None:
+        deleted = list(session.deleted)
+        gone = {id(row) for row in deleted}
+        self.new: list[Any] = list(session.new)
+        self.deleted: list[Any] = deleted
+        self.dirty: list[Any] = [
+            row for row in session.dirty if id(row) not in gone and session.is_modified(row, include_collections=False)
+        ]
+
+    @classmethod
+    def of(cls, session: Session, new: list[Any]) -> Changes:
+        """Rows that will be inserted without the session."""
+        changes = cls(session)
+        changes.new = new
+        return changes
+
+    def written(self, model: type[R]) -> Iterator[R]:
+        """The new and the changed rows of a class."""
+        return (row for row in (*self.new, *self.dirty) if type(row) is model)
+
+    def touched(self, model: type[R]) -> Iterator[R]:
+        """The new, changed and deleted rows of a class."""
+        return (row for row in (*self.new, *self.dirty, *self.deleted) if type(row) is model)
+
+
+def root_of(session: Session, row: Any) -> Any:
+    """The aggregate root of a row: itself, or what `__root__` leads to, which must be in the session."""
+    while type(row).__root__ is not None:
+        row = parent_of(session, row, type(row).__root__)
+    return row
+
+
+def parent_of(session: Session, row: Any, relation: str) -> Any:
+    """What a to-one relation leads to, without asking the database."""
+    loaded = sa.inspect(row).dict.get(relation)
+    if loaded is not None:
+        return loaded
+    property_ = sa.inspect(type(row)).relationships[relation]
+    identity = [
+        sa.inspect(row).dict.get(str(property_.parent.get_property_by_column(local).key))
+        for local, _ in property_.local_remote_pairs or ()
+    ]
+    found = session.identity_map.get(property_.mapper.identity_key_from_primary_key(identity))
+    if found is None:
+        raise LookupError(f"{type(row).__name__}.{relation} is not in the session")
+    return found
+
+
+def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None:
+    """Raise the version of every root that changes or whose children do, once for each unit of work."""
+    gone = {id(row) for row in changes.deleted}
+    for row in (*changes.new, *changes.dirty, *changes.deleted):
+        root = row if type(row).__root__ is None else root_of(session, row)
+        state: Any = sa.inspect(root)
+        if id(root) in gone or not state.persistent or state.key in raised or "version" not in state.mapper.column_attrs:
+            continue
+        if row is root and all(state.mapper.columns[name].info.get("counter") for name in changed_columns(root)):
+            continue
+        raised.add(state.key)
+        root.version += 1
+
+
+def align(rows: Iterable[Any]) -> None:
+    """Give the changed rows of a table one set of changed columns, so that their UPDATE is one executemany."""
+    by_model: dict[type[Base], dict[int, set[str]]] = defaultdict(dict)
+    kept: dict[int, Any] = {}
+    for row in rows:
+        kept[id(row)] = row
+        by_model[type(row)][id(row)] = changed_columns(row)
+    for sets in by_model.values():
+        union: set[str] = set().union(*sets.values())
+        for key, columns in sets.items():
+            for name in union - columns:
+                flag_modified(kept[key], name)

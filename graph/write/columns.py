@@ -1,0 +1,91 @@
+"""Facts about mapped classes that writes need: what a column stores, what a new row starts with, what clients call things.
+
+What goes in: mapped classes, columns, values. What comes out: facts of the metadata, and the errors that state one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Dialect
+from sqlalchemy.orm import Mapper
+
+from graph.base import Base
+from graph.read.mirror import MIRRORS, Mirror
+from graph.read.scalars import parse_id
+from graph.write.errors import NotFoundError, Path, RequiredError
+
+
+def stored(column: sa.Column[Any], value: Any, dialect: Dialect) -> Any:
+    """A value in the form it is stored and compared in: an e-mail address in lower case."""
+    process = column.type.bind_processor(dialect) if isinstance(column.type, sa.TypeDecorator) else None
+    return value if process is None or value is None else process(value)
+
+
+def type_name(mapper: Mapper[Any]) -> str:
+    """What clients call rows of this mapper."""
+    mirror = mirror_for(mapper.class_)
+    return mapper.class_.__name__ if mirror is None else mirror.name
+
+
+def mirror_for(model: type[Any]) -> Mirror | None:
+    """The mirrored type of a mapped class, if clients can see it."""
+    return next((mirror for mirror in MIRRORS.values() if mirror.model is model), None)
+
+
+def key_of(model: type[Base], id_: str) -> int | None:
+    """The key in a global id of this type of row, or None."""
+    parsed = parse_id(id_)
+    return parsed[1] if parsed and parsed[0] == type_name(sa.inspect(model)) else None
+
+
+@cache
+def target_columns(model: type[Base]) -> tuple[Any, ...]:
+    """What a look-up reads of a row: all its columns, as a plain tuple, not as an object of the session."""
+    mapper = sa.inspect(model)
+    return tuple(getattr(model, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_"))
+
+
+@cache
+def defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
+    """The attributes that Python gives a new row. Set early, all rows of a table have one INSERT and rules see values."""
+    found: list[tuple[str, Callable[[], Any]]] = []
+    mapper = sa.inspect(model)
+    for attribute in mapper.column_attrs:
+        default: Any = attribute.columns[0].default
+        if default is not None and default.is_scalar:
+            found.append((attribute.key, lambda value=default.arg: value))  # type: ignore[misc]  # mypy drops the default
+        elif default is not None and default.is_callable:
+            found.append((attribute.key, lambda make=default.arg: make(None)))  # type: ignore[misc]
+    return tuple(found)
+
+
+def attribute_name(mapper: Mapper[Any], column: Any) -> str:
+    """The attribute of a column."""
+    return str(mapper.get_property_by_column(column).key)
+
+
+def refusal(column: Any, value: Any) -> str | None:
+    """Why a value does not have the form its column asks for (`info={"rule": ...}`), or None."""
+    rule: Callable[[Any], str | None] | None = column.info.get("rule")
+    return None if rule is None or value is None else rule(value)
+
+
+def required(column: Any, path: Path) -> RequiredError:
+    """A value that must be there is not. The constraint has the name PostgreSQL gives it."""
+    return RequiredError(
+        message=f"{path[-1]} is required", path=list(path), constraint=f"{column.table.name}_{column.name}_not_null"
+    )
+
+
+def missing(type_: str, id_: str, path: Path) -> NotFoundError:
+    """The row that a mutation is about is not there."""
+    return NotFoundError(message=f"There is no {type_} with this id", path=list(path), type=type_, id=id_)  # type: ignore[arg-type]  # ID is a str
+
+
+def foreign_key_name(column: Any) -> str:
+    """The name of the foreign key that a column takes part in."""
+    return next(str(key.constraint.name) for key in column.foreign_keys)

@@ -1,0 +1,217 @@
+"""The errors of mutations: data for the client, one type for each thing that can be wrong.
+
+What goes in: what the unit of work, the database or a domain rule found. What comes out: Strawberry types of the interface
+`MutationError`; `path` leads from the field's argument to the value to mend. A row that an error names (`existing`,
+`current`, `node`) is read when the client selects it, after the rollback, by the same compiled read as any query.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import strawberry
+
+from graph.context import Context
+from graph.read.mirror import Node
+from graph.read.payload import read_node
+
+#: From the field's argument to a value: GraphQL names as sent, list indices as decimal strings.
+Path = tuple[str, ...]
+ROOT: Path = ("input",)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a mirrored type by its key."""
+
+    type_name: str
+    key: int
+
+
+@strawberry.enum(description="What is wrong, for programs.")
+class ErrorCode(enum.Enum):
+    UNIQUE = strawberry.enum_value("UNIQUE", description="Another row has this value already, or it stands twice in the input.")
+    REFERENCE_NOT_FOUND = strawberry.enum_value("REFERENCE_NOT_FOUND", description="What the input points to does not exist.")
+    STILL_REFERENCED = strawberry.enum_value("STILL_REFERENCED", description="It cannot be deleted: other rows use it.")
+    CHECK = strawberry.enum_value("CHECK", description="A value is outside of what is allowed.")
+    REQUIRED = strawberry.enum_value("REQUIRED", description="A value that must be there was set to null or left out.")
+    NOT_FOUND = strawberry.enum_value("NOT_FOUND", description="The row that the mutation is about does not exist.")
+    STALE_VERSION = strawberry.enum_value("STALE_VERSION", description="Somebody changed the row since it was read.")
+    TRANSITION = strawberry.enum_value("TRANSITION", description="The status cannot become this one from where it is.")
+    NOT_EDITABLE = strawberry.enum_value("NOT_EDITABLE", description="The status does not allow this change any more.")
+    ARCHIVED = strawberry.enum_value("ARCHIVED", description="The row is archived and cannot be used.")
+    OUT_OF_STOCK = strawberry.enum_value("OUT_OF_STOCK", description="There are not as many pieces in stock.")
+    INVALID_INPUT = strawberry.enum_value("INVALID_INPUT", description="A value has the wrong form.")
+    ROLLED_BACK = strawberry.enum_value("ROLLED_BACK", description="Nothing wrong here: a sibling failed, and all was undone.")
+    IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
+        "IDEMPOTENCY_KEY_REUSED", description="The key was used before with another mutation or another input."
+    )
+    IDEMPOTENCY_IN_PROGRESS = strawberry.enum_value(
+        "IDEMPOTENCY_IN_PROGRESS", description="A request with this key is running now: ask again."
+    )
+    TRY_AGAIN = strawberry.enum_value("TRY_AGAIN", description="The database was busy and nothing was changed: send it again.")
+
+
+def coded(code: ErrorCode) -> Any:
+    """The field that tells an error type from the others."""
+    return strawberry.field(default=code, description="What is wrong, for programs.")
+
+
+def again() -> Any:
+    """The field `retryable` of an error that passes by itself."""
+    return strawberry.field(default=True, description="Whether the same request may succeed when sent again.")
+
+
+@strawberry.interface(description="Why a mutation was refused. All reasons are reported at once; nothing was changed.")
+class MutationError:
+    code: ErrorCode = strawberry.field(description="What is wrong, for programs.")
+    message: str = strawberry.field(description="What is wrong, for developers; not for end users.")
+    path: list[str] = strawberry.field(
+        description='Where in the arguments, such as ["input", "orders", "0", "items", "2", "quantity"].'
+    )
+    retryable: bool = strawberry.field(default=False, description="Whether the same request may succeed when sent again.")
+
+
+async def _read(info: strawberry.Info[Context, None], row: Row | None) -> Any:
+    return None if row is None else await read_node(info, row.type_name, row.key)
+
+
+@strawberry.type(description="A value that must be unique is taken, or stands twice in the input.")
+class UniqueError(MutationError):
+    code: ErrorCode = coded(ErrorCode.UNIQUE)
+    constraint: str = strawberry.field(description="The constraint's name in the database.")
+    fields: list[str] = strawberry.field(description="The fields that must be unique together.")
+    row: strawberry.Private[Row | None] = None
+
+    @strawberry.field(description="The row in the way, which may be archived; null if it stands in the same input.")
+    async def existing(self, info: strawberry.Info[Context, None]) -> Node | None:
+        return await _read(info, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
+
+
+@strawberry.type(description="The input points to a row that does not exist.")
+class ReferenceNotFoundError(MutationError):
+    code: ErrorCode = coded(ErrorCode.REFERENCE_NOT_FOUND)
+    constraint: str = strawberry.field(description="The foreign key's name in the database.")
+    target_type: str = strawberry.field(description="The type of the row pointed to.")
+    key: str = strawberry.field(description="The key as sent.")
+
+
+@strawberry.type(description="How many rows of one type use a row.")
+class ReferenceCount:
+    type: str = strawberry.field(description="The type of the rows.")
+    count: int = strawberry.field(description="How many there are.")
+
+
+@strawberry.type(description="A row cannot be deleted because others use it.")
+class StillReferencedError(MutationError):
+    code: ErrorCode = coded(ErrorCode.STILL_REFERENCED)
+    by_type: list[ReferenceCount] = strawberry.field(description="Who uses it, by type.")
+    count: int = strawberry.field(description="How many rows use it, over all types.")
+
+
+@strawberry.type(description="A value is outside of what is allowed.")
+class CheckError(MutationError):
+    code: ErrorCode = coded(ErrorCode.CHECK)
+    constraint: str = strawberry.field(description="The constraint's name in the database.")
+
+
+@strawberry.type(description="A value that must be there was set to null or left out.")
+class RequiredError(MutationError):
+    code: ErrorCode = coded(ErrorCode.REQUIRED)
+    constraint: str = strawberry.field(description="The constraint's name in the database.")
+
+
+@strawberry.type(description="The row that the mutation is about does not exist.")
+class NotFoundError(MutationError):
+    code: ErrorCode = coded(ErrorCode.NOT_FOUND)
+    type: str = strawberry.field(description="The type that was looked for.")
+    id: strawberry.ID = strawberry.field(description="The id as sent.")
+
+
+@strawberry.type(description="Somebody changed the row since the client read it.")
+class StaleVersionError(MutationError):
+    code: ErrorCode = coded(ErrorCode.STALE_VERSION)
+    expected: int = strawberry.field(description="The version sent.")
+    actual: int = strawberry.field(description="The version the row has.")
+    row: strawberry.Private[Row | None] = None
+
+    @strawberry.field(description="The row as it is now.")
+    async def current(self, info: strawberry.Info[Context, None]) -> Node | None:
+        return await _read(info, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
+
+
+@strawberry.type(description="The row is archived: kept for what refers to it, but not to be used any more.")
+class ArchivedError(MutationError):
+    code: ErrorCode = coded(ErrorCode.ARCHIVED)
+    row: strawberry.Private[Row | None] = None
+
+    @strawberry.field(description="The archived row.")
+    async def node(self, info: strawberry.Info[Context, None]) -> Node | None:
+        return await _read(info, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
+
+
+@strawberry.type(description="There are not as many pieces in stock.")
+class StockError(MutationError):
+    code: ErrorCode = coded(ErrorCode.OUT_OF_STOCK)
+    requested: int = strawberry.field(description="How many pieces the whole input takes.")
+    available: int = strawberry.field(description="How many there are.")
+
+
+@strawberry.type(description="A value has the wrong form.")
+class InvalidInputError(MutationError):
+    code: ErrorCode = coded(ErrorCode.INVALID_INPUT)
+    reason: str = strawberry.field(description="What the value should be.")
+
+
+@strawberry.type(description="Nothing is wrong here, but a sibling was refused and everything was undone together.")
+class RolledBackError(MutationError):
+    code: ErrorCode = coded(ErrorCode.ROLLED_BACK)
+
+
+@strawberry.type(description="The idempotency key stands for another request, or for one that is still running.")
+class IdempotencyError(MutationError):
+    code: ErrorCode = strawberry.field(description="IDEMPOTENCY_KEY_REUSED or IDEMPOTENCY_IN_PROGRESS.")
+    key: str = strawberry.field(description="The key as sent.")
+
+
+@strawberry.type(description="The database was busy on every try. Nothing was changed.")
+class TryAgainError(MutationError):
+    code: ErrorCode = coded(ErrorCode.TRY_AGAIN)
+    retryable: bool = again()
+
+
+class Refused(Exception):
+    """The unit of work is refused for these reasons; whoever runs the transaction rolls it back."""
+
+    def __init__(self, errors: Iterable[MutationError]) -> None:
+        super().__init__()
+        self.errors = ordered(errors)
+
+
+def position(path: Iterable[str]) -> list[tuple[bool, int, str]]:
+    """A sort key that brings paths into the order of the input, indices as numbers."""
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in path]
+
+
+def ordered(errors: Iterable[MutationError]) -> list[MutationError]:
+    """Errors in the order of their paths, each place and code once."""
+    once = {(tuple(error.path), error.code): error for error in reversed(list(errors))}
+    return sorted(once.values(), key=lambda error: (position(error.path), error.code.value))
+
+
+def error_types() -> list[type[MutationError]]:
+    """Every type of error declared so far, the domains' too; the schema must be told of them."""
+    return sorted(MutationError.__subclasses__(), key=lambda type_: type_.__name__)
+
+
+def rolled_back(path: Path = ROOT) -> RolledBackError:
+    """Nothing is wrong here, but a sibling failed."""
+    return RolledBackError(message="A sibling failed, so this was undone too", path=list(path))
+
+
+def try_again() -> TryAgainError:
+    """The database was busy on every try."""
+    return TryAgainError(message="The database was busy; nothing was changed", path=list(ROOT))

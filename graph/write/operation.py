@@ -1,0 +1,67 @@
+"""What a whole mutation operation may ask for: `@atomic`, all fields or none, and `@dryRun`, everything undone.
+
+What goes in: a context, the operation's node, a function that executes its fields. What comes out: the result. What may be
+refused here: a transaction that cannot be had in the end answers TRY_AGAIN in every field.
+
+`@atomic` is two passes at most. In the first all fields share a transaction; after the first failure the others are not run. If
+one failed all is rolled back, and a second pass gives every field its verdict, so that rows that errors name are read after
+the rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import ExecutionResult, OperationDefinitionNode
+
+from graph.context import Context
+from graph.database import TransientError, is_transient
+from graph.write.errors import MutationError, rolled_back, try_again
+
+Execute = Callable[[], Awaitable[ExecutionResult]]
+
+
+@dataclass(slots=True)
+class Together:
+    """Fields that share a transaction: the payloads of those that failed by response key, and what the others answer then."""
+
+    failed: bool = False
+    verdicts: dict[str, Any] = field(default_factory=dict)
+    reason: MutationError = field(default_factory=rolled_back)
+    error: BaseException | None = None
+
+
+class Undone(Exception):
+    """The fields ran, and their transaction is rolled back."""
+
+    def __init__(self, result: ExecutionResult) -> None:
+        super().__init__()
+        self.result = result
+
+
+async def run_mutation(context: Context, operation: OperationDefinitionNode, execute: Execute) -> ExecutionResult:
+    """Execute the fields of a mutation as its directives say."""
+    names = {directive.name.value for directive in operation.directives or ()}
+    context.dry_run = "dryRun" in names
+    if "atomic" not in names:
+        return await execute()
+
+    async def first_pass() -> ExecutionResult:
+        together = context.together = Together()
+        result = await execute()
+        if together.error is not None and is_transient(together.error):
+            raise together.error
+        if together.failed or together.error is not None or result.errors or context.dry_run:
+            raise Undone(result)
+        return result
+
+    try:
+        return await context.database.transaction(context.session, first_pass)
+    except Undone as undone:
+        if not context.together.failed or context.together.error is not None:
+            return undone.result
+    except TransientError:
+        context.together = Together(failed=True, reason=try_again())
+    return await execute()

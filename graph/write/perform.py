@@ -1,0 +1,133 @@
+"""One mutation field: its transaction, its second try, its payload.
+
+What goes in: the resolve info of the field, its payload type, and the work: a function of a `Unit`. What comes out: the payload,
+entities read back in the same transaction, or all errors. What may be refused here: everything the database or a rule
+refuses, as data; `Unavailable` and bugs are raised.
+
+When the database refuses, the work is undone and done again with a unit that explains. If nothing is wrong with the rows (the
+other writer is gone) they are written after all; a second refusal is told as the driver names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import IntegrityError
+
+from graph.database import TransientError
+from graph.write import idempotency
+from graph.write.answers import Answer, entry_type, keep, missing_rows, payload_of, recall
+from graph.write.errors import ROOT, MutationError, Refused, rolled_back, try_again
+from graph.write.operation import Together
+from graph.write.unit import Info, Unit
+
+P = TypeVar("P")
+Work = Callable[[Unit], Awaitable[Answer]]
+
+
+class Undo(Exception):
+    """A dry run is over: nothing was refused, and nothing is kept."""
+
+    def __init__(self, payload: Any) -> None:
+        super().__init__()
+        self.payload = payload
+
+
+async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries: tuple[str, int] | None = None) -> P:
+    """Run a unit of work and answer its payload.
+
+    `entries` names the list of the input whose entries have results of their own, and its length.
+    """
+    together: Together | None = info.context.together
+    field = str(info.path.key)
+    if together is not None and together.failed:
+        verdict: P = together.verdicts.get(field) or payload(errors=[together.reason])
+        return verdict
+    try:
+        return await (_alone if together is None else _within)(info, payload, work)
+    except Refused as refused:
+        answer = _refusal(payload, refused.errors, entries)
+    except (TransientError, IntegrityError):
+        answer = payload(errors=[try_again()])
+    except BaseException as error:
+        if together is not None:
+            together.error = error
+        raise
+    if together is not None:
+        together.failed = True
+        together.verdicts[field] = answer
+    return answer
+
+
+async def _alone(info: Info, payload: Callable[..., P], work: Work) -> P:
+    """The field in a transaction of its own."""
+    context = info.context
+
+    async def attempt(*, explaining: bool) -> P:
+        async def transaction() -> P:
+            made = await _once(info, payload, work, explaining=explaining)
+            if context.dry_run:
+                raise Undo(made)
+            return made
+
+        return await context.database.transaction(context.session, transaction)
+
+    try:
+        try:
+            return await attempt(explaining=False)
+        except IntegrityError:
+            return await attempt(explaining=True)
+    except Undo as undo:
+        made: P = undo.payload
+        return made
+
+
+async def _within(info: Info, payload: Callable[..., P], work: Work) -> P:
+    """The field in the transaction of its operation, behind a savepoint."""
+    session = info.context.session
+    for explaining in (False, True):
+        session.expunge_all()
+        try:
+            async with session.begin_nested():
+                return await _once(info, payload, work, explaining=explaining)
+        except IntegrityError:
+            if explaining:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _once(info: Info, payload: Callable[..., P], work: Work, *, explaining: bool) -> P:
+    context = info.context
+    key = None if context.dry_run else idempotency.key_of(info)
+    kept = None if key is None else await idempotency.claim(context.session, context.database, key)
+    if kept is not None:
+        connection = await context.session.connection()
+        answer = recall(payload, kept)
+        errors = await missing_rows(answer, connection)
+        made = await payload_of(info, payload, answer, connection)
+        made.errors = errors  # type: ignore[attr-defined]  # every payload has errors
+        return made
+    answer = await work(Unit(context, explaining=explaining))
+    if key is not None:
+        await idempotency.store(context.session, key, keep(answer))
+    return await payload_of(info, payload, answer, await context.session.connection())
+
+
+def _refusal(payload: Callable[..., P], errors: list[MutationError], entries: tuple[str, int] | None) -> P:
+    """The payload of a refused field. Errors of an entry stand with it, and the innocent entries were rolled back."""
+    if entries is None:
+        return payload(errors=errors)
+    name, count = entries
+    start = [*ROOT, name]
+    own: dict[int, list[MutationError]] = {}
+    whole: list[MutationError] = []
+    for error in errors:
+        if error.path[:2] == start and len(error.path) > 2:
+            own.setdefault(int(error.path[2]), []).append(error)
+        else:
+            whole.append(error)
+    if not own:
+        return payload(errors=whole)
+    entry, _ = entry_type(payload)
+    return payload(errors=whole, results=[entry(index=i, errors=own.get(i) or [rolled_back()]) for i in range(count)])

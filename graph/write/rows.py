@@ -1,0 +1,231 @@
+"""Plain rows without objects: inserted, or merged by a natural key, in batches, all in one transaction.
+
+What goes in: a list of inputs of one mapped class. What comes out: how many were inserted, updated and skipped, or the keys. What
+may be refused here: whatever the table's constraints and the columns' rules refuse, each at its row; a key twice in one
+list, unless it is to be skipped or the last is to win.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+import strawberry
+from sqlalchemy.dialects import postgresql, sqlite
+
+from graph.base import Base, utc_now
+from graph.write.answers import Result
+from graph.write.changes import Changes
+from graph.write.columns import defaults, refusal, stored, type_name
+from graph.write.errors import ROOT, Path, Refused, Row, StockError, UniqueError
+from graph.write.inputs import ABSENT, given, input_fields
+from graph.write.unit import Unit
+from graph.write.violations import violations
+
+#: Rows of one INSERT.
+BATCH = 1_000
+
+
+@strawberry.enum(description="What happens to a row whose key is taken.")
+class OnConflict(enum.Enum):
+    ERROR = strawberry.enum_value("ERROR", description="Nothing is written; the row is refused.")
+    SKIP = strawberry.enum_value("SKIP", description="The row is left out; the other stays as it is.")
+    UPDATE = strawberry.enum_value("UPDATE", description="The other row takes its values; of two in one list the last wins.")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the rows."""
+
+    inserted: int
+    updated: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Inputs as rows of a table. `name` is the list's in the input, None for an input that is the row; `key` the natural key."""
+
+    unit: Unit
+    model: type[Base]
+    name: str | None
+    inputs: Sequence[Any]
+    key: str
+
+    @property
+    def table(self) -> Any:
+        return sa.inspect(self.model).local_table
+
+    def values(self) -> list[dict[str, Any]]:
+        """What to insert, made without an object for each row."""
+        fields = self.fields()
+        now: dict[str, Any] = {name: make() for name, make in defaults(self.model)}
+        rows = []
+        for input_ in self.inputs:
+            row = dict(now)
+            for name in fields:
+                value = getattr(input_, name)
+                row[name] = value.value if isinstance(value, strawberry.Some) else value
+            rows.append(row)
+        return rows
+
+    def fields(self) -> list[str]:
+        """The columns that the inputs fill."""
+        return (
+            [f.attribute for f in input_fields(type(self.inputs[0])) if f.attribute in self.table.columns] if self.inputs else []
+        )
+
+    def fit(self, rows: list[dict[str, Any]]) -> bool:
+        """Whether all values have the form their columns ask for."""
+        ruled = [column for column in self.table.columns if "rule" in column.info]
+        return not any(refusal(column, row.get(column.name)) for row in rows for column in ruled)
+
+    def identity(self, row: dict[str, Any]) -> Any:
+        """The natural key of a row in stored form."""
+        return stored(self.table.columns[self.key], row[self.key], self.unit.dialect)
+
+    def path(self, index: int) -> Path:
+        """Where a row stands in the input."""
+        return ROOT if self.name is None else (*ROOT, self.name, str(index))
+
+    async def explain(self, *, taken: bool, twice: bool) -> None:
+        """Refuse the rows with everything that is wrong; whether a key that is taken is, or one that stands twice."""
+        rows = [self.unit.create(self.model, input_, self.path(i)) for i, input_ in enumerate(self.inputs)]
+        found = [*self.unit.errors, *await violations(self.unit, Changes.of(self.unit.session.sync_session, list(rows)))]
+        name = str(next(c for c in self.table.constraints if isinstance(c, sa.UniqueConstraint) and self.key in c.columns).name)
+        allowed = [
+            error
+            for error in found
+            if isinstance(error, UniqueError) and error.constraint == name and not (twice if error.row is None else taken)
+        ]
+        if len(found) > len(allowed):
+            raise Refused(error for error in found if error not in allowed)
+
+
+def dialect_insert(unit: Unit, table: Any) -> Any:
+    """An INSERT that can have a conflict clause."""
+    return (postgresql if unit.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
+    """Insert rows as `on_conflict` says."""
+    unit, table = plain.unit, plain.table
+    rows = plain.values()
+    if unit.explaining or not plain.fit(rows):
+        error = on_conflict is OnConflict.ERROR
+        await plain.explain(taken=error, twice=error)
+    if on_conflict is OnConflict.ERROR:
+        for start in range(0, len(rows), BATCH):
+            await unit.session.execute(sa.insert(table), rows[start : start + BATCH])
+        return Written(len(rows))
+    insert = dialect_insert(unit, table)
+    if on_conflict is OnConflict.SKIP:
+        kept = insert.on_conflict_do_nothing(index_elements=[plain.key]).returning(table.c.id)
+        inserted = sum([len(await _returned(unit, kept, rows[start : start + BATCH])) for start in range(0, len(rows), BATCH)])
+        return Written(inserted, skipped=len(rows) - inserted)
+    last = {plain.identity(row): row for row in rows}
+    distinct = list(last.values())
+    now = utc_now()
+    for row in distinct:
+        row.update(created_at=now, updated_at=now)
+    if not rows:
+        return Written(0)
+    sets = {name: insert.excluded[name] for name in plain.fields() if name != plain.key}
+    for name, value in sets.items():
+        if table.columns[name].info.get("counter"):
+            sets[name] = sa.func.coalesce(value, table.columns[name])
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now)).returning(
+        table.c.created_at
+    )
+    made = [
+        made
+        for start in range(0, len(distinct), BATCH)
+        for made in await _returned(unit, merged, distinct[start : start + BATCH])
+    ]
+    inserted = sum(created == now for created in made)
+    return Written(inserted, updated=len(rows) - inserted)
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A column that an upsert adds to: its name, the input's field that holds what to add, and that field's GraphQL name."""
+
+    column: str
+    attribute: str
+    name: str
+
+
+async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Result]:
+    """Insert rows, or change those whose key is taken: a result for each, with `created`."""
+    unit, table = plain.unit, plain.table
+    rows = plain.values()
+    identities = [plain.identity(row) for row in rows]
+    if unit.explaining or not plain.fit(rows) or len(set(identities)) < len(rows):
+        await plain.explain(taken=False, twice=True)
+    now = utc_now()
+    insert = dialect_insert(unit, table)
+    sets = {name: insert.excluded[name] for name in plain.fields() if name != plain.key}
+    if counter is not None:
+        deltas = [None if (delta := given(input_, counter.attribute)) is ABSENT else delta for input_ in plain.inputs]
+        await _refuse_shortage(plain, counter, identities, deltas)
+        # A new row's CHECK is held against the row offered, even where the conflict clause takes over.
+        for row, delta in zip(rows, deltas, strict=True):
+            row.update({counter.column: delta and max(delta, 0), "delta": delta})
+        column = table.columns[counter.column]
+        delta = sa.bindparam("delta", type_=column.type)
+        sets[counter.column] = sa.case((delta.is_(None), column), else_=sa.func.coalesce(column, 0) + delta)
+    for row in rows:
+        row.update(created_at=now, updated_at=now)
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now))
+    in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
+    await unit.session.execute(merged, in_order)
+    key = table.columns[plain.key]
+    found = await unit.session.execute(sa.select(key, table.c.id, table.c.created_at).where(key.in_(identities)))
+    made = {stored(key, row[0], unit.dialect): row for row in found}
+    name = type_name(sa.inspect(plain.model))
+    return [
+        Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == now})
+        for index, identity in enumerate(identities)
+    ]
+
+
+async def _refuse_shortage(plain: Plain, counter: Counter, identities: list[Any], deltas: list[int | None]) -> None:
+    """What is taken from a counter must be there."""
+    taking = {
+        identity: index for index, (identity, d) in enumerate(zip(identities, deltas, strict=True)) if d is not None and d < 0
+    }
+    if not taking:
+        return
+    table = plain.table
+    key, column = table.columns[plain.key], table.columns[counter.column]
+    found = sa.select(key, column).where(key.in_(sorted(taking))).order_by(table.c.id).with_for_update()
+    there = {stored(key, row[0], plain.unit.dialect): row[1] or 0 for row in await plain.unit.session.execute(found)}
+    short = []
+    for identity, index in taking.items():
+        wanted, available = -(deltas[index] or 0), there.get(identity, 0)
+        if wanted > available:
+            path = [*plain.path(index), counter.name]
+            short.append(
+                StockError(message=f"{wanted} wanted, {available} there", path=path, requested=wanted, available=available)
+            )
+    if short:
+        raise Refused(short)
+
+
+async def _returned(unit: Unit, statement: Any, rows: list[dict[str, Any]]) -> Sequence[Any]:
+    return (await unit.session.scalars(statement, rows)).all()
+
+
+def versioned(table: Any, sets: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """A conflict clause that raises the version where a column changes; counters do not count."""
+    ordinary = [name for name in sets if not table.columns[name].info.get("counter")]
+    changes = sa.or_(sa.false(), *(table.columns[name].is_distinct_from(sets[name]) for name in ordinary))
+    return {
+        **sets,
+        "version": table.c.version + sa.case((changes, 1), else_=0),
+        "updated_at": sa.case((changes, sa.literal(now, table.c.updated_at.type)), else_=table.c.updated_at),
+    }

@@ -1,0 +1,135 @@
+"""The unit of work: a graph in a transaction, loaded under locks, completed by rules, flushed, and explained when refused.
+
+What goes in: a session in a transaction, inputs. What comes out: rows written, all in one flush. What is refused here: a root
+that is not there or not of the expected version, alone; otherwise everything that is wrong with the graph, together.
+
+The database is the judge and the happy path pays nothing: only a unit that explains, or that has errors already, holds its
+rows against the constraints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import strawberry
+from sqlalchemy import ColumnElement
+from sqlalchemy.exc import IntegrityError
+
+from graph.base import Base
+from graph.context import Context
+from graph.write.changes import Changes, align, raise_versions
+from graph.write.columns import key_of, missing, type_name
+from graph.write.errors import ROOT, Path, Refused, Row, StaleVersionError
+from graph.write.graph import Graph
+from graph.write.inputs import ABSENT
+from graph.write.violations import named, violations
+
+Info = strawberry.Info[Context, None]
+R = TypeVar("R", bound=Base)
+
+
+class Unit(Graph):
+    """A graph in a transaction. Domain code builds, loads and flushes; it never commits."""
+
+    def __init__(self, context: Context, *, explaining: bool) -> None:
+        super().__init__(context.session)
+        self.context = context
+        self.explaining = explaining
+        self.raised: set[Any] = set()
+
+    async def load(
+        self,
+        model: type[R],
+        id_: str,
+        *options: Any,
+        path: Path = (*ROOT, "id"),
+        expected: Any = ABSENT,
+        expected_name: str = "expectedVersion",
+    ) -> R:
+        """The root a mutation is about, locked. Raises `Refused` with NOT_FOUND or STALE_VERSION, which stand alone."""
+        key = key_of(model, id_)
+        row: R | None = None
+        if key is not None:
+            where = sa.inspect(model).primary_key[0] == key
+            row = await self.session.scalar(self.locked(model, where).options(*options))
+        if row is None:
+            raise Refused([missing(type_name(sa.inspect(model)), id_, path)])
+        self.origin(row).sent["id"] = path
+        check_version(row, expected, (*ROOT, expected_name))
+        return row
+
+    def locked(self, model: type[R], *where: Any) -> sa.Select[R]:
+        """Rows of a table, locked in key order and as they are in the database now."""
+        key = sa.inspect(model).primary_key[0]
+        return sa.select(model).where(*where).order_by(key).with_for_update(of=model).execution_options(populate_existing=True)
+
+    async def depart(self, model: type[Base], where: ColumnElement[bool]) -> None:
+        """Rows of a table are about to be deleted by a statement or a cascade: what must happen before, happens."""
+        for departure in DEPARTURES.get(model, ()):
+            await departure(self, where)
+
+    async def flush(self) -> None:
+        """Write the graph. Raises `Refused` with all that is wrong, or the database's `IntegrityError`."""
+        await self.look_up()
+        session = self.session.sync_session
+        changes = Changes(session)
+        for rule in RULES:
+            await rule(self, changes)
+        changes = Changes(session)
+        raise_versions(session, changes, self.raised)
+        align(changes.dirty)
+        if self.errors or self.explaining:
+            found = [*self.errors, *await violations(self, changes)]
+            if found:
+                raise Refused(found)
+        try:
+            await self.session.flush()
+        except IntegrityError as error:
+            found = named(error, self, changes) if self.explaining else []
+            if not found:
+                raise
+            raise Refused(found) from error
+
+
+def check_version(row: Any, expected: Any, path: Path) -> None:
+    """Hold a loaded root against the version the client read. Raises `Refused`."""
+    if expected is ABSENT or expected is None or row.version == expected:
+        return
+    error = StaleVersionError(
+        message=f"The version is {row.version}, not {expected}",
+        path=list(path),
+        expected=expected,
+        actual=row.version,
+        row=Row(type_name(sa.inspect(type(row))), row.id),
+    )
+    raise Refused([error])
+
+
+#: Rules of the domain, run before every flush in the order they were declared.
+RULES: list[Rule] = []
+
+Rule = Callable[[Unit, Changes], Awaitable[None]]
+
+
+def rule(function: Rule) -> Rule:
+    """Declare a rule of the domain: it sees what is about to be written, completes it and collects errors."""
+    RULES.append(function)
+    return function
+
+
+Departure = Callable[[Unit, ColumnElement[bool]], Awaitable[None]]
+
+#: What must happen before rows are deleted by a statement, by mapped class.
+DEPARTURES: dict[type[Base], list[Departure]] = {}
+
+
+def departure(model: type[Base]) -> Callable[[Departure], Departure]:
+    """Declare what must happen before rows of a class are deleted by a statement; a condition on the class says which."""
+
+    def declare(function: Departure) -> Departure:
+        DEPARTURES.setdefault(model, []).append(function)
+        return function
+
+    return declare

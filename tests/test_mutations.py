@@ -1,0 +1,153 @@
+"""Mutations that succeed: what is written, what is answered, in how many statements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Ask, Statements
+from tests.shop import CUSTOMER, ITEM, ORDER, count, done
+
+
+@pytest.fixture
+async def shop(ask: Ask) -> Ask:
+    """A shop with two items, A at 1.50 and B at 2."""
+    for sku, price in (("A", "1.50"), ("B", "2")):
+        await done(ask, "createItem", {"sku": sku, "name": f"Item {sku}", "price": price})
+    return ask
+
+
+def lines(*skus: str) -> list[dict[str, Any]]:
+    return [{"item": {"sku": sku}, "quantity": index} for index, sku in enumerate(skus, start=1)]
+
+
+async def test_an_item_is_made(ask: Ask) -> None:
+    payload = await done(ask, "createItem", {"sku": "A", "name": "Apple", "price": "1.5", "stock": 3}, f"item {ITEM}")
+    assert payload["item"] == {"id": "Item:1", "version": 1, "sku": "A", "name": "Apple", "price": "1.50", "stock": 3}
+
+
+async def test_a_customer_is_made_with_orders_lines_and_items(shop: Ask) -> None:
+    given = {
+        "name": "Ada",
+        "email": " Ada@Example.COM ",
+        "orders": [
+            {
+                "note": "first",
+                "items": [
+                    {"item": {"sku": "A"}, "quantity": 2},
+                    {"item": {"id": "Item:2"}, "quantity": 3, "pricePaid": "1"},
+                    {"item": {"create": {"sku": "C", "name": "New", "price": "0.10"}}, "quantity": 1},
+                ],
+            },
+            {"discount": "0.50", "items": lines("B")},
+            {},
+        ],
+    }
+    customer = (await done(shop, "createCustomer", {**given}, f"customer {CUSTOMER}"))["customer"]
+    assert customer["email"] == "ada@example.com"
+    orders = customer["orders"]["nodes"]
+    assert [order["number"] for order in orders] == ["SO-1", "SO-2", "SO-3"]
+    assert [order["totalAmount"] for order in orders] == ["6.10", "1.50", "0.00"]
+    assert [order["subtotal"] for order in orders] == ["6.10", "2.00", "0.00"]
+    assert [(line["position"], line["item"]["sku"], line["pricePaid"]) for line in orders[0]["items"]] == [
+        (1, "A", "1.50"),
+        (2, "B", "1.00"),
+        (3, "C", "0.10"),
+    ]
+    assert await count(shop) == (1, 3, 3)
+
+
+@pytest.mark.parametrize("by", ["id", "email", "create"])
+async def test_an_order_is_made_for_a_customer(shop: Ask, by: str) -> None:
+    made = await done(shop, "createCustomer", {"name": "Ada", "email": "ada@example.com"}, "customer { id }")
+    reference = {
+        "id": {"id": made["customer"]["id"]},
+        "email": {"email": "ADA@example.com"},
+        "create": {"create": {"name": "Bob", "email": "bob@example.com"}},
+    }[by]
+    payload = await done(
+        shop, "createOrder", {"customer": reference, "items": lines("A", "A")}, "order { totalAmount customer { email } }"
+    )
+    assert payload["order"] == {
+        "totalAmount": "4.50",
+        "customer": {"email": "bob@example.com" if by == "create" else "ada@example.com"},
+    }
+
+
+async def test_lines_are_created_updated_and_removed_through_the_order(shop: Ask) -> None:
+    customer = {"create": {"name": "Ada", "email": "ada@example.com"}}
+    await done(shop, "createOrder", {"customer": customer, "items": lines("A", "B", "A")})
+    items = {
+        "create": [{"item": {"sku": "B"}, "quantity": 9}],
+        "update": [{"id": "OrderItem:1", "quantity": 5, "item": {"sku": "B"}}],
+        "remove": ["OrderItem:3"],
+    }
+    order = (await done(shop, "updateOrder", {"id": "Order:1", "note": "changed", "items": items}, f"order {ORDER}"))["order"]
+    assert (order["note"], order["version"], order["totalAmount"]) == ("changed", 2, "29.50")
+    assert [(line["id"], line["position"], line["quantity"], line["item"]["sku"]) for line in order["items"]] == [
+        ("OrderItem:1", 1, 5, "B"),
+        ("OrderItem:2", 2, 2, "B"),
+        ("OrderItem:4", 4, 9, "B"),
+    ]
+
+
+async def test_null_clears_and_absent_stays(shop: Ask) -> None:
+    customer = {"create": {"name": "Ada", "email": "ada@example.com"}}
+    await done(shop, "createOrder", {"customer": customer, "note": "a note", "discount": "1", "items": lines("A")})
+    order = (await done(shop, "updateOrder", {"id": "Order:1", "discount": "0.50"}, f"order {ORDER}"))["order"]
+    assert (order["note"], order["discount"], order["totalAmount"]) == ("a note", "0.50", "1.00")
+    order = (await done(shop, "updateOrder", {"id": "Order:1", "note": None}, f"order {ORDER}"))["order"]
+    assert (order["note"], order["version"]) == (None, 3)
+    order = (await done(shop, "updateOrder", {"id": "Order:1"}, f"order {ORDER}"))["order"]
+    assert order["version"] == 3
+
+
+async def test_a_version_moves_when_only_a_line_does(shop: Ask) -> None:
+    customer = {"create": {"name": "Ada", "email": "ada@example.com"}}
+    await done(shop, "createOrder", {"customer": customer, "items": lines("A", "B")})
+    changes = {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "item": {"sku": "B"}}]}}
+    order = (await done(shop, "updateOrder", changes, "order { version customer { version } }"))["order"]
+    assert order == {"version": 2, "customer": {"version": 1}}
+
+
+async def test_deletes_cascade_and_say_what_went(shop: Ask) -> None:
+    orders = [{"items": lines("A", "B")}, {"items": lines("A")}, {}]
+    await done(shop, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders})
+    payload = await done(shop, "deleteOrder", {"id": "Order:2"}, "deletedIds deleted { orders orderItems }")
+    assert payload["deletedIds"] == ["Order:2", "OrderItem:3"]
+    assert payload["deleted"] == {"orders": 1, "orderItems": 1}
+    payload = await done(shop, "deleteCustomer", {"id": "Customer:1"}, "deletedIds deleted { customers orders orderItems }")
+    assert payload["deletedIds"] == ["Customer:1", "Order:1", "Order:3", "OrderItem:1", "OrderItem:2"]
+    assert payload["deleted"] == {"customers": 1, "orders": 2, "orderItems": 2}
+    payload = await done(shop, "deleteItem", {"id": "Item:1"}, "deletedIds")
+    assert payload["deletedIds"] == ["Item:1"]
+    assert await count(shop) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("number", [1, 3, 40])
+async def test_a_nested_create_takes_as_many_statements_for_many_rows_as_for_few(
+    shop: Ask, statements: Statements, number: int
+) -> None:
+    statements.clear()
+    orders = [{"discount": "0.01", "items": lines("A", "B", "A")}, {"items": lines("B")}] * number
+    await done(shop, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders}, "customer { id }")
+    # Look up the items; insert customer, orders, lines; read the payload.
+    assert len(statements) == 5, statements.sql
+
+
+@pytest.mark.parametrize("number", [1, 10])
+async def test_a_change_of_lines_takes_as_many_statements_for_many_rows_as_for_few(
+    shop: Ask, statements: Statements, number: int
+) -> None:
+    customer = {"create": {"name": "Ada", "email": "ada@example.com"}}
+    await done(shop, "createOrder", {"customer": customer, "items": lines("A", "B", "A") * number})
+    quantities = [{"id": f"OrderItem:{1 + 3 * n}", "quantity": 7} for n in range(number)]
+    prices = [{"id": f"OrderItem:{2 + 3 * n}", "pricePaid": "7"} for n in range(number)]
+    removed = [f"OrderItem:{3 + 3 * n}" for n in range(number)]
+    items = {"create": lines("A", "B") * number, "update": [*quantities, *prices], "remove": removed}
+    statements.clear()
+    await done(shop, "updateOrder", {"id": "Order:1", "items": items}, f"order {ORDER}")
+    # Load the order and its lines; look up the items; see which of them track their stock; update order and lines, insert and
+    # delete lines; read the payload.
+    assert len(statements) == 9, statements.sql

@@ -1,0 +1,175 @@
+"""Mutations that are refused: every reason at its place in the input, the same on both databases, and no residue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Ask
+from tests.shop import count, done, mutate, refusals
+
+
+@pytest.fixture
+async def shop(ask: Ask) -> Ask:
+    """Ada with one order of two lines of item A, and an item B."""
+    await done(ask, "createItem", {"sku": "A", "name": "Apple", "price": "1"})
+    await done(ask, "createItem", {"sku": "B", "name": "Bee", "price": "2"})
+    lines = [{"item": {"sku": "A"}, "quantity": 1}, {"item": {"sku": "A"}, "quantity": 2}]
+    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": [{"items": lines}]})
+    return ask
+
+
+def customer(*orders: dict[str, Any], email: str = "new@example.com", name: str = "New") -> dict[str, Any]:
+    return {"name": name, "email": email, "orders": list(orders)}
+
+
+def line(sku: str = "A", quantity: int = 1, **more: Any) -> dict[str, Any]:
+    return {"item": {"sku": sku}, "quantity": quantity, **more}
+
+
+async def test_all_violations_of_one_input_come_in_one_answer(shop: Ask) -> None:
+    before = await count(shop)
+    given = customer({"items": [line(), line(), line("missing")]}, {"items": [line(quantity=0)]}, email=" ADA@example.com")
+    assert await refusals(shop, "createCustomer", given) == [
+        ("UNIQUE", "input.email"),
+        ("REFERENCE_NOT_FOUND", "input.orders.0.items.2.item.sku"),
+        ("CHECK", "input.orders.1.items.0.quantity"),
+    ]
+    assert await count(shop) == before
+
+
+CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
+    "a blank name, a malformed address": (
+        "createCustomer",
+        customer(name=" ", email="nobody"),
+        [("INVALID_INPUT", "input.email"), ("INVALID_INPUT", "input.name")],
+    ),
+    "a negative price and a taken sku": (
+        "createItem",
+        {"sku": "A", "name": "x", "price": "-1"},
+        [("CHECK", "input.price"), ("UNIQUE", "input.sku")],
+    ),
+    "two items made with one sku": (
+        "createCustomer",
+        customer({"items": [{"item": {"create": {"sku": "N", "name": "n", "price": "1"}}, "quantity": 1}] * 2}),
+        [("UNIQUE", "input.orders.0.items.1.item.create.sku")],
+    ),
+    "a price that is too low, deep inside": (
+        "createOrder",
+        {
+            "customer": {"id": "Customer:1"},
+            "items": [line(), {"item": {"create": {"sku": "N", "name": "n", "price": "-1"}}, "quantity": 1, "pricePaid": "1"}],
+        },
+        [("CHECK", "input.items.1.item.create.price")],
+    ),
+    "a customer of the wrong type of id": (
+        "createOrder",
+        {"customer": {"id": "Item:1"}, "items": [line("missing")]},
+        [("REFERENCE_NOT_FOUND", "input.customer.id"), ("REFERENCE_NOT_FOUND", "input.items.0.item.sku")],
+    ),
+    "a customer nobody knows": (
+        "createOrder",
+        {"customer": {"email": "no@example.com"}},
+        [("REFERENCE_NOT_FOUND", "input.customer.email")],
+    ),
+    "a discount above the subtotal": (
+        "createOrder",
+        {"customer": {"id": "Customer:1"}, "discount": "1.01", "items": [line()]},
+        [("CHECK", "input.discount")],
+    ),
+    "a negative discount": (
+        "createOrder",
+        {"customer": {"id": "Customer:1"}, "discount": "-1", "items": [line()]},
+        [("CHECK", "input.discount")],
+    ),
+    "more than a BIGINT holds": (
+        "createOrder",
+        {"customer": {"id": "Customer:1"}, "items": [line(quantity=2**31 - 1, pricePaid="9999999999")] * 4},
+        [("CHECK", "input.items"), *(("CHECK", f"input.items.{n}.quantity") for n in range(4))],
+    ),
+    "required values cleared": (
+        "updateOrder",
+        {"id": "Order:1", "discount": None, "orderDate": None, "items": {"update": [{"id": "OrderItem:1", "item": None}]}},
+        [("REQUIRED", "input.discount"), ("REQUIRED", "input.items.update.0.item"), ("REQUIRED", "input.orderDate")],
+    ),
+    "lines that are not there": (
+        "updateOrder",
+        {"id": "Order:1", "items": {"update": [{"id": "OrderItem:9"}], "remove": ["OrderItem:1", "Order:1", "OrderItem:1"]}},
+        [
+            ("NOT_FOUND", "input.items.remove.1"),
+            ("NOT_FOUND", "input.items.remove.2"),
+            ("NOT_FOUND", "input.items.update.0.id"),
+        ],
+    ),
+    "a changed line and a new one": (
+        "updateOrder",
+        {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 0}], "create": [line(quantity=100_001)]}},
+        [("CHECK", "input.items.create.0.quantity"), ("CHECK", "input.items.update.0.quantity")],
+    ),
+    "lines taken away under the discount": (
+        "updateOrder",
+        {"id": "Order:1", "discount": "3", "items": {"remove": ["OrderItem:1"]}},
+        [("CHECK", "input.discount")],
+    ),
+    "an order that is not there": ("updateOrder", {"id": "Order:9", "discount": None}, [("NOT_FOUND", "input.id")]),
+    "an item that was sold": ("deleteItem", {"id": "Item:1"}, [("STILL_REFERENCED", "input.id")]),
+    "an item that is not there": ("deleteItem", {"id": "Item:9"}, [("NOT_FOUND", "input.id")]),
+    "a customer that is not there": ("deleteCustomer", {"id": "Order:1"}, [("NOT_FOUND", "input.id")]),
+    "an order by nonsense": ("deleteOrder", {"id": "x"}, [("NOT_FOUND", "input.id")]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_it_is_refused_at_its_place_and_leaves_nothing(shop: Ask, name: str) -> None:
+    field, given, expected = CASES[name]
+    everything = """{ customers { nodes { id version } } items { nodes { id version } }
+        orders { nodes { id version totalAmount items { id quantity } } } }"""
+    before = await shop(everything)
+    assert await refusals(shop, field, given) == expected
+    assert await shop(everything) == before
+
+
+async def test_a_discount_that_others_make_too_high_is_reported_at_the_lines(shop: Ask) -> None:
+    await done(shop, "updateOrder", {"id": "Order:1", "discount": "3"})
+    given = {"id": "Order:1", "items": {"update": [{"id": "OrderItem:2", "quantity": 1}]}}
+    assert await refusals(shop, "updateOrder", given) == [("CHECK", "input.items")]
+
+
+async def test_a_conflict_carries_the_row_in_the_way(shop: Ask) -> None:
+    query = """mutation { a: createCustomer(input: {name: "x", email: "ADA@example.com"}) { errors {
+        ... on UniqueError { fields constraint first: existing { ... on Customer { email } } existing { id __typename } } } } }"""
+    answer = await shop(query)
+    assert answer["data"]["a"]["errors"] == [
+        {
+            "fields": ["email"],
+            "constraint": "uq_customer_email",
+            "first": {"email": "ada@example.com"},
+            "existing": {"id": "Customer:1", "__typename": "Customer"},
+        }
+    ]
+
+
+async def test_a_sold_item_says_who_needs_it(shop: Ask) -> None:
+    payload = await mutate(shop, "deleteItem", {"id": "Item:1"})
+    assert payload["errors"][0]["byType"] == [{"type": "OrderItem", "count": 2}]
+    assert payload["errors"][0]["count"] == 2
+
+
+async def test_lines_change_only_while_the_order_is_pending(shop: Ask, database: Any) -> None:
+    async with database.engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE orders SET status = 'SHIPPED'")
+    given = {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 0}], "create": [line("missing")]}}
+    assert await refusals(shop, "updateOrder", given) == [
+        ("NOT_EDITABLE", "input.items"),
+        ("REFERENCE_NOT_FOUND", "input.items.create.0.item.sku"),
+        ("CHECK", "input.items.update.0.quantity"),
+    ]
+    await done(shop, "updateOrder", {"id": "Order:1", "note": "a note is no line"})
+    await done(shop, "deleteOrder", {"id": "Order:1"})
+
+
+async def test_the_connection_goes_back_whatever_happens(shop: Ask, database: Any) -> None:
+    assert await refusals(shop, "createItem", {"sku": "A", "name": "x", "price": "1"}) == [("UNIQUE", "input.sku")]
+    pool = shop.app.state.database.engine.pool if hasattr(shop.app.state, "database") else database.engine.pool
+    assert pool.checkedout() == 0
