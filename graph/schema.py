@@ -21,11 +21,8 @@ from graph.customers.types import CustomerQueries
 from graph.database import Database
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
-<<<<<<< main
 from graph.orders.mutations import OrderMutations
-=======
 from graph.orders.summary import SummaryQueries
->>>>>>> reads
 from graph.orders.types import OrderQueries
 from graph.read import mirror
 from graph.read.fields import NodeQueries
