@@ -1,57 +1,67 @@
-"""Short words for tests of writes: make, change, refuse, and what must be true of the shop afterwards.
+"""A shop for the tests of reads: Northwind, made less even, and the same on both databases to the microsecond.
 
-What goes in: an `Ask`. What comes out: the payload of a mutation, its errors in short form.
+What goes in: a database with Northwind in it. What comes out: the same rows with stocks, notes, archived rows, statuses,
+equal names, times of their own and an order without lines, all computed from the ids.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from tests.conftest import Ask
+from sqlalchemy import select
 
-#: Every field of every error, so that a test compares whole errors.
-ERRORS = """
-errors {
-  __typename code message path retryable
-  ... on UniqueError { constraint fields existing { __typename id } }
-  ... on ReferenceNotFoundError { constraint targetType key }
-  ... on StillReferencedError { count byType { type count } }
-  ... on CheckError { constraint }
-  ... on RequiredError { constraint }
-  ... on NotFoundError { type id }
-  ... on NotEditableError { status }
-  ... on InvalidInputError { reason }
-}
-"""
+from graph.database import Database
+from graph.models import Customer, Item, Order, OrderStatus
 
-ORDER = "{ id version number status subtotal discount totalAmount note items { id position quantity pricePaid item { id sku } } }"
-CUSTOMER = "{ id version name email orders { nodes " + ORDER + " } }"
-ITEM = "{ id version sku name price stock }"
+START = datetime(2020, 1, 1, tzinfo=UTC)
 
+NOTES = [
+    None,
+    "50% off",
+    "50 percent off",
+    "under_score",
+    "underXscore",
+    r"back\slash",
+    "quote \" and ' and `",
+    "emoji 👩‍👩‍👧 😀",
+    "שלום, مرحبا",
+    "e\u0301 is not é",
+    "tab\tline\nreturn\rbell\u0007escape\u001b delete\u007f separator\u2028",
+    "ÄÖÜ äöü İ ß",
+    "",
+    " PLEASE leave at the Door ",
+    "'; DROP TABLE orders; --",
+]
 
-async def mutate(ask: Ask, field: str, input_: dict[str, Any], selection: str = "") -> dict[str, Any]:
-    """The payload of one mutation. A GraphQL error fails the test."""
-    type_ = f"{field[0].upper()}{field[1:]}Input"
-    answer = await ask(f"mutation ($input: {type_}!) {{ {field}(input: $input) {{ {selection} {ERRORS} }} }}", {"input": input_})
-    assert "errors" not in answer, answer
-    payload: dict[str, Any] = answer["data"][field]
-    return payload
+ARCHIVED_CUSTOMERS = {7: "Ida", 40: None}
+ARCHIVED_ITEMS = {9: "Ida", 24: None}
 
 
-async def done(ask: Ask, field: str, input_: dict[str, Any], selection: str = "") -> dict[str, Any]:
-    """The payload of a mutation that must succeed."""
-    payload = await mutate(ask, field, input_, selection)
-    assert payload["errors"] == []
-    return payload
+def moment(step: int) -> datetime:
+    """A time that several ids share, with a fraction of a second of every length."""
+    return START + timedelta(hours=step // 2, microseconds=[0, 500_000, 120_000, 7][step // 2 % 4])
 
 
-async def refusals(ask: Ask, field: str, input_: dict[str, Any]) -> list[tuple[str, str]]:
-    """Code and path, dots between, of every error of a mutation that must be refused."""
-    payload = await mutate(ask, field, input_)
-    return [(error["code"], ".".join(error["path"])) for error in payload["errors"]]
-
-
-async def count(ask: Ask) -> tuple[int, int, int]:
-    """How many customers, orders and items there are."""
-    answer = await ask("{ customers { totalCount } orders { totalCount } items { totalCount } }")
-    return tuple(answer["data"][name]["totalCount"] for name in ("customers", "orders", "items"))
+async def vary(database: Database) -> None:
+    """Make the rows of the sample uneven."""
+    async with database.session() as session, session.begin():
+        for customer in await session.scalars(select(Customer)):
+            customer.created_at, customer.updated_at = moment(customer.id), moment(200 - customer.id)
+            if customer.id in (11, 12, 13):
+                customer.name = "Drillinge"
+            if customer.id in ARCHIVED_CUSTOMERS:
+                customer.archived_at, customer.archived_by = moment(customer.id + 300), ARCHIVED_CUSTOMERS[customer.id]
+        for item in await session.scalars(select(Item)):
+            item.created_at, item.updated_at = moment(item.id), moment(200 - item.id)
+            item.stock = None if item.id % 3 == 0 else item.id * 7 % 13
+            if item.id in ARCHIVED_ITEMS:
+                item.archived_at, item.archived_by = moment(item.id + 300), ARCHIVED_ITEMS[item.id]
+        for order in await session.scalars(select(Order)):
+            order.created_at, order.updated_at = moment(order.id), moment(1000 - order.id)
+            order.note = NOTES[order.id % len(NOTES)]
+            if order.id % 10 == 0:
+                order.status = OrderStatus.PAID
+            if order.id % 17 == 0:
+                order.status = OrderStatus.CANCELLED
+        empty = {"order_date": START, "created_at": START, "updated_at": START}
+        session.add(Order(customer_id=1, note="no lines yet", **empty))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask, Statements
-from tests.shop import CUSTOMER, ITEM, ORDER, count, done
+from tests.words import CUSTOMER, ITEM, ORDER, count, done
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask
-from tests.shop import count, done, mutate, refusals
+from tests.words import count, done, mutate, refusals
 
 
 @pytest.fixture
