@@ -112,8 +112,11 @@ class Database:
             event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
             event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
             return engine
+        # The limits of writes are set with the connection, which costs no round trip; behind a pooler, which may give any
+        # connection, each transaction sets its own.
+        limits = {name: str(milliseconds) for name, milliseconds in self._limits().items()}
         arguments: dict[str, Any] = {
-            "server_settings": {"application_name": "ordergraph"},
+            "server_settings": {"application_name": "ordergraph", **limits},
             "timeout": settings.pool_timeout_seconds,
         }
         if settings.pgbouncer:
@@ -201,15 +204,19 @@ class Database:
             await asyncio.sleep(random.uniform(*JITTER_SECONDS))
         raise AssertionError("unreachable")
 
+    def _limits(self) -> dict[str, int]:
+        """PostgreSQL's own bounds on statements and lock waits, in milliseconds."""
+        settings = self.settings
+        return {
+            "statement_timeout": int(settings.statement_timeout_seconds * 1000),
+            "lock_timeout": int(settings.lock_timeout_seconds * 1000),
+        }
+
     async def _limit(self, session: AsyncSession) -> None:
-        """Bound statements and lock waits of this transaction (`SET LOCAL`, which a pooler does not leak)."""
-        if self._reader is None:
-            statement, lock = int(self.settings.statement_timeout_seconds * 1000), int(self.settings.lock_timeout_seconds * 1000)
-            await session.execute(
-                sa.text(
-                    f"SELECT set_config('statement_timeout', '{statement}', true), set_config('lock_timeout', '{lock}', true)"
-                )
-            )
+        """Bound statements and lock waits of this transaction where the connection could not (`SET LOCAL`, which does not leak)."""
+        if self._reader is None and self.settings.pgbouncer:
+            calls = ", ".join(f"set_config('{name}', '{milliseconds}', true)" for name, milliseconds in self._limits().items())
+            await session.execute(sa.text(f"SELECT {calls}"))
         else:
             await session.connection()
 
