@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import Ask, Statements
 from tests.words import ITEM, codes, count, done, mutate, refusals, stocks
 
-ENTRY = "results { index customer { id email orders { nodes { totalAmount } } } errors { code path ... on UniqueError { existing { id } } } }"
+ENTRY = """results { index customer { id email orders { nodes { totalAmount } } }
+    errors { code path ... on UniqueError { existing { id } } } }"""
 
 
 @pytest.fixture
@@ -217,7 +218,7 @@ async def test_an_item_changes(shop: Ask) -> None:
 
 async def test_a_customer_changes_with_the_orders(shop: Ask) -> None:
     line = {"item": {"sku": "A"}, "quantity": 1}
-    orders = {
+    orders: dict[str, Any] = {
         "create": [{"note": "new", "items": [line]}],
         "update": [{"id": "Order:1", "note": "old", "items": {"create": [line]}}],
     }
@@ -270,7 +271,7 @@ async def test_what_is_archived_cannot_be_ordered(shop: Ask) -> None:
         ("ARCHIVED", "input.customer.email", "Customer:1"),
         ("ARCHIVED", "input.items.1.item.id", "Item:1"),
     ]
-    orders = {"create": [{}]}
+    orders: dict[str, Any] = {"create": [{}]}
     assert await refusals(shop, "updateCustomer", {"id": "Customer:1", "orders": orders}) == [
         ("ARCHIVED", "input.orders.create.0")
     ]
