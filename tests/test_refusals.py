@@ -171,5 +171,4 @@ async def test_lines_change_only_while_the_order_is_pending(shop: Ask, database:
 
 async def test_the_connection_goes_back_whatever_happens(shop: Ask, database: Any) -> None:
     assert await refusals(shop, "createItem", {"sku": "A", "name": "x", "price": "1"}) == [("UNIQUE", "input.sku")]
-    pool = shop.app.state.database.engine.pool if hasattr(shop.app.state, "database") else database.engine.pool
-    assert pool.checkedout() == 0
+    assert shop.app.state.database.engine.pool.checkedout() == 0

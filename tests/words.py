@@ -19,7 +19,12 @@ errors {
   ... on CheckError { constraint }
   ... on RequiredError { constraint }
   ... on NotFoundError { type id }
+  ... on StaleVersionError { expected actual current { id ... on Order { version } } }
   ... on NotEditableError { status }
+  ... on TransitionError { from to allowed }
+  ... on ArchivedError { node { id __typename } }
+  ... on StockError { requested available }
+  ... on IdempotencyError { key }
   ... on InvalidInputError { reason }
 }
 """
@@ -55,3 +60,14 @@ async def count(ask: Ask) -> tuple[int, int, int]:
     """How many customers, orders and items there are."""
     answer = await ask("{ customers { totalCount } orders { totalCount } items { totalCount } }")
     return tuple(answer["data"][name]["totalCount"] for name in ("customers", "orders", "items"))
+
+
+def codes(payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """Code and path of every error of a payload or of an entry of its results."""
+    return [(error["code"], ".".join(error["path"])) for error in payload["errors"]]
+
+
+async def stocks(ask: Ask) -> dict[str, int | None]:
+    """The stock of every item by sku."""
+    answer = await ask("{ items(where: {or: [{archived: {eq: true}}, {archived: {eq: false}}]}) { nodes { sku stock } } }")
+    return {item["sku"]: item["stock"] for item in answer["data"]["items"]["nodes"]}

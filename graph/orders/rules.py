@@ -12,7 +12,7 @@ from typing import Any
 from graph.models import Customer, Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
 from graph.write.answers import row_of
-from graph.write.changes import Changes, changed_columns, parent_of
+from graph.write.changes import Changes, changed_columns, former_parent, parent_of
 from graph.write.errors import ROOT, ArchivedError, Row
 from graph.write.unit import Unit, rule
 
@@ -31,6 +31,9 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         if id(order) in gone:
             continue
         orders[id(order)] = order
+        former = former_parent(line, "order")
+        if former is not None:
+            orders[id(former)] = former
         if order.status is not OrderStatus.PENDING:
             unit.refuse(not_editable(order, unit.place(order, "items")))
         target = unit.target(line, "item")

@@ -59,7 +59,8 @@ def _moves(unit: Unit, changes: Changes, line: OrderItem) -> list[tuple[int, int
             _take_from_new(unit, line, target, quantity)
             return []
         # A row looked up a moment ago says whether its stock is tracked at all.
-        return [] if target is None or target.stock is None else [(target.id, quantity)]
+        item_id = line.__dict__.get("item_id")
+        return [] if item_id is None or (target is not None and target.stock is None) else [(item_id, quantity)]
     before = (_before(state, "item_id"), _before(state, "quantity"))
     if line in changes.deleted:
         order = parent_of(unit.session.sync_session, line, "order")

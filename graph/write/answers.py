@@ -158,7 +158,7 @@ def _object(value: Any) -> Any:
 
 
 def _error(error: MutationError) -> dict[str, Any]:
-    fields = {f.name: getattr(error, f.name) for f in dataclasses.fields(error)}
+    fields = {f.name: getattr(error, f.name) for f in dataclasses.fields(error) if f.init}
     for name, value in fields.items():
         fields[name] = [_object(v) for v in value] if isinstance(value, list) else _object(value)
     return {"type": type(error).__name__, "fields": fields}

@@ -44,7 +44,7 @@ def matches(info: Info, unit: Unit, row: Any, model: type[Base]) -> ColumnElemen
     """The condition that an aliased row matches the `where` of the field's input."""
     raw = info._raw_info  # noqa: SLF001  # Strawberry has no public way to graphql-core's info
     definition = raw.parent_type.fields[raw.field_name]
-    argument = get_argument_values(definition, raw.field_nodes[0], raw.variable_values)["input"]
+    argument = get_argument_values(definition, raw.field_nodes[0], info.context.running.variables)["input"]
     input_type: Any = definition.args["input"].type
     where_type = getattr(input_type, "of_type", input_type).fields["where"].type
     filter_ = read_where(mirror_of(model), lift(where_type, argument["where"], None), (*ROOT, "where"))

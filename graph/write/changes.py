@@ -56,6 +56,14 @@ class Changes:
         return (row for row in (*self.new, *self.dirty, *self.deleted) if type(row) is model)
 
 
+def former_parent(row: Any, relation: str) -> Any:
+    """What a to-one relation led to before this flush moves the row to another parent, or None."""
+    state: Any = sa.inspect(row)
+    if not state.persistent or relation not in state.committed_state:
+        return None
+    return next(iter(state.attrs[relation].history.deleted or ()), None)
+
+
 def root_of(session: Session, row: Any) -> Any:
     """The aggregate root of a row: itself, or what `__root__` leads to, which must be in the session."""
     while type(row).__root__ is not None:
@@ -82,8 +90,14 @@ def parent_of(session: Session, row: Any, relation: str) -> Any:
 def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None:
     """Raise the version of every root that changes or whose children do, once for each unit of work."""
     gone = {id(row) for row in changes.deleted}
+    written: list[tuple[Any, Any]] = []
     for row in (*changes.new, *changes.dirty, *changes.deleted):
-        root = row if type(row).__root__ is None else root_of(session, row)
+        relation = type(row).__root__
+        written.append((row, row if relation is None else root_of(session, row)))
+        former = None if relation is None else former_parent(row, relation)
+        if former is not None:
+            written.append((row, root_of(session, former)))
+    for row, root in written:
         state: Any = sa.inspect(root)
         if id(root) in gone or not state.persistent or state.key in raised or "version" not in state.mapper.column_attrs:
             continue

@@ -50,8 +50,9 @@ class Key:
 def key_of(info: Info) -> Key | None:
     """The idempotency key of a field, read from the document. Raises `Refused` where it is empty or too long."""
     raw = info._raw_info  # noqa: SLF001  # Strawberry has no public way to graphql-core's info
-    directive = raw.schema.get_directive("idempotent")
-    values = next((v for node in raw.field_nodes if (v := get_directive_values(directive, node, raw.variable_values))), None)  # type: ignore[arg-type]
+    directive: Any = raw.schema.get_directive("idempotent")
+    variables = info.context.running.variables
+    values = next((found for node in raw.field_nodes if (found := get_directive_values(directive, node, variables))), None)
     if values is None:
         return None
     text = values["key"]
@@ -59,7 +60,7 @@ def key_of(info: Info) -> Key | None:
         reason = f"must have 1 to {MAX_KEY_LENGTH} characters"
         raise Refused([InvalidInputError(message=f"The idempotency key {reason}", path=list(ROOT), reason=reason)])
     node = raw.field_nodes[0]
-    arguments = get_argument_values(raw.parent_type.fields[raw.field_name], node, raw.variable_values)
+    arguments = get_argument_values(raw.parent_type.fields[raw.field_name], node, variables)
     meant = json.dumps([raw.field_name, arguments], sort_keys=True, default=str)
     return Key(info.context.client, text, hashlib.sha256(meant.encode()).hexdigest())
 

@@ -1,0 +1,227 @@
+"""Mutations that ask for more: exactly once, all fields or none, only for show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from graph.database import Database
+from graph.settings import Settings
+from graph.write.idempotency import purge
+from tests.conftest import Ask
+from tests.words import ERRORS, count, done, stocks
+
+ONCE = f"""mutation Once($input: CreateCustomerInput!, $key: String!) {{
+    createCustomer(input: $input) @idempotent(key: $key) {{ customer {{ id name orders {{ nodes {{ id }} }} }} {ERRORS} }} }}"""
+
+
+@pytest.fixture
+async def shop(ask: Ask) -> Ask:
+    """Item A (1.00, 10 in stock); Ada."""
+    await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 10})
+    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com"})
+    return ask
+
+
+def eve(**more: Any) -> dict[str, Any]:
+    orders = [{"items": [{"item": {"sku": "A"}, "quantity": 1}]}]
+    return {"name": "Eve", "email": "eve@example.com", "orders": orders, **more}
+
+
+async def once(ask: Ask, key: str, given: dict[str, Any]) -> dict[str, Any]:
+    answer = await ask(ONCE, {"input": given, "key": key})
+    assert "errors" not in answer, answer
+    payload: dict[str, Any] = answer["data"]["createCustomer"]
+    return payload
+
+
+def codes(payload: dict[str, Any]) -> list[str]:
+    return [error["code"] for error in payload["errors"]]
+
+
+# ---- exactly once
+
+
+async def test_a_repeated_request_answers_the_same_and_writes_nothing(shop: Ask) -> None:
+    first = await once(shop, "k", eve())
+    assert await once(shop, "k", eve()) == first
+    assert await count(shop) == (2, 1, 1)
+    assert (await stocks(shop))["A"] == 9
+
+
+async def test_a_repeated_request_is_read_back_with_its_own_selection(shop: Ask) -> None:
+    await once(shop, "k", eve())
+    other = """mutation ($i: CreateCustomerInput!) {
+        mine: createCustomer(input: $i) @idempotent(key: "k") { customer { email version } } }"""
+    answer = await shop(other, {"i": eve()})
+    assert answer["data"]["mine"]["customer"] == {"email": "eve@example.com", "version": 1}
+
+
+async def test_a_key_stands_for_one_mutation_and_one_input(shop: Ask) -> None:
+    await once(shop, "k", eve())
+    payload = await once(shop, "k", eve(name="Other"))
+    assert [(e["code"], e["path"], e["key"], e["retryable"]) for e in payload["errors"]] == [
+        ("IDEMPOTENCY_KEY_REUSED", ["input"], "k", False)
+    ]
+    answer = await shop(f'mutation {{ deleteCustomer(input: {{id: "Customer:1"}}) @idempotent(key: "k") {{ {ERRORS} }} }}')
+    assert codes(answer["data"]["deleteCustomer"]) == ["IDEMPOTENCY_KEY_REUSED"]
+    assert await count(shop) == (2, 1, 1)
+
+
+async def test_a_refused_request_keeps_no_key(shop: Ask) -> None:
+    assert codes(await once(shop, "k", eve(email="ada@example.com"))) == ["UNIQUE"]
+    assert codes(await once(shop, "k", eve())) == []
+
+
+async def test_what_is_gone_since_is_null(shop: Ask) -> None:
+    first = await once(shop, "k", eve())
+    await done(shop, "deleteCustomer", {"id": first["customer"]["id"]})
+    again = await once(shop, "k", eve())
+    assert again["customer"] is None
+    assert [(e["code"], e["type"], e["id"]) for e in again["errors"]] == [("NOT_FOUND", "Customer", first["customer"]["id"])]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+async def test_a_key_has_a_length(shop: Ask, key: str) -> None:
+    assert codes(await once(shop, key, eve())) == ["INVALID_INPUT"]
+
+
+async def test_values_and_refused_rows_come_back_too(shop: Ask) -> None:
+    query = """mutation { upsertItem(input: {sku: "A", name: "A", price: 1, stockDelta: 5}) @idempotent(key: "u") {
+        created item { stock } } }"""
+    for _ in range(2):
+        assert (await shop(query))["data"]["upsertItem"] == {"created": False, "item": {"stock": 15}}
+    query = """mutation { deleteCustomer(input: {id: "Customer:1"}) @idempotent(key: "d") {
+        deletedIds deleted { customers orders } } }"""
+    for _ in range(2):
+        payload = (await shop(query))["data"]["deleteCustomer"]
+        assert payload == {"deletedIds": ["Customer:1"], "deleted": {"customers": 1, "orders": 0}}
+    several = f"""mutation ($c: [CustomerInput!]!) {{
+        createCustomers(input: {{customers: $c, onError: CONTINUE}}) @idempotent(key: "s") {{
+        results {{ index customer {{ id }} {ERRORS} }} {ERRORS} }} }}"""
+    given = {
+        "c": [
+            eve(),
+            eve(),
+            {"name": "Z", "email": "z@example.com", "orders": [{"items": [{"item": {"sku": "A"}, "quantity": 99}]}]},
+        ]
+    }
+    first = await shop(several, given)
+    assert [codes(entry) for entry in first["data"]["createCustomers"]["results"]] == [[], ["UNIQUE"], ["OUT_OF_STOCK"]]
+    assert await shop(several, given) == first
+
+
+async def test_twenty_requests_with_one_key_make_one_row(shop: Ask) -> None:
+    payloads = await asyncio.gather(*(once(shop, "k", eve()) for _ in range(20)))
+    answered = [payload for payload in payloads if not payload["errors"]]
+    assert answered
+    assert all(payload == answered[0] for payload in answered)
+    assert {code for payload in payloads for code in codes(payload)} <= {"IDEMPOTENCY_IN_PROGRESS", "TRY_AGAIN"}
+    assert await count(shop) == (2, 1, 1)
+
+
+async def test_keys_expire_and_are_purged(ask_with: Callable[..., AbstractAsyncContextManager[Ask]], database: Database) -> None:
+    async with ask_with(idempotency_seconds=1) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1"})
+        await once(ask, "k", eve())
+        await once(ask, "l", eve(email="l@example.com"))
+        await asyncio.sleep(1.1)
+        assert codes(await once(ask, "k", eve())) == ["UNIQUE"]
+        assert codes(await once(ask, "k", eve(email="other@example.com"))) == []
+        assert await purge(database) == 0
+    short = Database(Settings(database_url=database.settings.database_url, idempotency_seconds=1))
+    await asyncio.sleep(1.1)
+    assert await purge(short) == 2
+    await short.close()
+
+
+# ---- all or nothing
+
+TWO = f"""mutation Two($a: CreateCustomerInput!, $b: UpdateItemInput!) @atomic {{
+    a: createCustomer(input: $a) {{ customer {{ id }} {ERRORS} }}
+    b: updateItem(input: $b) {{ item {{ id name version }} {ERRORS} }}
+    c: adjustStock(input: {{item: {{sku: "A"}}, delta: -3}}) {{ item {{ stock }} {ERRORS} }} }}"""
+
+
+async def test_fields_share_a_transaction(shop: Ask) -> None:
+    answer = await shop(TWO, {"a": eve(), "b": {"id": "Item:1", "name": "Apple"}})
+    assert "errors" not in answer, answer
+    assert [codes(answer["data"][name]) for name in "abc"] == [[], [], []]
+    assert answer["data"]["b"]["item"] == {"id": "Item:1", "name": "Apple", "version": 2}
+    assert answer["data"]["c"]["item"]["stock"] == 6
+    assert await count(shop) == (2, 1, 1)
+
+
+async def test_one_refusal_undoes_all_of_them(shop: Ask) -> None:
+    answer = await shop(TWO, {"a": eve(), "b": {"id": "Item:1", "name": " ", "price": "-1"}})
+    assert "errors" not in answer, answer
+    assert [codes(answer["data"][name]) for name in "abc"] == [["ROLLED_BACK"], ["INVALID_INPUT", "CHECK"], ["ROLLED_BACK"]]
+    assert answer["data"]["a"]["customer"] is None
+    assert await count(shop) == (1, 0, 1)
+    assert (await stocks(shop))["A"] == 10
+
+
+async def test_rows_that_went_with_the_rollback_are_null(shop: Ask) -> None:
+    query = f"""mutation ($a: CreateCustomerInput!, $b: CreateCustomerInput!) @atomic {{
+        a: createCustomer(input: $a) {{ {ERRORS} }} b: createCustomer(input: $b) {{ {ERRORS} }} }}"""
+    answer = await shop(query, {"a": eve(), "b": eve()})
+    (error,) = answer["data"]["b"]["errors"]
+    assert (error["code"], error["existing"]) == ("UNIQUE", None)
+    answer = await shop(query, {"a": eve(), "b": {"name": "x", "email": "ada@example.com"}})
+    (error,) = answer["data"]["b"]["errors"]
+    assert (error["code"], error["existing"]["id"]) == ("UNIQUE", "Customer:1")
+
+
+async def test_a_later_field_sees_what_an_earlier_one_wrote(shop: Ask) -> None:
+    query = """mutation @atomic {
+        createOrder(input: {customer: {id: "Customer:1"}, items: [{item: {sku: "A"}, quantity: 2}]}) { order { id } }
+        a: updateOrder(input: {id: "Order:1", note: "n", items: {create: [{item: {sku: "A"}, quantity: 1}]}}) {
+            order { totalAmount version } }
+        b: updateOrder(input: {id: "Order:1", expectedVersion: 2, items: {remove: ["OrderItem:1"]}}) {
+            order { totalAmount version } } }"""
+    answer = await shop(query)
+    assert answer["data"]["a"]["order"] == {"totalAmount": "3.00", "version": 2}
+    assert answer["data"]["b"]["order"] == {"totalAmount": "1.00", "version": 3}
+    assert (await stocks(shop))["A"] == 9
+
+
+async def test_a_row_refused_under_continue_does_not_fail_its_field(shop: Ask) -> None:
+    query = f"""mutation ($c: [CustomerInput!]!) @atomic {{
+        createCustomers(input: {{customers: $c, onError: CONTINUE}}) {{ results {{ {ERRORS} }} }}
+        createItem(input: {{sku: "B", name: "B", price: 1}}) {{ {ERRORS} }} }}"""
+    answer = await shop(query, {"c": [{"name": "x", "email": "ada@example.com"}, {"name": "y", "email": "y@example.com"}]})
+    assert [codes(entry) for entry in answer["data"]["createCustomers"]["results"]] == [["UNIQUE"], []]
+    assert codes(answer["data"]["createItem"]) == []
+    assert await count(shop) == (2, 0, 2)
+
+
+# ---- only for show
+
+
+async def test_a_dry_run_answers_and_leaves_nothing(shop: Ask) -> None:
+    query = """mutation ($i: CreateCustomerInput!) @dryRun {
+        createCustomer(input: $i) @idempotent(key: "k") {
+            customer { name orders { nodes { totalAmount } } } errors { code } } }"""
+    for _ in range(2):
+        payload = (await shop(query, {"i": eve()}))["data"]["createCustomer"]
+        assert payload == {"customer": {"name": "Eve", "orders": {"nodes": [{"totalAmount": "1.00"}]}}, "errors": []}
+    payload = (await shop(query, {"i": eve(email="ADA@example.com")}))["data"]["createCustomer"]
+    assert payload == {"customer": None, "errors": [{"code": "UNIQUE"}]}
+    assert await count(shop) == (1, 0, 1)
+    assert (await stocks(shop))["A"] == 10
+    assert codes(await once(shop, "k", eve(name="Other"))) == []
+
+
+async def test_a_dry_run_of_all_or_nothing(shop: Ask) -> None:
+    query = f"""mutation ($a: CreateCustomerInput!, $b: CreateCustomerInput!) @atomic @dryRun {{
+        a: createCustomer(input: $a) {{ customer {{ email }} {ERRORS} }}
+        b: createCustomer(input: $b) {{ customer {{ email }} {ERRORS} }} }}"""
+    answer = await shop(query, {"a": eve(), "b": eve(email="b@example.com")})
+    assert [answer["data"][name]["customer"]["email"] for name in "ab"] == ["eve@example.com", "b@example.com"]
+    answer = await shop(query, {"a": eve(), "b": eve()})
+    assert [codes(answer["data"][name]) for name in "ab"] == [["ROLLED_BACK"], ["UNIQUE"]]
+    assert await count(shop) == (1, 0, 1)
