@@ -165,13 +165,14 @@ class Conditions:
             return self._like(column, source, operator)
         encode = key_of(filter_.is_id) if filter_.is_id else unchanged
         if operator in ("in", "not_in"):
-            return member(
+            found = member(
                 self.binder.dialect,
                 column,
                 encode,
                 lambda type_, whole: self.binder.bind(source, type_, whole),
                 operator == "not_in",
             )
+            return and_(column.is_not(None), found) if operator == "not_in" else found  # an empty list lets null through
         value = self.binder.bind(source, column.type, encode)
         return {  # type: ignore[no-any-return]  # an attribute found by name
             "eq": column.__eq__,

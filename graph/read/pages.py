@@ -36,6 +36,12 @@ class PageWriter:
     def object(self) -> ColumnElement[str]:
         """The connection as one scalar subquery."""
         page, writer = self.page, self.writer
+        ahead = "has_previous" if page.backward else "has_next"
+        needed = {"nodes", "edges", "start", "end", ahead}
+        if needed.isdisjoint({part.what for part in page.parts} | {what for part in page.parts for _, what in part.info}):
+            # Without an aggregate over its rows a page would be one row a row of the list.
+            constants = [(part.key, self._member(part, None, None, None)) for part in page.parts]
+            return self._correlated(select(joined(json_object(constants)))).scalar_subquery()
         row, keys, table = self._page_rows()
         texts: dict[int, ColumnElement[str]] = {}
         cursor = self._cursor_text(keys) if self.with_cursor else None
@@ -113,7 +119,7 @@ class PageWriter:
         def value(index: int) -> ColumnElement[Any]:
             return self.writer.bind(
                 cursor.source,
-                keys[index].type,
+                paging.CURSOR_TYPES.get(self.page.order[index].kind, keys[index].type),
                 lambda text: paging.cursor_values(text, tag, self.page.order, cursor.argument)[index],
             )
 

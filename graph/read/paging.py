@@ -16,12 +16,17 @@ from graphql import GraphQLError
 from sqlalchemy import ColumnElement, and_, false, inspect, or_, tuple_
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import sqltypes
+from sqlalchemy.types import TypeEngine
 
-from graph.base import UtcDateTime
+from graph.base import CodePointText, UtcDateTime
 from graph.read.errors import BadUserInput
 from graph.read.mirror import Mirror
 from graph.read.plan import SortKey
 from graph.read.scalars import MAX_KEY, time_text, utc_time
+
+
+#: A cursor may hold any number and any text, not only those of the column: it is a position.
+CURSOR_TYPES: dict[str, TypeEngine[Any]] = {"int": sqltypes.BigInteger(), "text": CodePointText}
 
 
 def read_order(mirror: Mirror, template: list[dict[str, Any]] | None) -> tuple[SortKey, ...]:
@@ -73,8 +78,7 @@ def _refuse(text: str) -> Any:
 
 def cursor_shape(text: Any) -> tuple[bool, ...] | None:
     """Which keys of a cursor are null; what a plan may depend on."""
-    found = decode(text)
-    return None if found is None else tuple(value is None for value in found[1:20])
+    return None if text is None else tuple(value is None for value in (decode(text) or ())[1:20])
 
 
 def cursor_values(text: Any, tag: str, order: Sequence[SortKey], argument: Sequence[str]) -> list[Any]:
