@@ -29,7 +29,8 @@ MAKE = """mutation($input: CreateSupplierInput!) { createSupplier(input: $input)
 } }"""
 READ = """{
   suppliers(where: {items: {some: {sku: {startsWith: "a-"}}}}, orderBy: [{field: NAME, direction: DESC}]) {
-    totalCount nodes { name country items(first: 1, orderBy: [{field: SKU, direction: DESC}]) { nodes { sku } pageInfo { hasNextPage } } }
+    totalCount
+    nodes { name country items(first: 1, orderBy: [{field: SKU, direction: DESC}]) { nodes { sku } pageInfo { hasNextPage } } }
   }
   items(where: {suppliers: {none: {name: {eq: "Acme"}}}}) { totalCount }
   supplier(by: {name: "Acme"}) { version }
