@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from asyncpg.exceptions import InterfaceError, PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.util import greenlet_spawn
@@ -142,7 +142,7 @@ class Database:
             return await self._reader.fetch(sql, arguments)
         for attempt in (1, 2):
             try:
-                connection = await greenlet_spawn(self.engine.sync_engine.pool.connect)
+                connection = await self._checked_out()
             except (PoolTimeoutError, OSError, PostgresError, DBAPIError) as error:
                 raise Unavailable(str(error)) from error
             try:
@@ -169,6 +169,14 @@ class Database:
             finally:
                 connection.close()
         raise AssertionError("unreachable")
+
+    async def _checked_out(self) -> Any:
+        """A connection from SQLAlchemy's pool. One that lies ready is taken without a greenlet, which costs as much again."""
+        pool = self.engine.sync_engine.pool
+        if isinstance(pool, sa.QueuePool) and pool.checkedin():
+            with suppress(MissingGreenlet):  # it was dropped, and another must be opened
+                return pool.connect()
+        return await greenlet_spawn(pool.connect)
 
     async def fetch_within(self, connection: AsyncConnection, sql: str, arguments: Sequence[Any]) -> Any:
         """The first value of the first row of a query, inside the transaction of `connection`."""

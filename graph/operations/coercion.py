@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from graphql import GraphQLError, GraphQLSchema, is_non_null_type, type_from_ast
-from graphql.execution.values import VariableValues, get_variable_values
-from graphql.utilities import validate_input_value
+from graphql import GraphQLError, GraphQLSchema, Undefined, is_non_null_type, type_from_ast
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
+from graphql.utilities import coerce_input_value, validate_input_value
 
 from graph.operations.documents import Document, RequestRefused
 from graph.read.errors import BadUserInput
@@ -20,6 +20,8 @@ from graph.read.paging import is_storable
 from graph.settings import Settings
 
 MAX_ERRORS = 20
+#: Steps from a variable to its deepest value: a hundred is far more than any input of the schema has a use for.
+MAX_STEPS = 100
 
 
 def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: Mapping[str, Any]) -> VariableValues:
@@ -35,10 +37,31 @@ def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: M
     ]
     if problems:
         raise RequestRefused(list(problems[:MAX_ERRORS]))
+    quick = _quick(document, raw)
+    if quick is not None:
+        return quick
     values = get_variable_values(schema, definitions, dict(raw), max_errors=MAX_ERRORS)
     if isinstance(values, VariableValues):
         return values
     raise RequestRefused(_explained(schema, document, raw) or _coded(values))
+
+
+def _quick(document: Document, raw: Mapping[str, Any]) -> VariableValues | None:
+    """The coerced variables where all is well: the signatures are remembered, graphql-core's function makes them each time."""
+    sources: dict[str, VariableValueSource] = {}
+    coerced: dict[str, Any] = {}
+    for name, signature in document.signatures:
+        if name in raw:
+            value = coerce_input_value(raw[name], signature.type)
+            if value is Undefined:
+                return None
+            sources[name] = VariableValueSource(signature, raw[name])
+            coerced[name] = value
+        elif signature.default is not None or is_non_null_type(signature.type):
+            return None
+        else:
+            sources[name] = VariableValueSource(signature)
+    return VariableValues(sources, coerced)
 
 
 def _coded(errors: list[GraphQLError]) -> list[GraphQLError]:
@@ -69,6 +92,9 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
     stack: list[tuple[Any, tuple[str, ...]]] = [(value, path)]
     while stack:
         value, path = stack.pop()
+        if len(path) > MAX_STEPS:
+            yield path[:MAX_STEPS], "The value is nested too deeply."
+            continue
         if isinstance(value, str):
             if not is_storable(value):
                 yield path, "Text cannot hold NUL or lone surrogates."

@@ -31,6 +31,7 @@ from graphql import (
     visit,
 )
 from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.validation import NoSchemaIntrospectionCustomRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
@@ -77,6 +78,7 @@ class Document:
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDetails]
     places: Mapping[str, tuple[str, ...]]
+    signatures: tuple[tuple[str, GraphQLVariableSignature], ...]
     shapers: tuple[tuple[str, Shaper], ...]
 
     @property
@@ -120,7 +122,9 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         name = definition.variable.name.value
         if name in usage.shaping:
             shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or _shaper(schema, definition.type, known)))
-    return Document(document, operation, fragments, usage.places, tuple(shapers))
+    signatures = [get_variable_signature(schema, definition) for definition in operation.variable_definitions or ()]
+    named = tuple((signature.name, signature) for signature in signatures if isinstance(signature, GraphQLVariableSignature))
+    return Document(document, operation, fragments, usage.places, named, tuple(shapers))
 
 
 def _shaper(schema: GraphQLSchema, node: Any, known: dict[str, Shaper]) -> Shaper:

@@ -24,7 +24,6 @@ from graph.read.mirror import Mirror
 from graph.read.plan import SortKey
 from graph.read.scalars import MAX_KEY, time_text, utc_time
 
-
 #: A cursor may hold any number and any text, not only those of the column: it is a position.
 CURSOR_TYPES: dict[str, TypeEngine[Any]] = {"int": sqltypes.BigInteger(), "text": CodePointText}
 
