@@ -221,7 +221,7 @@ class Database:
         }
 
     async def _limit(self, session: AsyncSession) -> None:
-        """Bound statements and lock waits of this transaction where the connection could not (`SET LOCAL`, which does not leak)."""
+        """Bound statements and lock waits of this transaction where the connection could not (`SET LOCAL`, it does not leak)."""
         if self._reader is None and self.settings.pgbouncer:
             calls = ", ".join(f"set_config('{name}', '{milliseconds}', true)" for name, milliseconds in self._limits().items())
             await session.execute(sa.text(f"SELECT {calls}"))
