@@ -70,7 +70,7 @@ def database_url(text: str) -> URL:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the whole transaction may simply be run again."""
-    original = getattr(error, "orig", None)
+    original = getattr(error, "orig", error)  # a read of a payload goes straight to the driver, and nobody wraps its error
     if getattr(original, "sqlstate", None) in RETRYABLE_SQLSTATES:
         return True
     return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
@@ -85,6 +85,12 @@ def is_disconnect(error: BaseException) -> bool:
     return isinstance(original, (ConnectionError, OSError, InterfaceError)) or bool(
         getattr(error, "connection_invalidated", False)
     )
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether a statement took longer than it may."""
+    original = getattr(error, "orig", error)
+    return getattr(original, "sqlstate", None) == "57014" or isinstance(original, TimeoutError)
 
 
 class Database:
@@ -112,11 +118,8 @@ class Database:
             event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
             event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
             return engine
-        # The limits of writes are set with the connection, which costs no round trip; behind a pooler, which may give any
-        # connection, each transaction sets its own.
-        limits = {name: str(milliseconds) for name, milliseconds in self._limits().items()}
         arguments: dict[str, Any] = {
-            "server_settings": {"application_name": "ordergraph", **limits},
+            "server_settings": {"application_name": "ordergraph", **_limits(settings)},
             "timeout": settings.pool_timeout_seconds,
         }
         if settings.pgbouncer:
@@ -189,6 +192,15 @@ class Database:
         rows = await driver.execute_fetchall(sql, arguments)
         return rows[0][0] if rows else None
 
+    async def rows_within(self, connection: AsyncConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """All rows of a query as the driver gives them, inside the transaction of `connection`."""
+        for listener in driver_listeners:
+            listener(sql)
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if self._reader is None:
+            return await driver.fetch(sql, *arguments)  # type: ignore[no-any-return]  # the driver is untyped
+        return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]
+
     async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` in one transaction of `session` and commit it; run it again after a passing refusal.
 
@@ -197,42 +209,48 @@ class Database:
         """
         for attempt in range(1, ATTEMPTS + 1):
             session.expunge_all()
+            committing = False
             try:
                 async with session.begin():
                     await self._limit(session)
-                    return await work()
+                    result = await work()
+                    committing = True
+                return result
             except PoolTimeoutError as error:
                 raise Unavailable(str(error)) from error
-            except DBAPIError as error:
+            except (DBAPIError, PostgresError, sqlite3.Error) as error:
                 if not is_transient(error):
-                    raise
-                logger.info("transaction refused for a passing reason, try %d: %s", attempt, error.orig)
+                    # A commit without an answer may have happened; only what went before it certainly did not.
+                    if committing or not (is_disconnect(error) or is_timeout(error)):
+                        raise
+                    raise TransientError(str(error)) from error
+                logger.info("transaction refused for a passing reason, try %d: %s", attempt, error)
                 if attempt == ATTEMPTS:
-                    raise TransientError(str(error.orig)) from error
+                    raise TransientError(str(error)) from error
             await asyncio.sleep(random.uniform(*JITTER_SECONDS))
         raise AssertionError("unreachable")
 
-    def _limits(self) -> dict[str, int]:
-        """PostgreSQL's own bounds on statements and lock waits, in milliseconds."""
-        settings = self.settings
-        return {
-            "statement_timeout": int(settings.statement_timeout_seconds * 1000),
-            "lock_timeout": int(settings.lock_timeout_seconds * 1000),
-        }
-
     async def _limit(self, session: AsyncSession) -> None:
-        """Bound statements and lock waits of this transaction where the connection could not (`SET LOCAL`, it does not leak)."""
-        if self._reader is None and self.settings.pgbouncer:
-            calls = ", ".join(f"set_config('{name}', '{milliseconds}', true)" for name, milliseconds in self._limits().items())
-            await session.execute(sa.text(f"SELECT {calls}"))
-        else:
-            await session.connection()
+        """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""
+        connection = await session.connection()
+        if self.settings.pgbouncer and self._reader is None:
+            # Behind a pooler a connection is not ours: `SET LOCAL` leaks to nobody.
+            for name, value in _limits(self.settings).items():
+                await connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
+
+
+def _limits(settings: Settings) -> dict[str, str]:
+    """PostgreSQL's own bounds on a statement and on a wait for a lock, in milliseconds."""
+    return {
+        "statement_timeout": str(int(settings.statement_timeout_seconds * 1000)),
+        "lock_timeout": str(int(settings.lock_timeout_seconds * 1000)),
+    }
 
 
 def _on_sqlite_connect(connection: Any, record: Any) -> None:
@@ -307,4 +325,13 @@ class SqliteReader:
             connection.close()
 
 
-__all__ = ["Database", "TransientError", "Unavailable", "database_url", "driver_listeners", "is_disconnect", "is_transient"]
+__all__ = [
+    "Database",
+    "TransientError",
+    "Unavailable",
+    "database_url",
+    "driver_listeners",
+    "is_disconnect",
+    "is_timeout",
+    "is_transient",
+]

@@ -30,6 +30,7 @@ from graph.read.payload import splice
 from graph.read.scalars import SCALARS
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
+from graph.write.inputs import quicken
 from graph.write.operation import run_mutation
 
 
@@ -84,3 +85,4 @@ class Mutation(CustomerMutations, OrderMutations, CatalogMutations, ArchiveMutat
 
 schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=SCALARS))
 mirror.check(schema._schema)  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's
+quicken(schema._schema)  # noqa: SLF001

@@ -44,7 +44,7 @@ def key_of(model: type[Base], id_: str) -> int | None:
 
 @cache
 def target_columns(model: type[Base]) -> tuple[Any, ...]:
-    """What a look-up reads of a row: all its columns, as a plain tuple, not as an object of the session."""
+    """What a look-up reads of a row: all its columns."""
     mapper = sa.inspect(model)
     return tuple(getattr(model, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_"))
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from graph.base import Base
+from graph.context import Context
 from graph.write.columns import attribute_name, defaults, key_of, missing, refusal, required, type_name
 from graph.write.errors import ROOT, InvalidInputError, MutationError, Path
 from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
@@ -42,8 +42,9 @@ class Origin:
 class Graph:
     """The rows that one input makes or changes, and what is wrong with them so far."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self.session = session
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        session = self.session = context.session
         self.dialect = session.get_bind().dialect
         self.origins: dict[int, Origin] = {}
         self.errors: list[MutationError] = []

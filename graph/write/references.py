@@ -6,15 +6,18 @@ look at. What is refused here: a reference that leads nowhere, as REFERENCE_NOT_
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import defaultdict, namedtuple
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
 
 from graph.base import Base
+from graph.read.dialects import member
+from graph.read.filters import unchanged
 from graph.write.columns import attribute_name, foreign_key_name, stored, target_columns, type_name
 from graph.write.errors import Path, ReferenceNotFoundError
 
@@ -58,13 +61,69 @@ async def look_up(graphs: Iterable[Graph]) -> None:
 
 
 async def _rows(graph: Graph, model: type[Base], references: Iterable[Reference]) -> dict[tuple[str, Any], Any]:
+    """The rows that references of one type lead to, by attribute and value in stored form."""
+    columns = sa.inspect(model).columns
     wanted: dict[str, set[Any]] = defaultdict(set)
     for reference in references:
-        wanted[reference.attribute].add(reference.value)
-    match = sa.or_(*(getattr(model, name).in_(sorted(values)) for name, values in wanted.items()))
-    rows = (await graph.session.execute(sa.select(*target_columns(model)).where(match))).all()
-    columns = sa.inspect(model).columns
+        wanted[reference.attribute].add(stored(columns[reference.attribute], reference.value, graph.dialect))
+    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect)
+    connection = await graph.session.connection()
+    arguments = [encode(sorted(wanted[attribute])) for attribute, encode in lookup.parameters]
+    rows = [lookup.row_of(row) for row in await graph.context.database.rows_within(connection, lookup.sql, arguments)]
     return {(name, stored(columns[name], getattr(row, name), graph.dialect)): row for row in rows for name in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A SELECT of rows by some of their keys, spelled for a driver, and how to read what it gives."""
+
+    sql: str
+    parameters: tuple[tuple[str, Callable[[list[Any]], Any]], ...]
+    row_type: Any
+    decoders: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+    def row_of(self, values: Sequence[Any]) -> Any:
+        """A plain tuple with the attributes of the mapped class."""
+        decoded = list(values)
+        for index, decode in self.decoders:
+            decoded[index] = decode(decoded[index])
+        return self.row_type._make(decoded)
+
+
+#: Kept by mapped class, attributes looked up by, and dialect: building and hashing a select costs more than running it.
+LOOKUPS: dict[tuple[type[Base], tuple[str, ...], str], Lookup] = {}
+
+
+def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -> Lookup:
+    key = (model, attributes, dialect.name)
+    found = LOOKUPS.get(key)
+    if found is None:
+        found = LOOKUPS[key] = _compile(model, attributes, dialect)
+    return found
+
+
+def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -> Lookup:
+    encoders: dict[str, Callable[[list[Any]], Any]] = {}
+    columns = target_columns(model)
+
+    def among(attribute: str) -> ColumnElement[bool]:
+        def bind(type_: Any, whole: Callable[[Any], Any]) -> ColumnElement[Any]:
+            encoders[attribute] = whole
+            return sa.bindparam(attribute, type_=type_)
+
+        return member(dialect, getattr(model, attribute), unchanged, bind, False)
+
+    statement = sa.select(*columns).where(sa.or_(*map(among, attributes)))
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    decoders = [
+        (index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)
+    ]
+    return Lookup(
+        str(compiled),
+        tuple((name, encoders[name]) for name in compiled.positiontup or ()),
+        namedtuple(model.__name__, [column.key for column in columns]),
+        tuple((index, decode) for index, decode in decoders if decode is not None),
+    )
 
 
 def not_found(reference: Reference) -> ReferenceNotFoundError:

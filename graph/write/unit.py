@@ -34,8 +34,7 @@ class Unit(Graph):
     """A graph in a transaction. Domain code builds, loads and flushes; it never commits."""
 
     def __init__(self, context: Context, *, explaining: bool) -> None:
-        super().__init__(context.session)
-        self.context = context
+        super().__init__(context)
         self.explaining = explaining
         self.raised: set[Any] = set()
 
