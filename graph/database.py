@@ -51,6 +51,10 @@ class Unavailable(Exception):
     """The database cannot serve now: no connection within the wait, or a statement over its time."""
 
 
+class TooComplex(Exception):
+    """The database cannot parse a statement of this depth: SQLite's parser has room for a hundred open parts (3.45 and older)."""
+
+
 class TransientError(Exception):
     """A transaction was refused for a passing reason on every try; nothing is left behind."""
 
@@ -312,6 +316,8 @@ class SqliteReader:
         try:
             return await loop.run_in_executor(self._threads, self._run, sql, arguments, started)
         except sqlite3.OperationalError as error:
+            if "parser stack overflow" in str(error) or "too large" in str(error):
+                raise TooComplex(str(error)) from error
             raise Unavailable(str(error)) from error
         except asyncio.CancelledError:
             _interrupt(started)

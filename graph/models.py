@@ -199,6 +199,7 @@ class Order(Base):
         CheckConstraint(f"total_amount + discount <= {MAX_SUBTOTAL}", name="subtotal", info={"fields": ("items",)}),
         Index(None, "customer_id", "id"),
         Index(None, "status", "id"),
+        Index(None, "status", "order_date", "id"),
         Index(None, "order_date", "id"),
         Index(None, "total_amount", "id"),
         Index(None, "created_at", "id"),

@@ -101,7 +101,10 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
             elif len(value) > settings.max_text_length:
                 yield path, f"Text may have at most {settings.max_text_length} characters."
         elif isinstance(value, dict):
-            stack += [(part, (*path, str(key))) for key, part in value.items()]
+            if not all(map(is_storable, value)):
+                yield path, "A name cannot hold NUL or lone surrogates."
+            else:
+                stack += [(part, (*path, key)) for key, part in value.items()]
         elif isinstance(value, list):
             limit = list_limit(path, settings)
             if len(value) > limit:

@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
+    SKIP,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLInputType,
     GraphQLSchema,
     ListValueNode,
     Node,
     OperationDefinitionNode,
     OperationType,
     StringValueNode,
+    ValueNode,
     ValuesOfCorrectTypeRule,
     VariableNode,
     Visitor,
+    VisitorAction,
     parse,
     specified_rules,
     type_from_ast,
@@ -32,6 +36,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.utilities import validate_input_literal
 from graphql.validation import NoSchemaIntrospectionCustomRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
@@ -109,7 +114,9 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         hide_suggestions=not settings.introspection,
     )
     if errors:
-        raise RequestRefused([_coded(error, document) for error in errors])
+        for problem in errors:
+            problem.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(problem.extensions or {})}
+        raise RequestRefused(errors)
     # What is kept needs no locations: they hold every token, and are more than half of a tree's memory.
     document = parse(text, no_location=True)
     operation = _pick(document, operation_name)
@@ -158,13 +165,19 @@ class InputRule(ValuesOfCorrectTypeRule):
 
     settings: Settings
 
-    def report_error(self, error: GraphQLError) -> None:
-        error.extensions = {"code": "BAD_USER_INPUT"}
-        super().report_error(error)
-
-    def is_valid_value_node(self, node: Any, input_type: Any) -> Any:
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
         visit(node, _Storable(self))
-        return super().is_valid_value_node(node, input_type)
+        if input_type is not None:
+
+            def refuse(error: GraphQLError, steps: list[str | int]) -> None:
+                self.refuse(error.message, node, *map(str, steps))
+
+            validate_input_literal(node, input_type, refuse, None, None, self.context.hide_suggestions)
+        return SKIP
+
+    def refuse(self, message: str, node: ValueNode, *steps: str) -> None:
+        """Report a value in the document; `steps` lead from the node to it."""
+        self.report_error(BadUserInput(message, (*argument_path(self.context.document, node), *steps), node))
 
 
 class _Storable(Visitor):
@@ -176,22 +189,14 @@ class _Storable(Visitor):
 
     def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
         if not is_storable(node.value):
-            self.rule.report_error(GraphQLError("Text cannot hold NUL or lone surrogates.", node))
+            self.rule.refuse("Text cannot hold NUL or lone surrogates.", node)
         elif len(node.value) > self.rule.settings.max_text_length:
-            self.rule.report_error(GraphQLError("The text is too long.", node))
+            self.rule.refuse(f"Text may have at most {self.rule.settings.max_text_length} characters.", node)
 
     def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
         if len(node.values) > self.rule.settings.max_input_list:
             limit = self.rule.settings.max_input_list
-            self.rule.report_error(GraphQLError(f"A list in a document may have at most {limit} entries.", node))
-
-
-def _coded(error: GraphQLError, document: DocumentNode) -> GraphQLError:
-    """The error with its code, and with the input path of the value where it is about one."""
-    if (error.extensions or {}).get("code") != "BAD_USER_INPUT" or not error.nodes:
-        error.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(error.extensions or {})}
-        return error
-    return BadUserInput(error.message, argument_path(document, error.nodes[0]), error.nodes)
+            self.rule.refuse(f"A list in a document may have at most {limit} entries.", node)
 
 
 def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:
@@ -199,9 +204,9 @@ def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:
     found: list[tuple[str, ...]] = []
 
     class Finder(Visitor):
-        def enter(self, node: Node, _key: Any, _parent: Any, _path: Any, ancestors: list[Any]) -> None:
+        def enter(self, node: Node, _key: Any, parent: Any, _path: Any, ancestors: list[Any]) -> None:
             if node is wanted and not found:
-                found.append(_path_of([*ancestors, node]))
+                found.append(_path_of([*ancestors, parent, node]))
 
     visit(document, Finder())
     return found[0] if found else ()
@@ -231,8 +236,9 @@ class _Usage(Visitor):
         self.arguments: dict[str, str] = {}
         self.shaping: set[str] = set()
 
-    def enter_variable(self, node: VariableNode, _key: Any, _parent: Any, _path: Any, ancestors: list[Any]) -> None:
+    def enter_variable(self, node: VariableNode, _key: Any, parent: Any, _path: Any, above: list[Any]) -> None:
         name = node.name.value
+        ancestors = [*above, parent]  # which the visitor leaves out
         kinds = [getattr(ancestor, "kind", "") for ancestor in ancestors]
         if "variable_definition" in kinds:
             return

@@ -30,6 +30,7 @@ from sqlalchemy import Dialect
 from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
+from graph.database import TooComplex
 from graph.operations.coercion import coerce
 from graph.operations.documents import Document, read_document, refused
 from graph.read.payload import PayloadExecutor
@@ -156,7 +157,10 @@ class Engine:
         values: Mapping[str, Any] = variables.coerced
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}
-        data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
+        try:
+            data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
+        except TooComplex:
+            raise refused("OPERATION_TOO_LARGE", "The operation is nested too deeply for this database.") from None
         return Answer(data, cost=compiled.plan.cost)
 
     def _compile(self, document: Document, variables: VariableValues) -> Compiled:

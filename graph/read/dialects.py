@@ -109,12 +109,13 @@ def _money(element: MoneyText, compiler: Any, **kw: Any) -> str:
 
 @compiles(MoneyText, "sqlite")
 def _money_sqlite(element: MoneyText, compiler: Any, **kw: Any) -> str:
-    amount = _one(element, compiler, **kw)
+    amount = f"({_one(element, compiler, **kw)})"
     if not EXPONENT:
-        return f"({amount})"
+        return amount
     unit = 10**EXPONENT
-    sign = f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END"
-    return f"printf('%s%d.%0{EXPONENT}d', {sign}, abs({amount}) / {unit}, abs({amount}) % {unit})"
+    shown = f"printf('%d.%0{EXPONENT}d', {amount} / {unit}, {amount} % {unit})"
+    negative = f"printf('-%d.%0{EXPONENT}d', -{amount} / {unit}, -{amount} % {unit})"
+    return f"CASE WHEN {amount} >= 0 THEN {shown} ELSE {negative} END"
 
 
 @compiles(TimeText)

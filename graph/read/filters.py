@@ -81,13 +81,35 @@ def _read_field(mirror: Mirror, attribute: str, template: dict[str, Any], path: 
         return Every(tuple(_read_operator(mirror, attribute, name, leaf, (*path, name)) for name, leaf in template.items()))
     target = mirror_of(relation.mapper.class_)
     if not relation.uselist:
-        return Related(attribute, "one", target.name, _read_where(target, template, path))
+        part = _read_where(target, template, path)
+        return _by_foreign_key(mirror, attribute, target, part) or Related(attribute, "one", target.name, part)
     parts: list[Filter] = []
     for name, value in template.items():
         if isinstance(value, Leaf):
             raise BadUserInput("null is no filter; leave the field out", (*path, name))
         parts.append(Related(attribute, name, target.name, _read_where(target, value, (*path, name))))  # type: ignore[arg-type]  # the input has no other names
     return Every(tuple(parts))
+
+
+def _by_foreign_key(mirror: Mirror, attribute: str, target: Mirror, part: Filter) -> Filter | None:
+    """A condition on nothing but the target's id, as one on the foreign key."""
+    while isinstance(part, Every) and len(part.parts) == 1:
+        (part,) = part.parts
+    pairs = mirror.mapper.relationships[attribute].local_remote_pairs or []
+    if target.visible is not None or len(pairs) != 1 or not pairs[0][1].primary_key:
+        return None
+    if not isinstance(part, Compare) or part.attribute != "id" or part.operator not in ("eq", "in"):
+        return None
+    return Compare(mirror.mapper.get_property_by_column(pairs[0][0]).key, part.operator, part.source, part.is_id)
+
+
+def selective(filter_: Filter) -> bool:
+    """Whether a filter asks for equality with a value, so that few rows may match."""
+    if isinstance(filter_, Every):
+        return any(map(selective, filter_.parts))
+    if isinstance(filter_, Related):
+        return filter_.quantifier in ("one", "some") and selective(filter_.part)
+    return isinstance(filter_, Compare) and filter_.operator in ("eq", "in")
 
 
 def _read_operator(mirror: Mirror, attribute: str, name: str, leaf: Leaf, path: tuple[str, ...]) -> Filter:
@@ -153,7 +175,7 @@ class Conditions:
                 condition: ColumnElement[bool] = getattr(row, attribute)
                 return condition if value else ~condition
             case Search(paths, source):
-                return or_(*(self._like(self._at(row, path), source, "contains") for path in paths))
+                return self._search(row, paths, source)
             case Related():
                 return self._related(row, filter_)
             case Compare():
@@ -187,13 +209,19 @@ class Conditions:
         pattern = self.binder.bind(source, CodePointText, lambda text: like_pattern(text, operator))
         return func.lower(column).like(pattern, escape="\\")
 
-    def _at(self, row: Any, path: str) -> Any:
-        """An attribute of the row or of the one row that a relation leads to."""
-        relation, _, attribute = path.rpartition(".")
-        if not relation:
-            return getattr(row, attribute)
-        target = aliased(getattr(type_of(row), relation).property.mapper.class_, name=self.binder.alias())
-        return select(getattr(target, attribute)).where(getattr(row, relation).of_type(target)).correlate(row).scalar_subquery()
+    def _search(self, row: Any, paths: tuple[str, ...], source: Source) -> ColumnElement[bool]:
+        """One of the attributes contains the text; those of a related row are looked at once a related row, not once a row."""
+        found = [self._like(getattr(row, path), source, "contains") for path in paths if "." not in path]
+        related: dict[str, list[str]] = {}
+        for path in paths:
+            relation, _, attribute = path.rpartition(".")
+            if relation:
+                related.setdefault(relation, []).append(attribute)
+        for relation, attributes in related.items():
+            target = aliased(getattr(type_of(row), relation).property.mapper.class_, name=self.binder.alias())
+            matches = or_(*(self._like(getattr(target, attribute), source, "contains") for attribute in attributes))
+            found.append(self._among(row, relation, target, and_(matches, visible(mirror_of(type_of(target)), target))))
+        return or_(*found)
 
     def _related(self, row: Any, filter_: Related) -> ColumnElement[bool]:
         mirror = MIRRORS[filter_.type_name]
@@ -202,10 +230,25 @@ class Conditions:
         if filter_.quantifier == "every":
             condition = condition.is_not(true())
         condition = and_(condition, visible(mirror, target))
+        if filter_.quantifier in ("one", "some") and selective(filter_.part) and self._plain(row, filter_.relation):
+            return self._among(row, filter_.relation, target, condition)
         found = (
             select(1).select_from(target).where(getattr(row, filter_.relation).of_type(target), condition).correlate(row).exists()
         )
         return ~found if filter_.quantifier in ("every", "none") else found
+
+    def _plain(self, row: Any, relation: str) -> bool:
+        """Whether a relation is one pair of columns."""
+        property_ = inspect(type_of(row)).relationships[relation]
+        return property_.secondary is None and len(property_.local_remote_pairs or ()) == 1
+
+    def _among(self, row: Any, relation: str, target: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        """`key IN (keys of the related rows that match)`: SQLite starts at the few rows then, where EXISTS tries every row."""
+        property_ = inspect(type_of(row)).relationships[relation]
+        local, remote = (property_.local_remote_pairs or [])[0]
+        here = getattr(row, property_.parent.get_property_by_column(local).key)
+        there = getattr(target, property_.mapper.get_property_by_column(remote).key)
+        return here.in_(select(there).where(condition))  # type: ignore[no-any-return]  # an attribute found by name
 
 
 def visible(mirror: Mirror, row: Any) -> ColumnElement[bool]:

@@ -133,7 +133,11 @@ def beyond(
     descending = [key.descending is not backward for key in order]
     if plain:
         left, right = tuple_(*columns), tuple_(*(value(i) for i in range(len(order))))
-        return left < right if descending[0] else left > right
+        condition = left < right if descending[0] else left > right
+        if not any("." in key.path for key in order):
+            return condition
+        # A row comparison over two tables is no condition of an index of either.
+        return and_(columns[0] <= value(0) if descending[0] else columns[0] >= value(0), condition)
     condition = _beyond(0, order, columns, nulls, value, descending)
     if nulls[0] or order[0].nullable:
         return condition
