@@ -115,12 +115,14 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -
 
     statement = sa.select(*columns).where(sa.or_(*map(among, attributes)))
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    decoders = [(index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)]
+    decoders = [
+        (index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)
+    ]
     return Lookup(
         str(compiled),
         tuple((name, encoders[name]) for name in compiled.positiontup or ()),
         namedtuple(model.__name__, [column.key for column in columns]),
-        tuple((index, decode) for index, decode in decoders if decode is not None),
+        tuple((i, decode) for i, decode in decoders if decode is not None),
     )
 
 
