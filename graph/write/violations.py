@@ -52,7 +52,7 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     found: list[MutationError] = []
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in sorted((*changes.new, *changes.dirty), key=lambda row: position(graph.origin(row).path)):
-        by_mapper[sa.inspect(type(row))].append(row)
+        by_mapper[type(row).__mapper__].append(row)
     for mapper, rows in by_mapper.items():
         table: Any = mapper.local_table
         values = {id(row): {c.name: value_of(mapper, row, c) for c in table.columns} for row in rows}
@@ -65,7 +65,7 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
         found += await _checks(graph, mapper, rows, values)
     deleted: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in changes.deleted:
-        deleted[sa.inspect(type(row))].append(row)
+        deleted[type(row).__mapper__].append(row)
     for mapper, rows in deleted.items():
         found += await _in_use(graph, mapper, rows)
     return found
@@ -301,7 +301,7 @@ def named(error: sa.exc.IntegrityError, graph: Graph, changes: Changes) -> list[
     name = getattr(original, "constraint_name", None) or getattr(getattr(original, "__cause__", None), "constraint_name", None)
     text = str(original)
     rows = [*changes.new, *changes.dirty]
-    for mapper in dict.fromkeys(sa.inspect(type(row)) for row in rows):
+    for mapper in dict.fromkeys(type(row).__mapper__ for row in rows):
         own = [row for row in rows if type(row) is mapper.class_]
         table: Any = mapper.local_table
         for constraint in table.constraints:
