@@ -74,6 +74,25 @@ def sample() -> None:
 
 
 @main.command()
+def purge_keys() -> None:
+    """Delete idempotency keys that are past their time (ORDERGRAPH_IDEMPOTENCY_SECONDS)."""
+    from graph.database import Database
+    from graph.write.idempotency import purge
+
+    settings = usable_settings()
+
+    async def work() -> int:
+        await prepare(settings)
+        database = Database(settings)
+        try:
+            return await purge(database)
+        finally:
+            await database.close()
+
+    click.echo(f"Deleted {finished(work(), settings)} idempotency keys.")
+
+
+@main.command()
 @click.option(
     "--check",
     "committed",

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -121,6 +121,7 @@ class Database:
             )
             event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
             event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
+            event.listen(engine.sync_engine, "invalidate", _on_sqlite_invalidate)
             return engine
         arguments: dict[str, Any] = {
             "server_settings": {"application_name": "ordergraph", **_limits(settings)},
@@ -189,8 +190,7 @@ class Database:
         """The first value of the first row of a query, inside the transaction of `connection`."""
         for listener in driver_listeners:
             listener(sql)
-        raw = await connection.get_raw_connection()
-        driver: Any = raw.driver_connection
+        driver: Any = driver_of(connection)
         if self._reader is None:
             return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
         rows = await driver.execute_fetchall(sql, arguments)
@@ -200,7 +200,7 @@ class Database:
         """All rows of a query as the driver gives them, inside the transaction of `connection`."""
         for listener in driver_listeners:
             listener(sql)
-        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver: Any = driver_of(connection)
         if self._reader is None:
             return await driver.fetch(sql, *arguments)  # type: ignore[no-any-return]  # the driver is untyped
         return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]
@@ -236,7 +236,7 @@ class Database:
 
     async def _limit(self, session: AsyncSession) -> None:
         """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""
-        connection = await session.connection()
+        connection = session.info["connection"] = await session.connection()
         if self.settings.pgbouncer and self._reader is None:
             # Behind a pooler a connection is not ours: `SET LOCAL` leaks to nobody.
             for name, value in _limits(self.settings).items():
@@ -247,6 +247,12 @@ class Database:
         await self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
+
+
+def driver_of(connection: AsyncConnection) -> Any:
+    """The driver's own connection under one of SQLAlchemy's that is in use; asking for it the asynchronous way costs a switch."""
+    assert connection.sync_connection is not None
+    return connection.sync_connection.connection.driver_connection
 
 
 def _limits(settings: Settings) -> dict[str, str]:
@@ -268,6 +274,13 @@ def _on_sqlite_connect(connection: Any, record: Any) -> None:
 def _on_sqlite_begin(connection: sa.Connection) -> None:
     # A plain BEGIN that reads and then writes fails with "database is locked" whatever the timeout.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _on_sqlite_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
+    # A request cancelled between a RETURNING and its rows leaves a statement that keeps the closed connection and its lock
+    # on the file alive until the cursor is collected. The driver's thread rolls back before it gets to closing.
+    with suppress(Exception), closing(connection.driver_connection.rollback()) as rollback:
+        rollback.send(None)
 
 
 def _discard(connection: Any) -> None:

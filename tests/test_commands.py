@@ -165,3 +165,7 @@ def test_serve_leaves_a_database_empty_when_told(tmp_path: Path) -> None:
 def test_serve_works_on_a_migrated_database(tmp_path: Path, sample_url: str) -> None:
     answer, _ = serve_and_ask(tmp_path, "{ orders(first: 1) { totalCount } }", DATABASE_URL=sample_url)
     assert answer == {"data": {"orders": {"totalCount": 830}}}
+
+
+def test_purge_keys_counts_what_it_deleted(run: Run, empty_url: str) -> None:
+    assert run("purge-keys", DATABASE_URL=empty_url).stdout == "Deleted 0 idempotency keys.\n"

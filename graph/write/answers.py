@@ -51,7 +51,7 @@ class Answer:
 
 def row_of(row: Base) -> Row:
     """The reference to a mapped row."""
-    mapper = sa.inspect(type(row))
+    mapper = type(row).__mapper__
     return Row(type_name(mapper), mapper.primary_key_from_instance(row)[0])
 
 

@@ -11,9 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy.orm.attributes import flag_modified, instance_state
 
 from graph.base import Base
 
@@ -22,7 +21,7 @@ R = TypeVar("R", bound=Base)
 
 def changed_columns(row: Base) -> set[str]:
     """The column attributes of a loaded row whose values differ from what was loaded."""
-    state: Any = sa.inspect(row)
+    state: Any = instance_state(row)
     return {
         name for name in state.committed_state if name in state.mapper.column_attrs and state.attrs[name].history.has_changes()
     }
@@ -58,7 +57,7 @@ class Changes:
 
 def former_parent(row: Any, relation: str) -> Any:
     """What a to-one relation led to before this flush moves the row to another parent, or None."""
-    state: Any = sa.inspect(row)
+    state: Any = instance_state(row)
     if not state.persistent or relation not in state.committed_state:
         return None
     return next(iter(state.attrs[relation].history.deleted or ()), None)
@@ -73,12 +72,12 @@ def root_of(session: Session, row: Any) -> Any:
 
 def parent_of(session: Session, row: Any, relation: str) -> Any:
     """What a to-one relation leads to, without asking the database."""
-    loaded = sa.inspect(row).dict.get(relation)
+    loaded = instance_state(row).dict.get(relation)
     if loaded is not None:
         return loaded
-    property_ = sa.inspect(type(row)).relationships[relation]
+    property_ = type(row).__mapper__.relationships[relation]
     identity = [
-        sa.inspect(row).dict.get(str(property_.parent.get_property_by_column(local).key))
+        instance_state(row).dict.get(str(property_.parent.get_property_by_column(local).key))
         for local, _ in property_.local_remote_pairs or ()
     ]
     found = session.identity_map.get(property_.mapper.identity_key_from_primary_key(identity))
@@ -98,7 +97,7 @@ def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None
         if former is not None:
             written.append((row, root_of(session, former)))
     for row, root in written:
-        state: Any = sa.inspect(root)
+        state: Any = instance_state(root)
         if id(root) in gone or not state.persistent or state.key in raised or "version" not in state.mapper.column_attrs:
             continue
         if row is root and all(state.mapper.columns[name].info.get("counter") for name in changed_columns(root)):

@@ -6,6 +6,7 @@ What goes in: mapped classes, columns, values. What comes out: facts of the meta
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from graph.base import Base
 from graph.read.mirror import MIRRORS, Mirror
 from graph.read.scalars import parse_id
 from graph.write.errors import NotFoundError, Path, RequiredError
+from graph.write.inputs import input_fields
 
 
 def stored(column: sa.Column[Any], value: Any, dialect: Dialect) -> Any:
@@ -39,21 +41,51 @@ def mirror_for(model: type[Any]) -> Mirror | None:
 def key_of(model: type[Base], id_: str) -> int | None:
     """The key in a global id of this type of row, or None."""
     parsed = parse_id(id_)
-    return parsed[1] if parsed and parsed[0] == type_name(sa.inspect(model)) else None
+    return parsed[1] if parsed and parsed[0] == type_name(model.__mapper__) else None
 
 
 @cache
 def target_columns(model: type[Base]) -> tuple[Any, ...]:
     """What a look-up reads of a row: all its columns."""
-    mapper = sa.inspect(model)
+    mapper = model.__mapper__
     return tuple(getattr(model, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a field of an input sets in a row: a column, or a relation whose foreign key is that column."""
+
+    attribute: str
+    name: str
+    column: Any
+    relation: Any
+
+
+def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
+    """What the fields of an input type set in a mapped class; the others are the caller's affair."""
+    found = STEPS.get((model, input_type))
+    if found is None:
+        mapper = model.__mapper__
+        made = []
+        for field in input_fields(input_type):
+            relation = mapper.relationships.get(field.attribute)
+            if relation is not None:
+                column = None if relation.uselist else relation.local_remote_pairs[0][0]
+                made.append(Step(field.attribute, field.name, column, relation))
+            elif field.attribute in mapper.column_attrs and not mapper.columns[field.attribute].primary_key:
+                made.append(Step(field.attribute, field.name, mapper.columns[field.attribute], None))
+        found = STEPS[model, input_type] = tuple(made)
+    return found
+
+
+STEPS: dict[tuple[type[Base], type], tuple[Step, ...]] = {}
 
 
 @cache
 def defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
     """The attributes that Python gives a new row. Set early, all rows of a table have one INSERT and rules see values."""
     found: list[tuple[str, Callable[[], Any]]] = []
-    mapper = sa.inspect(model)
+    mapper = model.__mapper__
     for attribute in mapper.column_attrs:
         default: Any = attribute.columns[0].default
         if default is not None and default.is_scalar:

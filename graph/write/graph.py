@@ -13,12 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm import RelationshipProperty
 
 from graph.base import Base
 from graph.context import Context
-from graph.write.columns import attribute_name, defaults, key_of, missing, refusal, required, type_name
+from graph.write.columns import attribute_name, defaults, key_of, missing, refusal, required, steps, type_name
 from graph.write.errors import ROOT, InvalidInputError, MutationError, Path
 from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.references import Reference, look_up, not_found
@@ -74,32 +73,39 @@ class Graph:
     def create(self, model: type[R], input_: Any, path: Path = ROOT) -> R:
         """A new row from an input, with everything below it."""
         row = model()
+        # Nothing was loaded, so nothing needs a history: an INSERT takes what stands here.
+        values = row.__dict__
         for name, make in defaults(model):
-            setattr(row, name, make())
-        self.fill(row, input_, path)
+            values[name] = make()
+        self._fill(row, input_, path, values)
         return row
 
     def fill(self, row: Base, input_: Any, path: Path = ROOT) -> None:
-        """Set what an input sends for a row: columns, references, and the rows below it."""
+        """Set what an input sends for a row that is there: columns, references, and the rows below it."""
+        self._fill(row, input_, path, None)
+
+    def _fill(self, row: Base, input_: Any, path: Path, values: dict[str, Any] | None) -> None:
         origin = self.origin(row, path)
-        mapper: Mapper[Any] = sa.inspect(type(row))
-        for field_, value in sent(input_):
-            name = field_.attribute
-            place = (*path, field_.name)
-            if name in mapper.column_attrs and not mapper.column_attrs[name].columns[0].primary_key:
-                origin.sent[name] = place
-                self._set(row, mapper.column_attrs[name].columns[0], name, value, place)
-            elif name in mapper.relationships:
-                origin.sent[name] = place
-                relation = mapper.relationships[name]
-                if not relation.uselist:
-                    self._refer(row, relation, value, place)
-                elif isinstance(value, list):
-                    collection = getattr(row, name)
-                    for index, inner in enumerate(value):
-                        collection.append(self.create(relation.mapper.class_, inner, (*place, str(index))))
-                elif value is not None:
-                    self.change(row, name, value, place)
+        for step in steps(type(row), type(input_)):
+            value = given(input_, step.attribute)
+            if value is ABSENT:
+                continue
+            place = origin.sent[step.attribute] = (*path, step.name)
+            if step.relation is None:
+                if self._fits(step.column, value, place):
+                    if values is None:
+                        setattr(row, step.attribute, value)
+                    else:
+                        values[step.attribute] = value
+            elif step.column is not None:
+                self._refer(row, step.relation, value, place)
+            elif isinstance(value, list):
+                collection = getattr(row, step.attribute)
+                model = step.relation.mapper.class_
+                for index, inner in enumerate(value):
+                    collection.append(self.create(model, inner, (*place, str(index))))
+            elif value is not None:
+                self.change(row, step.attribute, value, place)
 
     def change(self, row: Base, relation: str, input_: Any, path: Path) -> None:
         """Create, update, remove or replace rows of a loaded collection: an input with a list for each of these.
@@ -108,7 +114,7 @@ class Graph:
         order sent.
         """
         present = {child.id: child for child in getattr(row, relation)}
-        model = sa.inspect(type(row)).relationships[relation].mapper.class_
+        model = type(row).__mapper__.relationships[relation].mapper.class_
         collection = getattr(row, relation)
         replacing = given(input_, "replace")
         if replacing is not ABSENT and replacing is not None:
@@ -167,24 +173,25 @@ class Graph:
         key = key_of(model, id_)
         child = None if key is None else present.get(key)
         if child is None:
-            self.refuse(missing(type_name(sa.inspect(model)), id_, path))
+            self.refuse(missing(type_name(model.__mapper__), id_, path))
         return child
 
     def _column(self, model: type[Base], attribute: str) -> Any:
-        mapper = sa.inspect(model)
+        mapper = model.__mapper__
         if attribute in mapper.relationships:
             return mapper.relationships[attribute].local_remote_pairs[0][0]
         return mapper.columns[attribute]
 
-    def _set(self, row: Base, column: Any, name: str, value: Any, place: Path) -> None:
-        if value is None and not column.nullable:
-            self.refuse(required(column, place))
-            return
+    def _fits(self, column: Any, value: Any, place: Path) -> bool:
+        """Whether a column can take a value, or a refusal."""
+        if value is None:
+            if not column.nullable:
+                self.refuse(required(column, place))
+            return bool(column.nullable)
         reason = refusal(column, value)
         if reason is not None:
             self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
-            return
-        setattr(row, name, value)
+        return reason is None
 
     def _refer(self, row: Base, relation: RelationshipProperty[Any], value: Any, place: Path) -> None:
         column = relation.local_remote_pairs[0][0]

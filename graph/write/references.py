@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.orm.attributes import instance_state
 
 from graph.base import Base
 from graph.read.dialects import member
@@ -47,27 +48,32 @@ async def look_up(graphs: Iterable[Graph]) -> None:
     for model, waiting in by_model.items():
         graph = waiting[0][0]
         found = await _rows(graph, model, [reference for _, reference in waiting])
-        columns = sa.inspect(model).columns
+        columns = model.__mapper__.columns
         for graph, reference in waiting:
             row = found.get((reference.attribute, stored(columns[reference.attribute], reference.value, graph.dialect)))
             if row is None:
                 graph.refuse(not_found(reference))
                 continue
-            relation = reference.relation
+            relation, owner = reference.relation, reference.owner
+            new = instance_state(owner).key is None
             for local, remote in relation.local_remote_pairs or ():
                 key = getattr(row, attribute_name(relation.mapper, remote))
-                setattr(reference.owner, attribute_name(relation.parent, local), key)
-            graph.targets[id(reference.owner), relation.key] = row
+                name = attribute_name(relation.parent, local)
+                if new:
+                    owner.__dict__[name] = key
+                else:
+                    setattr(owner, name, key)
+            graph.targets[id(owner), relation.key] = row
 
 
 async def _rows(graph: Graph, model: type[Base], references: Iterable[Reference]) -> dict[tuple[str, Any], Any]:
     """The rows that references of one type lead to, by attribute and value in stored form."""
-    columns = sa.inspect(model).columns
+    columns = model.__mapper__.columns
     wanted: dict[str, set[Any]] = defaultdict(set)
     for reference in references:
         wanted[reference.attribute].add(stored(columns[reference.attribute], reference.value, graph.dialect))
     lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect)
-    connection = await graph.session.connection()
+    connection = graph.session.info["connection"]
     arguments = [encode(sorted(wanted[attribute])) for attribute, encode in lookup.parameters]
     rows = [lookup.row_of(row) for row in await graph.context.database.rows_within(connection, lookup.sql, arguments)]
     return {(name, stored(columns[name], getattr(row, name), graph.dialect)): row for row in rows for name in wanted}
@@ -122,7 +128,7 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -
         str(compiled),
         tuple((name, encoders[name]) for name in compiled.positiontup or ()),
         namedtuple(model.__name__, [column.key for column in columns]),
-        tuple((index, decode) for index, decode in decoders if decode is not None),
+        tuple((i, decode) for i, decode in decoders if decode is not None),
     )
 
 

@@ -51,17 +51,17 @@ class Unit(Graph):
         key = key_of(model, id_)
         row: R | None = None
         if key is not None:
-            where = sa.inspect(model).primary_key[0] == key
+            where = model.__mapper__.primary_key[0] == key
             row = await self.session.scalar(self.locked(model, where).options(*options))
         if row is None:
-            raise Refused([missing(type_name(sa.inspect(model)), id_, path)])
+            raise Refused([missing(type_name(model.__mapper__), id_, path)])
         self.origin(row).sent["id"] = path
         check_version(row, expected, (*ROOT, expected_name))
         return row
 
     def locked(self, model: type[R], *where: Any) -> sa.Select[R]:
         """Rows of a table, locked in key order and as they are in the database now."""
-        key = sa.inspect(model).primary_key[0]
+        key = model.__mapper__.primary_key[0]
         return sa.select(model).where(*where).order_by(key).with_for_update(of=model).execution_options(populate_existing=True)
 
     async def depart(self, model: type[Base], where: ColumnElement[bool]) -> None:
@@ -101,7 +101,7 @@ def check_version(row: Any, expected: Any, path: Path) -> None:
         path=list(path),
         expected=expected,
         actual=row.version,
-        row=Row(type_name(sa.inspect(type(row))), row.id),
+        row=Row(type_name(type(row).__mapper__), row.id),
     )
     raise Refused([error])
 

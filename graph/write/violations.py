@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper
 
-from graph.base import Base
 from graph.write.changes import Changes, changed_columns
 from graph.write.columns import mirror_for, required, stored, type_name
 from graph.write.errors import (
@@ -32,8 +32,16 @@ from graph.write.errors import (
 )
 from graph.write.graph import Graph
 
-#: A value that the database will make, or the key of a row that is not inserted yet.
+#: A value that the database will make.
 UNKNOWN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The key of a row that is not inserted yet."""
+
+    identity: int
+
 
 #: SQLite takes at most 500 parts in a UNION.
 ROWS_A_CHECK = 400
@@ -44,7 +52,7 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     found: list[MutationError] = []
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in sorted((*changes.new, *changes.dirty), key=lambda row: position(graph.origin(row).path)):
-        by_mapper[sa.inspect(type(row))].append(row)
+        by_mapper[type(row).__mapper__].append(row)
     for mapper, rows in by_mapper.items():
         table: Any = mapper.local_table
         values = {id(row): {c.name: value_of(mapper, row, c) for c in table.columns} for row in rows}
@@ -57,14 +65,14 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
         found += await _checks(graph, mapper, rows, values)
     deleted: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in changes.deleted:
-        deleted[sa.inspect(type(row))].append(row)
+        deleted[type(row).__mapper__].append(row)
     for mapper, rows in deleted.items():
         found += await _in_use(graph, mapper, rows)
     return found
 
 
 def value_of(mapper: Mapper[Any], row: Any, column: sa.Column[Any]) -> Any:
-    """What a column of a row would hold; the parent object itself where its key does not exist yet."""
+    """What a column of a row would hold."""
     if column.key not in mapper.columns or column.computed is not None:
         return UNKNOWN
     attribute = mapper.get_property_by_column(column).key
@@ -75,14 +83,14 @@ def value_of(mapper: Mapper[Any], row: Any, column: sa.Column[Any]) -> Any:
         if parent is not None:
             remote = next(r for local, r in relation.local_remote_pairs or () if local is column)
             key = getattr(parent, str(relation.mapper.get_property_by_column(remote).key))
-            return parent if key is None else key
+            return Pending(id(parent)) if key is None else key
     value = sa.inspect(row).dict.get(attribute)
     made = column.default is not None or column.server_default is not None or column.primary_key or column.name.startswith("_")
     return UNKNOWN if value is None and made and not sa.inspect(row).persistent else value
 
 
 def _is_key(value: Any) -> bool:
-    return value is not UNKNOWN and not isinstance(value, Base)
+    return value is not UNKNOWN and not isinstance(value, Pending)
 
 
 def attribute_of(mapper: Mapper[Any], column: Any) -> str:
@@ -132,7 +140,7 @@ async def _duplicates(
         if not touched:
             continue
         known = all(_is_key(value) for value in raw)
-        token = tuple(stored(c, v, graph.dialect) if _is_key(v) else ("new", id(v)) for c, v in zip(columns, raw, strict=True))
+        token = tuple(stored(c, v, graph.dialect) if _is_key(v) else v for c, v in zip(columns, raw, strict=True))
         if token in seen:
             found.append(_unique(graph, mapper, constraint, row, None))
             continue
@@ -293,7 +301,7 @@ def named(error: sa.exc.IntegrityError, graph: Graph, changes: Changes) -> list[
     name = getattr(original, "constraint_name", None) or getattr(getattr(original, "__cause__", None), "constraint_name", None)
     text = str(original)
     rows = [*changes.new, *changes.dirty]
-    for mapper in dict.fromkeys(sa.inspect(type(row)) for row in rows):
+    for mapper in dict.fromkeys(type(row).__mapper__ for row in rows):
         own = [row for row in rows if type(row) is mapper.class_]
         table: Any = mapper.local_table
         for constraint in table.constraints:
