@@ -15,6 +15,8 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -41,6 +43,8 @@ JITTER_SECONDS = (0.02, 0.2)
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 #: ... and those that say that the server or the connection is gone.
 CONNECTION_SQLSTATES = ("08", "57P")
+#: A statement ran over `statement_timeout`.
+QUERY_CANCELED = "57014"
 
 #: Called with the SQL of every statement that goes to a driver without SQLAlchemy's execution, which SQLAlchemy's own
 #: events do not see. Counting, logging and tracing hang here.
@@ -157,6 +161,8 @@ class Database:
                 driver: Any = connection.driver_connection
                 return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
             except PostgresError as error:
+                if getattr(error, "sqlstate", None) in (*RETRYABLE_SQLSTATES, QUERY_CANCELED):
+                    raise Unavailable(str(error)) from error
                 if not is_disconnect(error):
                     raise
                 _discard(connection)
@@ -220,7 +226,7 @@ class Database:
                     result = await work()
                     committing = True
                 return result
-            except PoolTimeoutError as error:
+            except (PoolTimeoutError, OSError) as error:
                 raise Unavailable(str(error)) from error
             except (DBAPIError, PostgresError, sqlite3.Error) as error:
                 if not is_transient(error):
@@ -289,9 +295,19 @@ def _discard(connection: Any) -> None:
         connection.invalidate()
 
 
-def _interrupt(connections: list[sqlite3.Connection]) -> None:
-    for connection in connections:
-        connection.interrupt()
+@dataclass(slots=True)
+class _Read:
+    """A read on one thread: when it must be over, and whether somebody still waits for it."""
+
+    deadline: float = 0.0
+    given_up: bool = False
+
+    def over(self) -> bool:
+        return self.given_up or monotonic() > self.deadline
+
+
+#: Instructions of SQLite's machine between two looks at the clock.
+STEPS = 100_000
 
 
 class SqliteReader:
@@ -309,48 +325,33 @@ class SqliteReader:
         if connection is None:
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=self._timeout)
             connection.execute("PRAGMA query_only=ON")
+            local = self._local
+            connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
             self._local.connection = connection
             self._connections.append(connection)
         return connection
 
-    def _run(self, sql: str, arguments: Sequence[Any], started: list[sqlite3.Connection]) -> Any:
-        connection = self._connection()
-        started.append(connection)
-        try:
-            row = connection.execute(sql, arguments).fetchone()
-        finally:
-            started.clear()
+    def _run(self, sql: str, arguments: Sequence[Any], read: _Read) -> Any:
+        read.deadline = monotonic() + self._timeout
+        self._local.read = read
+        row = self._connection().execute(sql, arguments).fetchone()
         return row[0] if row else None
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        started: list[sqlite3.Connection] = []
-        interrupt = loop.call_later(self._timeout, _interrupt, started)
+        read = _Read()
         try:
-            return await loop.run_in_executor(self._threads, self._run, sql, arguments, started)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
         except sqlite3.OperationalError as error:
+            if any(sign in str(error) for sign in ("interrupted", "locked", "unable to open", "disk I/O")):
+                raise Unavailable(str(error)) from error
             if "parser stack overflow" in str(error) or "too large" in str(error):
                 raise TooComplex(str(error)) from error
-            raise Unavailable(str(error)) from error
-        except asyncio.CancelledError:
-            _interrupt(started)
             raise
-        finally:
-            interrupt.cancel()
+        except asyncio.CancelledError:
+            read.given_up = True
+            raise
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
         for connection in self._connections:
             connection.close()
-
-
-__all__ = [
-    "Database",
-    "TransientError",
-    "Unavailable",
-    "database_url",
-    "driver_listeners",
-    "is_disconnect",
-    "is_timeout",
-    "is_transient",
-]

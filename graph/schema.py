@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 import strawberry
+from graphql import GraphQLInputObjectType
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
@@ -84,5 +85,8 @@ class Mutation(CustomerMutations, OrderMutations, CatalogMutations, ArchiveMutat
 
 
 schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=SCALARS))
+for _type in schema._schema.type_map.values():  # noqa: SLF001  # Strawberry checks @oneOf by itself; graphql-core gives paths
+    if isinstance(_type, GraphQLInputObjectType) and _type.extensions["strawberry-definition"].is_one_of:
+        _type.is_one_of = True
 mirror.check(schema._schema)  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's
 quicken(schema._schema)  # noqa: SLF001

@@ -16,7 +16,7 @@ from graphql.utilities import coerce_input_value, validate_input_value
 
 from graph.operations.documents import Document, RequestRefused
 from graph.read.errors import BadUserInput
-from graph.read.paging import is_storable
+from graph.read.paging import decode, is_storable
 from graph.settings import Settings
 
 MAX_ERRORS = 20
@@ -98,7 +98,7 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
         if isinstance(value, str):
             if not is_storable(value):
                 yield path, "Text cannot hold NUL or lone surrogates."
-            elif len(value) > settings.max_text_length:
+            elif len(value) > settings.max_text_length and decode(value) is None:  # a cursor may be longer
                 yield path, f"Text may have at most {settings.max_text_length} characters."
         elif isinstance(value, dict):
             if not all(map(is_storable, value)):

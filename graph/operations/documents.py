@@ -15,9 +15,11 @@ from graphql import (
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLInputType,
     GraphQLSchema,
+    IntValueNode,
     ListValueNode,
     Node,
     OperationDefinitionNode,
@@ -43,7 +45,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from graph.operations import limits
 from graph.read.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.errors import BadUserInput
-from graph.read.paging import cursor_shape, is_storable
+from graph.read.paging import cursor_shape, decode, is_storable
 from graph.settings import Settings
 
 #: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes, cursors, ids of any type.
@@ -56,6 +58,8 @@ ARGUMENT_SHAPES: dict[str, Shaper] = {
     "ids": ids_shape,
 }
 MAX_VALIDATION_ERRORS = 20
+#: Digits of a whole number in a document: far more than any type takes.
+MAX_DIGITS = 100
 
 
 class RequestRefused(Exception):
@@ -122,7 +126,8 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
     operation = _pick(document, operation_name)
     fragments = {d.name.value: FragmentDetails(d, None) for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     usage = _Usage(operation)
-    visit(document, usage)
+    for part in (operation, *_reached(operation, fragments)):
+        visit(part, usage)
     known: dict[str, Shaper] = {}
     shapers: list[tuple[str, Shaper]] = []
     for definition in operation.variable_definitions or ():
@@ -134,6 +139,20 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
     return Document(document, operation, fragments, usage.places, named, tuple(shapers))
 
 
+def _reached(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDetails]) -> list[FragmentDefinitionNode]:
+    """The fragments that an operation spreads, directly or not."""
+    names: dict[str, None] = {}
+
+    class Spreads(Visitor):
+        def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
+            if node.name.value not in names:
+                names[node.name.value] = None
+                visit(fragments[node.name.value].definition, self)
+
+    visit(operation, Spreads())
+    return [fragments[name].definition for name in names]
+
+
 def _shaper(schema: GraphQLSchema, node: Any, known: dict[str, Shaper]) -> Shaper:
     type_: Any = type_from_ast(schema, node)
     return shaper(type_, known)
@@ -143,7 +162,7 @@ def _parse(text: str, settings: Settings) -> DocumentNode:
     try:
         return parse(text, max_lexical_tokens=settings.max_tokens, max_comments=settings.max_tokens)
     except GraphQLError as error:
-        over = "tokens" in error.message or "comments" in error.message
+        over = "Document contains more than" in error.message
         error.extensions = {"code": "OPERATION_TOO_LARGE" if over else "GRAPHQL_PARSE_FAILED"}
         raise RequestRefused([error]) from None
 
@@ -166,8 +185,9 @@ class InputRule(ValuesOfCorrectTypeRule):
     settings: Settings
 
     def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
-        visit(node, _Storable(self))
-        if input_type is not None:
+        look = _Storable(self)
+        visit(node, look)
+        if input_type is not None and not look.refused:
 
             def refuse(error: GraphQLError, steps: list[str | int]) -> None:
                 self.refuse(error.message, node, *map(str, steps))
@@ -186,17 +206,26 @@ class _Storable(Visitor):
     def __init__(self, rule: InputRule) -> None:
         super().__init__()
         self.rule = rule
+        self.refused = False
+
+    def refuse(self, message: str, node: ValueNode) -> None:
+        self.refused = True
+        self.rule.refuse(message, node)
+
+    def enter_int_value(self, node: IntValueNode, *_: Any) -> None:
+        if len(node.value) > MAX_DIGITS:
+            self.refuse("The number has too many digits.", node)
 
     def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
         if not is_storable(node.value):
-            self.rule.refuse("Text cannot hold NUL or lone surrogates.", node)
-        elif len(node.value) > self.rule.settings.max_text_length:
-            self.rule.refuse(f"Text may have at most {self.rule.settings.max_text_length} characters.", node)
+            self.refuse("Text cannot hold NUL or lone surrogates.", node)
+        elif len(node.value) > self.rule.settings.max_text_length and decode(node.value) is None:  # a cursor may be longer
+            self.refuse(f"Text may have at most {self.rule.settings.max_text_length} characters.", node)
 
     def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
         if len(node.values) > self.rule.settings.max_input_list:
             limit = self.rule.settings.max_input_list
-            self.rule.refuse(f"A list in a document may have at most {limit} entries.", node)
+            self.refuse(f"A list in a document may have at most {limit} entries.", node)
 
 
 def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:
@@ -244,8 +273,11 @@ class _Usage(Visitor):
             return
         path = _path_of([*ancestors, node])
         self.places.setdefault(name, path)
-        if len(path) == 1 and path[0] in ARGUMENT_SHAPES and kinds.count("argument") == 1 and "directive" not in kinds:
-            self.arguments[name] = path[0]
+        if path and path[0] in ARGUMENT_SHAPES and "directive" not in kinds:
+            if len(path) == 1:
+                self.arguments[name] = path[0]
+            elif path[0] == "ids":
+                self.arguments[name] = "id"
         # The input of a mutation's root field never shapes a plan: its variables are used above the selection.
         fields = [a for a in ancestors if isinstance(a, FieldNode)]
         if (

@@ -19,6 +19,7 @@ import orjson
 from graphql import (
     ExecutionResult,
     FieldNode,
+    GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
@@ -33,7 +34,8 @@ from graph.context import Context
 from graph.database import TooComplex
 from graph.operations.coercion import coerce
 from graph.operations.documents import Document, read_document, refused
-from graph.read.payload import PayloadExecutor
+from graph.read.errors import BadUserInput
+from graph.read.payload import PayloadExecutor, prepare
 from graph.read.plan import Plan
 from graph.read.selection import Operation, meta_keys, plan_query
 from graph.read.sql import META, Statement, write
@@ -69,6 +71,8 @@ class Recent(Generic[K, V]):
         return kept[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
+        if weight > self._weight // 10:
+            return  # one giant must not push out everything else
         self._kept[key] = (value, weight)
         self.weight += weight
         while len(self._kept) > self._size or self.weight > self._weight:
@@ -86,6 +90,10 @@ class Compiled:
     plan: Plan
     statement: Statement
     meta: tuple[str, ...]
+
+
+#: Stands among the plans for "all payloads of this document and shape were planned".
+PREPARED = Compiled(Plan((), 0), Statement("", ()), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +173,12 @@ class Engine:
 
     def _compile(self, document: Document, variables: VariableValues) -> Compiled:
         self.counters.planned += 1
-        return self.compiled(plan_query(self.operation(document, variables)))
+        try:
+            return self.compiled(plan_query(self.operation(document, variables)))
+        except BadUserInput:
+            raise
+        except GraphQLError as error:  # a directive's argument, which graphql-core judges while it collects fields
+            raise BadUserInput(error.message, (), error.nodes) from None
 
     def compiled(self, plan: Plan) -> Compiled:
         """A plan with its SQL; refused where it costs too much."""
@@ -199,6 +212,11 @@ class Engine:
     async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Answer:
         self.counters.executed += 1
         context.running = Running(self, document, variables)
+        # What the payloads select is judged before anything is written.
+        once = (document, ("prepared", document.shape(variables.coerced)))
+        if self.plans.get(once) is None:
+            prepare(context.running)
+            self.plans.put(once, PREPARED, 0)
 
         async def execute() -> ExecutionResult:
             executor = PayloadExecutor.of(self.schema, document.fragments, document.operation, variables, context)

@@ -7,6 +7,7 @@ costs no more than its text, whatever it would expand to.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from graphql import (
@@ -24,6 +25,8 @@ from graph.settings import Settings
 
 #: No sum grows past this: enough to be over every limit.
 FAR = 10**9
+#: How often one response key may stand in one selection.
+MAX_REPEATED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ def check(document: DocumentNode, settings: Settings) -> None:
             _hold("number of aliases", size.aliases, settings.max_aliases, definition)
             _hold("number of root fields", size.fields, settings.max_root_fields, definition)
             _hold("number of directives", size_directives, settings.max_directives, definition)
+    repeated: dict[str, Counter[str]] = {}
+    for definition in document.definitions:
+        if isinstance(definition, (OperationDefinitionNode, FragmentDefinitionNode)):
+            _names(definition.selection_set, fragments, repeated)
 
 
 def _hold(what: str, found: int, limit: int, node: OperationDefinitionNode) -> None:
@@ -58,6 +65,35 @@ def _hold(what: str, found: int, limit: int, node: OperationDefinitionNode) -> N
             node,
             extensions={"code": "OPERATION_TOO_LARGE"},
         )
+
+
+def _names(set_: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode], known: dict[str, Counter[str]]) -> Counter[str]:
+    """How often each response key stands in one selection, fragments included.
+
+    Validation compares every two fields of one key, and then what is below them: a few may be repeated, hundreds may not.
+    """
+    found: Counter[str] = Counter()
+    for selection in set_.selections:
+        if isinstance(selection, FieldNode):
+            found[(selection.alias or selection.name).value] += 1
+            if selection.selection_set:
+                _names(selection.selection_set, fragments, known)
+        elif isinstance(selection, InlineFragmentNode):
+            found.update(_names(selection.selection_set, fragments, known))
+        elif isinstance(selection, FragmentSpreadNode) and selection.name.value in fragments:
+            name = selection.name.value
+            if name not in known:
+                known[name] = Counter()
+                known[name] = _names(fragments[name].selection_set, fragments, known)
+            found.update(known[name])
+    for key, count in found.items():
+        if count > MAX_REPEATED:
+            raise GraphQLError(
+                f"{key!r} stands more than {MAX_REPEATED} times in one selection.",
+                set_,
+                extensions={"code": "OPERATION_TOO_LARGE"},
+            )
+    return found
 
 
 def _measure(set_: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode], measured: dict[str, Size | None]) -> Size:

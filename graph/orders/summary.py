@@ -12,7 +12,7 @@ from graph import models
 from graph.orders.types import OrderStatus
 from graph.read.dialects import MonthText
 from graph.read.fields import summary
-from graph.read.scalars import Money
+from graph.read.scalars import BigInt, Money
 from graph.read.summary import SUMMARIES, Group, Measure, Summary
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class OrderSummary:
         description="The item, when grouped by ITEM."
     )
     count: int = strawberry.field(description="How many orders.")
-    quantity: int | None = strawberry.field(description="How many pieces in their lines; of the item, when grouped by ITEM.")
+    quantity: BigInt | None = strawberry.field(description="How many pieces in their lines; of the item, when grouped by ITEM.")
     line_total: Money | None = strawberry.field(description="What their lines come to, before discounts.")
     total_amount: MoneySummary = strawberry.field(
         description="What the orders come to; null figures when grouped by ITEM, since a discount belongs to no line."
@@ -85,7 +85,7 @@ SUMMARIES["OrderSummary"] = Summary(
     measures={
         "count": Measure("Int", lambda order, line: func.count(), lambda order, line: func.count(distinct(order.id))),
         "quantity": Measure(
-            "Int", lambda order, line: _sum(_lines(order, models.OrderItem.quantity)), lambda order, line: _sum(line.quantity)
+            "BigInt", lambda order, line: _sum(_lines(order, models.OrderItem.quantity)), lambda order, line: _sum(line.quantity)
         ),
         "lineTotal": Measure("Decimal", lambda order, line: _sum(order.subtotal), lambda order, line: _sum(line.line_total)),
         "totalAmount.sum": Measure("Decimal", lambda order, line: _sum(order.total_amount)),

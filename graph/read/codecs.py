@@ -17,6 +17,7 @@ Part = str | ColumnElement[Any]
 
 CODECS: dict[str, Callable[[Any], list[Part]]] = {
     "Int": lambda value: [value],
+    "BigInt": lambda value: ['"', value, '"'],
     "String": lambda value: [JsonString(value)],
     "Boolean": lambda value: [case((value, literal("true")), else_=literal("false"))],
     "Decimal": lambda value: ['"', MoneyText(value), '"'],

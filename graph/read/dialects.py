@@ -115,7 +115,7 @@ def _money_sqlite(element: MoneyText, compiler: Any, **kw: Any) -> str:
     unit = 10**EXPONENT
     shown = f"printf('%d.%0{EXPONENT}d', {amount} / {unit}, {amount} % {unit})"
     negative = f"printf('-%d.%0{EXPONENT}d', -{amount} / {unit}, -{amount} % {unit})"
-    return f"CASE WHEN {amount} >= 0 THEN {shown} ELSE {negative} END"
+    return f"CASE WHEN {amount} >= 0 THEN {shown} WHEN {amount} < 0 THEN {negative} END"
 
 
 @compiles(TimeText)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 from graphql import GraphQLError
@@ -22,7 +21,7 @@ from graph.base import CodePointText, UtcDateTime
 from graph.read.errors import BadUserInput
 from graph.read.mirror import Mirror
 from graph.read.plan import SortKey
-from graph.read.scalars import MAX_KEY, time_text, utc_time
+from graph.read.scalars import MAX_KEY, utc_time
 
 #: A cursor may hold any number and any text, not only those of the column: it is a position.
 CURSOR_TYPES: dict[str, TypeEngine[Any]] = {"int": sqltypes.BigInteger(), "text": CodePointText}
@@ -110,11 +109,6 @@ def is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\x00" not in text
-
-
-def cursor_json(key: SortKey, value: Any) -> Any:
-    """A cursor value as JSON holds it."""
-    return time_text(value) if isinstance(value, datetime) else value
 
 
 def beyond(

@@ -21,8 +21,10 @@ from graphql import (
     default_field_resolver,
     default_type_resolver,
     get_named_type,
+    is_abstract_type,
+    is_composite_type,
 )
-from graphql.execution.collect_fields import FieldDetails, FieldDetailsList, FragmentDetails, collect_subfields
+from graphql.execution.collect_fields import FieldDetails, FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,8 +32,9 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
+from graph.read.mirror import MIRRORS
 from graph.read.plan import Plan
-from graph.read.selection import plan_rows
+from graph.read.selection import Operation, plan_rows
 from graph.read.sql import KEYS, Statement
 
 
@@ -130,7 +133,9 @@ async def read_node(info: strawberry.Info[Context, None], type_name: str, key: i
     """One row as the selection of the field being resolved asks for it (`existing`, `current`), on a connection of its own."""
     raw = info._raw_info  # noqa: SLF001  # Strawberry offers the nodes nowhere else
     place = tuple(step for step in raw.path.as_list() if isinstance(step, str))
-    statement = _statement(info, (*place, type_name), type_name, [FieldDetails(node, None) for node in raw.field_nodes])
+    statement = _statement(
+        info.context.running, (*place, type_name), type_name, [FieldDetails(node, None) for node in raw.field_nodes]
+    )
     variables = {**info.context.running.variables.coerced, KEYS: [key]}
     text = await info.context.database.fetch(statement.sql, statement.arguments(variables))
     return _rows(text).get(key)
@@ -149,6 +154,43 @@ def _rows(text: str) -> dict[int, Fragment]:
     return found
 
 
+def prepare(running: Any) -> None:
+    """Plan every row that the payloads of a mutation select, before it runs. Raises what planning raises."""
+    operation = running.engine.operation(running.document, running.variables)
+    root = operation.schema.mutation_type
+    assert root is not None
+    collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
+    for key, details in collected.grouped_field_set.items():
+        name = details[0].node.name.value
+        if not name.startswith("__"):
+            _prepare(running, operation, get_named_type(root.fields[name].type), details, (key,))
+
+
+def _prepare(running: Any, operation: Operation, type_: Any, details: FieldDetailsList, path: tuple[str, ...]) -> None:
+    schema = operation.schema
+    for runtime in schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,):
+        for key, inner in _subfields(operation, runtime, details):
+            name = inner[0].node.name.value
+            if name.startswith("__"):
+                continue
+            named = get_named_type(runtime.fields[name].type)
+            here = (*path, key)
+            if named.name in MIRRORS:
+                _statement(running, here, named.name, inner)
+            elif named.name == "Node":
+                for mirrored in MIRRORS:
+                    _statement(running, (*here, mirrored), mirrored, inner)
+            elif is_composite_type(named):
+                _prepare(running, operation, named, inner, here)
+
+
+def _subfields(operation: Operation, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
+    collected = collect_subfields(
+        operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details
+    )
+    return list(collected.grouped_field_set.items())
+
+
 def _statements(info: strawberry.Info[Context, None], fields: tuple[str, ...], type_name: str) -> list[tuple[str, Statement]]:
     """For every response key of the entity's field: its key and the statement that answers its selection."""
     raw = info._raw_info  # noqa: SLF001  # Strawberry offers the nodes nowhere else
@@ -164,22 +206,16 @@ def _statements(info: strawberry.Info[Context, None], fields: tuple[str, ...], t
     for depth, name in enumerate(fields):
         found = []
         for path, type_, details in levels:
-            collected = collect_subfields(
-                operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details
-            )
-            for key, inner in collected.grouped_field_set.items():
+            for key, inner in _subfields(operation, type_, details):
                 if inner[0].node.name.value == name:
                     found.append(((*path, key), get_named_type(type_.fields[name].type), inner))
         if depth == len(fields) - 1:
-            return [(path[-1], _statement(info, path, type_name, inner)) for path, _, inner in found]
+            return [(path[-1], _statement(running, path, type_name, inner)) for path, _, inner in found]
         levels = cast("Any", found)
     return []
 
 
-def _statement(
-    info: strawberry.Info[Context, None], path: tuple[str, ...], type_name: str, details: FieldDetailsList
-) -> Statement:
-    running = info.context.running
+def _statement(running: Any, path: tuple[str, ...], type_name: str, details: FieldDetailsList) -> Statement:
     key = (running.document, (path, running.document.shape(running.variables.coerced)))
     compiled: Any = running.engine.plans.get(key)
     if compiled is None:

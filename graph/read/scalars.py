@@ -135,6 +135,7 @@ def global_id(type_name: str, key: int) -> str:
 
 
 Money = NewType("Money", int)
+BigInt = NewType("BigInt", int)
 DateTime = NewType("DateTime", datetime)
 Percent = NewType("Percent", int)
 
@@ -155,6 +156,12 @@ SCALARS: dict[object, Any] = {
         serialize=percent_text,
         parse_value=hundredths,
         parse_literal=percent_literal,
+    ),
+    BigInt: strawberry.scalar(
+        name="BigInt",
+        description="A whole number that may be too large for an Int, as a string.",
+        serialize=str,
+        parse_value=int,
     ),
     DateTime: strawberry.scalar(
         name="DateTime",

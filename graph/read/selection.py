@@ -31,6 +31,7 @@ from graph.read.paging import cursor_values, order_tag, read_order
 from graph.read.plan import (
     Cursor,
     EdgePart,
+    Either,
     Entity,
     Every,
     Field,
@@ -40,10 +41,12 @@ from graph.read.plan import (
     Many,
     Meta,
     Nodes,
+    Not,
     One,
     Page,
     PagePart,
     Plan,
+    Related,
     Root,
     Rows,
     Search,
@@ -151,7 +154,7 @@ def _summary(
     parts, cost = _summary_parts(operation, spec, type_, details)
     rows = size if names else 1
     where = _where(MIRRORS[spec.of], spec.of, arguments)
-    return SummaryRoot(key, type_name, names, where, size, parts), rows * (1 + cost)
+    return SummaryRoot(key, type_name, names, where, size, parts), rows * (1 + cost) + filter_cost(where)
 
 
 def _summary_parts(
@@ -240,11 +243,13 @@ def _page(
     size, backward = _size(operation.settings, arguments)
     order = read_order(mirror, arguments["orderBy"] if isinstance(arguments.get("orderBy"), list) else None)
     parts, cost = _page_parts(operation, connection, mirror.name, size, details)
+    where = _where(mirror, relation, arguments)
+    cost += filter_cost(where)
     page = Page(
         key=key,
         type_name=mirror.name,
         relation=relation,
-        where=_where(mirror, relation, arguments),
+        where=where,
         order=order,
         size=size,
         backward=backward,
@@ -267,6 +272,19 @@ def _where(mirror: Mirror, relation: str | None, arguments: dict[str, Any]) -> F
     if hidden is not None and relation is None and not mentions(template, hidden):
         parts.append(IsTrue(hidden, False))
     return parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else EVERYTHING
+
+
+def filter_cost(filter_: Filter, rows: int = 1) -> int:
+    """What the relations in a filter are taken to cost: a row for one, `BOUNDED_ROWS` for a list, times those around it."""
+    match filter_:
+        case Every(parts) | Either(parts):
+            return sum(filter_cost(part, rows) for part in parts)
+        case Not(part):
+            return filter_cost(part, rows)
+        case Related(_, quantifier, _, part):
+            rows *= 1 if quantifier == "one" else BOUNDED_ROWS
+            return rows + filter_cost(part, rows)
+    return 0
 
 
 def _size(settings: Settings, arguments: dict[str, Any]) -> tuple[int, bool]:
@@ -309,6 +327,7 @@ def _page_parts(
         elif name == "pageInfo":
             info_type = get_named_type(connection.fields["pageInfo"].type)
             assert isinstance(info_type, GraphQLObjectType)
+            rows = True
             info = tuple((k, PAGE_INFO[d[0].node.name.value]) for k, d in _subfields(operation, info_type, inner))
             parts.append(PagePart(key, "page_info", info=info))
         else:

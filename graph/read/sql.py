@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 from graph.read.arguments import Constant, Given, Source, resolve
 from graph.read.codecs import Part, encode, encode_id, joined, json_object
 from graph.read.dialects import JoinedRows, id_rows, literal, member
-from graph.read.filters import Conditions, key_of, unchanged, visible
+from graph.read.filters import Conditions, key_of, type_of, unchanged, visible
 from graph.read.mirror import MIRRORS, Mirror
 from graph.read.pages import PageWriter
 from graph.read.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
@@ -190,7 +190,7 @@ class Writer:
     def _many(self, row: Any, relation: str, entity: Entity) -> list[Part]:
         mirror = MIRRORS[entity.type_name]
         target = self.row(mirror)
-        order = [getattr(target, column.key) for column in inspect(type_model(row)).relationships[relation].order_by or ()]
+        order = [getattr(target, column.key) for column in inspect(type_of(row)).relationships[relation].order_by or ()]
         query = select(*self.columns(mirror, target)).where(getattr(row, relation).of_type(target), visible(mirror, target))
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
         rows = select(JoinedRows(joined(self.object(entity, child)))).select_from(child).correlate(row).scalar_subquery()
@@ -218,10 +218,6 @@ class Writer:
         row, conditions = self.source(page, parent)
         query = select(func.count()).select_from(row).where(*conditions)
         return (query.correlate(parent) if parent is not None else query).scalar_subquery()
-
-
-def type_model(row: Any) -> Any:
-    return inspect(row).mapper.class_
 
 
 def _constant(compiled: Any, name: str, dialect: Dialect) -> Callable[[Any], Any]:

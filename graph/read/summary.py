@@ -81,7 +81,7 @@ class SummaryWriter:
         self._collect(self.root.parts, "", row, detail, measures)
         columns: list[Any] = [expression.label(f"g{index}") for index, expression in enumerate(groups.values())]
         columns += [expression.label(f"m{index}") for index, expression in enumerate(measures.values())]
-        query = select(*columns or [literal_column("1")]).select_from(row)
+        query = select(*columns, func.count()).select_from(row)  # the count makes it an aggregate, whatever is selected
         if self.by_detail:
             query = query.join(detail, getattr(row, self.summary.relation).of_type(detail))
         query = query.where(Conditions(self.binder).of(row, self.root.where), visible(mirror, row))

@@ -60,14 +60,17 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
-def check_media_type(content_type: str) -> None:
-    """Refuse a body that is not JSON in UTF-8."""
+def check_media_type(content_type: str, encoding: str) -> None:
+    """Refuse a body that is not plain JSON in UTF-8."""
+    if encoding.strip().lower() not in ("", "identity"):
+        raise refused("UNSUPPORTED_MEDIA_TYPE", "Send the body without a content encoding.", 415)
     media, _, parameters = content_type.partition(";")
     if media.strip().lower() not in ("application/json", "application/graphql+json"):
         raise refused("UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json.", 415)
-    name, _, charset = parameters.strip().partition("=")
-    if name.lower() == "charset" and charset.strip('" ').lower() not in ("utf-8", "utf8"):
-        raise refused("UNSUPPORTED_MEDIA_TYPE", "Send JSON in UTF-8.", 415)
+    for parameter in parameters.split(";"):
+        name, _, charset = parameter.strip().partition("=")
+        if name.strip().lower() == "charset" and charset.strip('" ').lower() not in ("utf-8", "utf8"):
+            raise refused("UNSUPPORTED_MEDIA_TYPE", "Send JSON in UTF-8.", 415)
 
 
 def _no_constant(text: str) -> Any:
@@ -78,12 +81,12 @@ def _no_constant(text: str) -> Any:
 DECODER = json.JSONDecoder(parse_float=NumberText, parse_constant=_no_constant)
 
 
-def decode(body: bytes) -> Any:
+def decode(body: bytes, what: str = "The body") -> Any:
     """JSON; numbers with a point keep their text, so that money is exact. Refused where it is none."""
     try:
         return DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise refused("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
+        raise refused("BAD_REQUEST", f"{what} is not JSON in UTF-8.") from None
 
 
 def read_post(body: bytes) -> Asked:
@@ -99,7 +102,7 @@ def read_get(scope: Scope) -> Asked:
     data: dict[str, Any] = {key: given[key] for key in ("query", "operationName") if key in given}
     for name in ("variables", "extensions"):
         if given.get(name):
-            data[name] = decode(given[name].encode())
+            data[name] = decode(given[name].encode(), f"`{name}`")
     return _asked(data)
 
 

@@ -57,11 +57,18 @@ class GraphQLView:
 
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] == "POST":
-            check_media_type(header(scope, b"content-type"))
-            return read_post(await read_body(receive, self.settings.max_body_bytes))
+            check_media_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
+            return read_post(await self._body(receive))
         if scope["method"] in ("GET", "HEAD"):
             return read_get(scope)
         raise refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
+
+    async def _body(self, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds / 2):
+                return await read_body(receive, self.settings.max_body_bytes)
+        except TimeoutError:
+            raise refused("REQUEST_TIMEOUT", "The body took too long to arrive.", 408) from None
 
     async def _run(self, asked: Asked, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         context = Context(self.database)

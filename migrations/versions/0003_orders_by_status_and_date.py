@@ -11,7 +11,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-INDEX = op.f("ix_orders_status_order_date_id")
+INDEX = "ix_orders_status_order_date_id"
 
 
 def upgrade() -> None:

@@ -1,0 +1,72 @@
+"""Golden cases: a query, its variables, its SQL on both databases and its answer, side by side in `tests/golden/`.
+
+A new case is a file with `query`, and `variables` if it has any; `pytest tests/test_golden.py --update-golden` writes the rest.
+SQL is broken into lines for readers; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Ask, Statements
+
+FOLDER = Path(__file__).parent / "golden"
+CASES = sorted(path.stem for path in FOLDER.glob("*.toml"))
+PARTS = ("query", "variables", "answer", "sqlite", "postgresql")
+
+
+def readable(sql: str) -> str:
+    """SQL with a line for each SELECT, FROM, WHERE and piece of a long concatenation."""
+    sql = re.sub(r"\s*\n\s*", " ", sql)
+    sql = re.sub(r" (?=(?:FROM|WHERE|ORDER BY|LIMIT) )|(?<=\()(?=SELECT )", "\n", sql)
+    lines: list[str] = []
+    depth = 0
+    for line in sql.split("\n"):
+        pieces = re.split(r" (?=\|\| ',)", line) if len(line) > 120 else [line]
+        for number, piece in enumerate(pieces):
+            lines.append("  " * (depth + (number > 0)) + piece)
+        unquoted = re.sub(r"'(?:[^']|'')*'", "", line)
+        depth = max(0, depth + unquoted.count("(") - unquoted.count(")"))
+    return "\n".join(lines)
+
+
+def shown(value: Any, indent: int = 0) -> str:
+    """JSON that puts what is short on one line."""
+    short = json.dumps(value, ensure_ascii=False).replace("\u007f", "\\u007f")  # TOML takes no DEL
+    if len(short) + indent <= 110 or not isinstance(value, (dict, list)):
+        return short
+    inner = " " * (indent + 2)
+    if isinstance(value, dict):
+        lines = [f"{inner}{json.dumps(key)}: {shown(each, indent + 2)}" for key, each in value.items()]
+    else:
+        lines = [f"{inner}{shown(each, indent + 2)}" for each in value]
+    opened, closed = "{}" if isinstance(value, dict) else "[]"
+    return f"{opened}\n" + ",\n".join(lines) + f"\n{' ' * indent}{closed}"
+
+
+def written(case: dict[str, str]) -> str:
+    """The text of a case's file."""
+    return "\n".join(f"{part} = '''\n{case[part].strip()}\n'''\n" for part in PARTS if part in case)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_golden(name: str, request: pytest.FixtureRequest, ask_shop: Ask, statements: Statements) -> None:
+    path = FOLDER / f"{name}.toml"
+    case = tomllib.loads(path.read_text())
+    answer = await ask_shop(case["query"], json.loads(case.get("variables", "{}")))
+    found = {"answer": shown(answer), ask_shop.app.state.database.dialect.name: "\n;\n".join(map(readable, statements.sql))}
+
+    if request.config.getoption("--update-golden"):
+        path.write_text(written({**case, **found}))
+        return
+    assert {part: case[part].strip() for part in found} == found
+
+
+def test_there_are_golden_cases() -> None:
+    assert len(CASES) >= 25
