@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from graphql import (
@@ -106,8 +107,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         limits.check(document, settings)
     except GraphQLError as error:
         raise RequestRefused([error]) from None
-    input_rule: Any = type("InputRule", (InputRule,), {"settings": settings})
-    rules = [input_rule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
+    rules = [input_rule(settings) if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
     if not settings.introspection:
         rules.append(NoSchemaIntrospectionCustomRule)
     errors = validate(
@@ -198,6 +198,12 @@ class InputRule(ValuesOfCorrectTypeRule):
     def refuse(self, message: str, node: ValueNode, *steps: str) -> None:
         """Report a value in the document; `steps` lead from the node to it."""
         self.report_error(BadUserInput(message, (*argument_path(self.context.document, node), *steps), node))
+
+
+@cache
+def input_rule(settings: Settings) -> type[InputRule]:
+    """The rule under some settings: validation makes its rules itself and hands them nothing."""
+    return type("InputRule", (InputRule,), {"settings": settings})
 
 
 class _Storable(Visitor):

@@ -26,7 +26,7 @@ from graph.settings import Settings
 #: No sum grows past this: enough to be over every limit.
 FAR = 10**9
 #: How often one response key may stand in one selection.
-MAX_REPEATED = 20
+MAX_REPEATED = 50
 
 
 @dataclass(frozen=True, slots=True)
