@@ -198,7 +198,7 @@ class Database:
             listener(sql)
         driver: Any = driver_of(connection)
         if self._reader is None:
-            return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
+            return await driver.fetchval(sql, *arguments)
         rows = await driver.execute_fetchall(sql, arguments)
         return rows[0][0] if rows else None
 

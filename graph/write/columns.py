@@ -33,9 +33,14 @@ def type_name(mapper: Mapper[Any]) -> str:
     return mapper.class_.__name__ if mirror is None else mirror.name
 
 
+BY_MODEL: dict[type[Any], Mirror | None] = {}
+
+
 def mirror_for(model: type[Any]) -> Mirror | None:
     """The mirrored type of a mapped class, if clients can see it."""
-    return next((mirror for mirror in MIRRORS.values() if mirror.model is model), None)
+    if model not in BY_MODEL:
+        BY_MODEL[model] = next((mirror for mirror in MIRRORS.values() if mirror.model is model), None)
+    return BY_MODEL[model]
 
 
 def key_of(model: type[Base], id_: str) -> int | None:

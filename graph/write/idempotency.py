@@ -50,6 +50,8 @@ class Key:
 def key_of(info: Info) -> Key | None:
     """The idempotency key of a field, read from the document. Raises `Refused` where it is empty or too long."""
     raw = info._raw_info  # noqa: SLF001  # Strawberry has no public way to graphql-core's info
+    if not any(directive.name.value == "idempotent" for node in raw.field_nodes for directive in node.directives or ()):
+        return None
     directive: Any = raw.schema.get_directive("idempotent")
     variables = info.context.running.variables
     values = next((found for node in raw.field_nodes if (found := get_directive_values(directive, node, variables))), None)

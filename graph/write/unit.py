@@ -76,9 +76,10 @@ class Unit(Graph):
         changes = Changes(session)
         for rule in RULES:
             await rule(self, changes)
-        changes = Changes(session)
-        raise_versions(session, changes, self.raised)
-        align(changes.dirty)
+        if session.identity_map:  # nothing is there yet whose version could move
+            changes = Changes(session)
+            raise_versions(session, changes, self.raised)
+            align(changes.dirty)
         if self.errors or self.explaining:
             found = [*self.errors, *await violations(self, changes)]
             if found:

@@ -15,8 +15,8 @@ INDEX = "ix_orders_status_order_date_id"
 
 
 def upgrade() -> None:
-    op.create_index(INDEX, "orders", ["status", "order_date", "id"])
+    op.create_index(op.f(INDEX), "orders", ["status", "order_date", "id"])
 
 
 def downgrade() -> None:
-    op.drop_index(INDEX, table_name="orders")
+    op.drop_index(op.f(INDEX), table_name="orders")
