@@ -311,3 +311,15 @@ async def test_a_purge_gives_stock_back(shop: Ask) -> None:
     await done(shop, "purgeArchived", {"before": "2999-01-01T00:00:00Z"})
     assert (await stocks(shop))["A"] == 10
     assert await count(shop) == (0, 0, 2)
+
+
+async def test_a_request_has_a_bounded_number_of_nested_rows(shop: Ask) -> None:
+    lines = [{"item": {"sku": "B"}, "quantity": 1}] * 200
+    given = {"customers": [{**customer(f"c{n}"), "orders": [{"items": lines}]} for n in range(5)]}
+    answer = await shop(
+        "mutation ($input: CreateCustomersInput!) { createCustomers(input: $input) { errors { code } } }", {"input": given}
+    )
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["extensions"]["path"][:2] == ["input", "customers"]
+    assert await count(shop) == (1, 1, 2)

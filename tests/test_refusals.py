@@ -172,3 +172,24 @@ async def test_lines_change_only_while_the_order_is_pending(shop: Ask, database:
 async def test_the_connection_goes_back_whatever_happens(shop: Ask, database: Any) -> None:
     assert await refusals(shop, "createItem", {"sku": "A", "name": "x", "price": "1"}) == [("UNIQUE", "input.sku")]
     assert shop.app.state.database.engine.pool.checkedout() == 0
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        """mutation { mine: createOrder(input: {customer: {email: "no@example.com"}, items: [{item: {create: {sku: "A", name: "x",
+            price: 1}}, quantity: 0}]}) { e: errors { c: code p: path } } }""",
+        """mutation ($quantity: Int = 0, $ref: ItemReference! = {create: {sku: "A", name: "x", price: 1}}) { mine: createOrder(input: {
+            customer: {email: "no@example.com"}, items: [{item: $ref, quantity: $quantity}]}) { e: errors { c: code p: path } } }""",
+        """mutation ($items: [OrderItemInput!]! = [{item: {create: {sku: "A", name: "x", price: 1}}, quantity: 0}], $email: String! =
+            "no@example.com") { mine: createOrder(input: {customer: {email: $email}, items: $items}) { ...E } }
+            fragment E on CreateOrderPayload { e: errors { c: code p: path } }""",
+    ],
+    ids=["literal", "variables inside", "lists of variables and a fragment"],
+)
+async def test_paths_are_the_same_however_the_input_is_written(shop: Ask, form: str) -> None:
+    assert (await shop(form))["data"]["mine"]["e"] == [
+        {"c": "REFERENCE_NOT_FOUND", "p": ["input", "customer", "email"]},
+        {"c": "UNIQUE", "p": ["input", "items", "0", "item", "create", "sku"]},
+        {"c": "CHECK", "p": ["input", "items", "0", "quantity"]},
+    ]

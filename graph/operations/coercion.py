@@ -90,6 +90,7 @@ def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]
 def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Values that fit no database or limit, whatever their type."""
     stack: list[tuple[Any, tuple[str, ...]]] = [(value, path)]
+    entries = 0
     while stack:
         value, path = stack.pop()
         if len(path) > MAX_STEPS:
@@ -111,6 +112,10 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
                 yield path, f"A list may have at most {limit} entries here."
             else:
                 stack += [(part, (*path, str(index))) for index, part in enumerate(value)]
+                entries += sum(isinstance(part, dict) for part in value) if path[-1] != "rows" else 0
+                if entries > settings.max_nested_rows:
+                    yield path, f"A request may hold at most {settings.max_nested_rows} entries in all its lists."
+                    return
 
 
 def list_limit(path: tuple[str, ...], settings: Settings) -> int:
