@@ -177,12 +177,13 @@ async def test_the_connection_goes_back_whatever_happens(shop: Ask, database: An
 @pytest.mark.parametrize(
     "form",
     [
-        """mutation { mine: createOrder(input: {customer: {email: "no@example.com"}, items: [{item: {create: {sku: "A", name: "x",
-            price: 1}}, quantity: 0}]}) { e: errors { c: code p: path } } }""",
-        """mutation ($quantity: Int = 0, $ref: ItemReference! = {create: {sku: "A", name: "x", price: 1}}) { mine: createOrder(input: {
-            customer: {email: "no@example.com"}, items: [{item: $ref, quantity: $quantity}]}) { e: errors { c: code p: path } } }""",
-        """mutation ($items: [OrderItemInput!]! = [{item: {create: {sku: "A", name: "x", price: 1}}, quantity: 0}], $email: String! =
-            "no@example.com") { mine: createOrder(input: {customer: {email: $email}, items: $items}) { ...E } }
+        """mutation { mine: createOrder(input: {customer: {email: "no@example.com"},
+            items: [{item: {create: {sku: "A", name: "x", price: 1}}, quantity: 0}]}) { e: errors { c: code p: path } } }""",
+        """mutation ($quantity: Int = 0, $ref: ItemReference! = {create: {sku: "A", name: "x", price: 1}}) {
+            mine: createOrder(input: {customer: {email: "no@example.com"}, items: [{item: $ref, quantity: $quantity}]}) {
+                e: errors { c: code p: path } } }""",
+        """mutation ($items: [OrderItemInput!]! = [{item: {create: {sku: "A", name: "x", price: 1}}, quantity: 0}],
+            $email: String! = "no@example.com") { mine: createOrder(input: {customer: {email: $email}, items: $items}) { ...E } }
             fragment E on CreateOrderPayload { e: errors { c: code p: path } }""",
     ],
     ids=["literal", "variables inside", "lists of variables and a fragment"],
