@@ -12,9 +12,9 @@ import logging
 import random
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
@@ -111,11 +111,12 @@ class Database:
         self.engine = self._engine()
         self.dialect = self.engine.dialect
         self._reader = SqliteReader(self.url.database or "", settings) if self.dialect_name == "sqlite" else None
+        self._turn = asyncio.Lock()
 
     def _engine(self) -> AsyncEngine:
         settings = self.settings
         if self.dialect_name == "sqlite":
-            # One writer at a time is all SQLite has: a pool of one queues writers in order instead of polling the lock.
+            # One writer at a time is all SQLite has: writers wait for a pool of one instead of polling the lock.
             engine = create_async_engine(
                 self.url,
                 pool_size=1,
@@ -221,7 +222,7 @@ class Database:
             session.expunge_all()
             committing = False
             try:
-                async with session.begin():
+                async with self._in_turn(), session.begin():
                     await self._limit(session)
                     result = await work()
                     committing = True
@@ -239,6 +240,19 @@ class Database:
                     raise TransientError(str(error)) from error
             await asyncio.sleep(random.uniform(*JITTER_SECONDS))
         raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Let writers of an SQLite file through in the order they came: the pool lets new ones pass those who wait."""
+        if self._reader is None:
+            yield
+            return
+        async with asyncio.timeout(self.settings.pool_timeout_seconds):
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _limit(self, session: AsyncSession) -> None:
         """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""

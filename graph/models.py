@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from graph.base import (
     MAX_PRICE,
@@ -93,6 +93,11 @@ class Customer(Base):
         Index(None, "created_at", "id"),
         Index(None, "updated_at", "id"),
     )
+
+    @validates("email")
+    def _normal(self, _: str, email: str) -> str:
+        """The form that is stored, so that another spelling of the same address is no change."""
+        return email.strip().lower()
 
     @hybrid_property
     def archived(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -19,6 +20,7 @@ from graph import database as driver
 from graph.database import Database
 from graph.settings import Settings
 from tests import postgres
+from tests.audit import audit_url, checked_out
 from tests.engines import Engines, Postgres, Sqlite
 
 # Generated cases are the same in every run, so that a failure is a failure everywhere; the fixtures they share are only read.
@@ -66,9 +68,13 @@ def engines(request: pytest.FixtureRequest) -> Engines:
 
 @contextmanager
 def made(engines: Engines, template: str) -> Iterator[str]:
+    """A database of a test's own. Whatever the test did, the shop in it must be whole afterwards."""
     url = engines.new(template)
-    yield url
-    engines.drop(url)
+    try:
+        yield url
+        asyncio.run(audit_url(url))
+    finally:
+        engines.drop(url)
 
 
 @pytest.fixture
@@ -104,6 +110,7 @@ async def opened(url: str) -> AsyncIterator[Database]:
     database = Database(Settings(database_url=url))
     try:
         yield database
+        assert checked_out(database) == 0, "a connection was not given back"
     finally:
         await database.close()
 
@@ -195,6 +202,7 @@ async def asking(settings: Settings) -> AsyncIterator[Ask]:
     # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
         yield Ask(app, client)
+        assert checked_out(app.state.database) == 0, "a connection was not given back"
 
 
 @pytest.fixture

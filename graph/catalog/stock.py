@@ -30,11 +30,14 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
     where = table.columns[field.attribute] == key
     after = sa.cast(table.c.stock, sa.BigInteger) + input_.delta
     update = sa.update(table).where(where, after >= 0, after <= MOST).values(stock=table.c.stock + input_.delta)
-    found = await unit.session.scalar(update.returning(table.c.id))
-    if found is not None:
-        return answer(item=Row("Item", found))
-    row = (await unit.session.execute(sa.select(table.c.stock).where(where))).first()
-    raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name)) if row is None else _refusal(row.stock, input_.delta)])
+    # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
+    while (found := await unit.session.scalar(update.returning(table.c.id))) is None:
+        row = (await unit.session.execute(sa.select(table.c.stock).where(where))).first()
+        if row is None:
+            raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name))])
+        if row.stock is None or not 0 <= row.stock + input_.delta <= MOST:
+            raise Refused([_refusal(row.stock, input_.delta)])
+    return answer(item=Row("Item", found))
 
 
 def _refusal(stock: int | None, delta: int) -> MutationError:

@@ -41,9 +41,16 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
             refuse_archived(unit, line, "item", target)
             if "price_paid" not in line.__dict__:
                 line.price_paid = target.price
+    # A list that is replaced is numbered again though none of its lines changes otherwise: so it is put in another order.
+    for order in [unit.origins[key].row for key, relation in unit.replaced if relation == "items"]:
+        if isinstance(order, Order) and order.items and id(order) not in gone:
+            orders[id(order)] = order
+            if order.status is not OrderStatus.PENDING:
+                unit.refuse(not_editable(order, unit.place(order, "items")))
     for order in orders.values():
         refuse_archived(unit, order, "customer", unit.target(order, "customer") or _added_to(order, changes))
-        if "items" in order.__dict__:
+        # A new order without lines has its total too, or any discount would pass.
+        if "items" in order.__dict__ or "id" not in order.__dict__:
             _number(order, changes, again=(id(order), "items") in unit.replaced)
             if all(line.__dict__.keys() >= {"quantity", "price_paid"} for line in order.items):
                 order.total_amount = total(order)

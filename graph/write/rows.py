@@ -213,7 +213,8 @@ async def _refuse_shortage(plain: Plain, counter: Counter, identities: list[Any]
                 StockError(message=f"{wanted} wanted, {available} there", path=path, requested=wanted, available=available)
             )
     if short:
-        raise Refused(short)
+        plain.unit.errors.extend(short)
+        await plain.explain(taken=False, twice=True)
 
 
 async def _returned(unit: Unit, statement: Any, rows: list[dict[str, Any]]) -> Sequence[Any]:

@@ -1,0 +1,88 @@
+"""Faults at a chosen place: something happens when the n-th statement of a mutation is about to run, or its commit.
+
+What goes in: a `Database`, what is to happen. What comes out: the places passed so far. Statements that go straight to the
+driver are places too.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from graph import database as driver
+from graph.database import Database
+
+
+@dataclass
+class Places:
+    """The places passed, by what was about to run there, and whether the last one goes straight to the driver."""
+
+    seen: list[str] = field(default_factory=list)
+    straight: bool = False
+
+    @property
+    def last(self) -> int:
+        return len(self.seen)
+
+
+@contextmanager
+def places(database: Database, happens: Callable[[Places], None]) -> Iterator[Places]:
+    """Call `happens` at each place: before each statement, and with COMMIT at the end of a transaction."""
+    found = Places()
+    engine = database.engine.sync_engine
+
+    def arrive(statement: str, *, straight: bool = False) -> None:
+        found.seen.append(statement)
+        found.straight = straight
+        happens(found)
+
+    def to_driver(statement: str) -> None:
+        arrive(statement, straight=True)
+
+    def with_parameters(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        arrive(statement)
+
+    def without_parameters(cursor: Any, statement: str, context: Any) -> None:
+        arrive(statement)
+
+    def commit(connection: Any) -> None:
+        arrive("COMMIT")
+
+    listeners: list[tuple[str, Any]] = [
+        ("do_execute", with_parameters),
+        ("do_executemany", with_parameters),
+        ("do_execute_no_params", without_parameters),
+        ("commit", commit),
+    ]
+    for name, listener in listeners:
+        event.listen(engine, name, listener)
+    driver.driver_listeners.append(to_driver)
+    try:
+        yield found
+    finally:
+        driver.driver_listeners.remove(to_driver)
+        for name, listener in listeners:
+            event.remove(engine, name, listener)
+
+
+def passing(database: Database, place: Places) -> Exception:
+    """What the driver raises when the transaction may simply be run again."""
+    if database.dialect_name == "sqlite":
+        busy = sqlite3.OperationalError("database is locked")
+        return OperationalError("COMMIT", None, busy) if place.seen[-1] == "COMMIT" else busy
+    if place.straight:
+        return asyncpg.exceptions.SerializationError("could not serialize access")
+    dbapi: Any = database.dialect.loaded_dbapi
+    error: Exception = dbapi.OperationalError("could not serialize access")
+    error.sqlstate = "40001"  # type: ignore[attr-defined]  # where the driver's adapter puts it
+    if place.seen[-1] == "COMMIT":
+        # Nobody wraps what is raised there as SQLAlchemy wraps what a driver raises.
+        return OperationalError("COMMIT", None, error)
+    return error

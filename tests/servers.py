@@ -1,0 +1,91 @@
+"""Real servers: processes of their own before one database, and clients that write to them.
+
+What goes in: the URL of a database. What comes out: a `Served` with its address, until it is stopped or killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.conftest import Ask
+from tests.test_commands import environment, free_port
+
+
+@dataclass
+class Served:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+async def start(url: str, folder: Path, **settings: str) -> Served:
+    """A server before a database, ready to answer."""
+    port = free_port()
+    command = [sys.executable, "-m", "graph", "serve", "--no-sample", "--port", str(port)]
+    with (folder / f"server-{port}.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(DATABASE_URL=url, **settings), stdout=log, stderr=log)  # noqa: ASYNC220  # it starts in no time
+    served = Served(process, port)
+    try:
+        async with httpx2.AsyncClient() as client:
+            for _ in range(1_000):
+                assert process.poll() is None, (folder / f"server-{port}.log").read_text()
+                try:
+                    await client.get(f"{served.url}/livez")
+                except httpx2.TransportError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return served
+        raise AssertionError("the server did not come up")
+    except BaseException:
+        served.kill()
+        raise
+
+
+@asynccontextmanager
+async def serving(url: str, folder: Path, number: int, **settings: str) -> AsyncIterator[list[Served]]:
+    """Several servers before one database, stopped at the end."""
+    async with AsyncExitStack() as stack:
+        servers: list[Served] = []
+
+        async def add() -> None:
+            served = await start(url, folder, **settings)
+            stack.callback(served.kill)
+            servers.append(served)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(number):
+                group.create_task(add())
+        yield servers
+
+
+class Client(Ask):
+    """`ask` before a real server."""
+
+    def __init__(self, client: httpx2.AsyncClient, url: str) -> None:
+        self.client = client
+        self.url = url
+
+    async def raw(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
+        """The bytes of the answer."""
+        body = {"query": query, "variables": variables or {}, **more}
+        return (await self.client.post(f"{self.url}/graphql", json=body, timeout=20)).content
