@@ -113,6 +113,7 @@ async def test_every_sort_field_walks_both_ways(shop_database: Database, ask_sho
                 assert await walk(ask_shop, query, {"orderBy": order}, size, backward=backward) == expected, (order, backward)
 
 
+@pytest.mark.usefixtures("by_hand")
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
 async def test_pages_are_stable_under_inserts_and_deletes_between_them(
     shop_database: Database, ask_shop: Ask, direction: str
