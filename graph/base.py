@@ -11,9 +11,9 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Identity, Integer, MetaData, Text, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, Identity, Integer, MetaData, Text, TypeDecorator, event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel
+from sqlalchemy.orm import DeclarativeBase, Mapped, RelationshipProperty, declared_attr, mapped_column, orm_insert_sentinel
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -123,7 +123,22 @@ class Base(DeclarativeBase):
 
     __root__: ClassVar[str | None] = None
 
+    # What the database computes is read by the payload's own statement.
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  # declared an instance variable by SQLAlchemy
+
     # Lets the unit of work insert many rows in one statement on both databases and match RETURNING by key.
     @declared_attr
     def _sentinel(cls) -> Mapped[int]:
         return orm_insert_sentinel()
+
+
+@event.listens_for(Base, "attribute_instrument", propagate=True)
+def _keep_for_reading(class_: type[Base], key: str, attribute: Any) -> None:
+    """Make an assignment to a relation that is for reading an error; SQLAlchemy would let it pass and write nothing."""
+    relation = attribute.property
+    if isinstance(relation, RelationshipProperty) and relation.viewonly:
+
+        def refuse(row: Base, value: Any, *_: Any) -> None:
+            raise TypeError(f"{class_.__name__}.{key} is for reading; put the row into {relation.back_populates} of its parent")
+
+        event.listen(attribute, "set", refuse)

@@ -39,5 +39,6 @@ class Context:
     async def close(self) -> None:
         """Give the connection back."""
         if self._session is not None:
-            await self._session.close()
+            if self._session.in_transaction():  # or it holds no connection
+                await self._session.close()
             self._session = None

@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from graph.settings import Settings
@@ -193,21 +193,19 @@ class Database:
                 return pool.connect()
         return await greenlet_spawn(pool.connect)
 
-    async def fetch_within(self, connection: AsyncConnection, sql: str, arguments: Sequence[Any]) -> Any:
-        """The first value of the first row of a query, inside the transaction of `connection`."""
-        for listener in driver_listeners:
-            listener(sql)
-        driver: Any = driver_of(connection)
-        if self._reader is None:
-            return await driver.fetchval(sql, *arguments)
-        rows = await driver.execute_fetchall(sql, arguments)
+    async def fetch_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Any:
+        """The first value of the first row of a query, on the connection of a session's transaction."""
+        rows = await self.rows_within(session, sql, arguments)
         return rows[0][0] if rows else None
 
-    async def rows_within(self, connection: AsyncConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        """All rows of a query as the driver gives them, inside the transaction of `connection`."""
+    async def rows_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """All rows of a query as the driver gives them, on the connection of a session's transaction.
+
+        SQLAlchemy begins with its own first statement: a query before it is not in the transaction yet, and locks nothing.
+        """
         for listener in driver_listeners:
             listener(sql)
-        driver: Any = driver_of(connection)
+        driver: Any = session.info["driver"]
         if self._reader is None:
             return await driver.fetch(sql, *arguments)  # type: ignore[no-any-return]  # the driver is untyped
         return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]
@@ -219,13 +217,19 @@ class Database:
         connection can be had, and whatever `work` raises, always after the rollback.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            session.expunge_all()
+            if any(True for _ in session):
+                session.expunge_all()
             committing = False
             try:
-                async with self._in_turn(), session.begin():
-                    await self._limit(session)
-                    result = await work()
-                    committing = True
+                async with self._in_turn():
+                    try:
+                        await self._begin(session)
+                        result = await work()
+                        committing = True
+                        await session.commit()
+                    except BaseException:
+                        await session.rollback()
+                        raise
                 return result
             except (PoolTimeoutError, OSError) as error:
                 raise Unavailable(str(error)) from error
@@ -254,25 +258,20 @@ class Database:
         finally:
             self._turn.release()
 
-    async def _limit(self, session: AsyncSession) -> None:
+    async def _begin(self, session: AsyncSession) -> None:
         """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""
-        connection = session.info["connection"] = await session.connection()
+        connection = await session.run_sync(lambda session: session.connection())
+        session.info["driver"] = connection.connection.driver_connection
         if self.settings.pgbouncer and self._reader is None:
             # Behind a pooler a connection is not ours: `SET LOCAL` leaks to nobody.
             for name, value in _limits(self.settings).items():
-                await connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+                await session.execute(sa.text(f"SET LOCAL {name} = {value}"))
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
-
-
-def driver_of(connection: AsyncConnection) -> Any:
-    """The driver's own connection under one of SQLAlchemy's that is in use; asking for it the asynchronous way costs a switch."""
-    assert connection.sync_connection is not None
-    return connection.sync_connection.connection.driver_connection
 
 
 def _limits(settings: Settings) -> dict[str, str]:

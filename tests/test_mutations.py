@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graph.models import Customer, Order
 from tests.conftest import Ask, Statements
 from tests.words import CUSTOMER, ITEM, ORDER, count, done
 
@@ -151,3 +152,43 @@ async def test_a_change_of_lines_takes_as_many_statements_for_many_rows_as_for_f
     # Load the order and its lines; look up the items; see which of them track their stock; update order and lines, insert and
     # delete lines; read the payload.
     assert len(statements) == 9, statements.sql
+
+
+async def test_every_alias_of_a_list_has_its_own_selection(ask: Ask) -> None:
+    made = await ask(
+        """mutation { createCustomers(input: {customers: [{name: "Ada", email: "a@x.io"}, {name: "Bo", email: "b@x.io"}]}) {
+          a: results { index customer { name } } b: results { customer { email } mail: customer { email } }
+        } }"""
+    )
+    assert made["data"]["createCustomers"] == {
+        "a": [{"index": 0, "customer": {"name": "Ada"}}, {"index": 1, "customer": {"name": "Bo"}}],
+        "b": [{"customer": {"email": m}, "mail": {"email": m}} for m in ("a@x.io", "b@x.io")],
+    }
+
+
+async def test_every_type_of_error_has_its_own_selection(ask: Ask) -> None:
+    """Two types of errors may share a response key and select different fields of the row they show."""
+    made = await ask('mutation { createCustomer(input: {name: "Ada", email: "a@x.io"}) { customer { id } } }')
+    id_ = made["data"]["createCustomer"]["customer"]["id"]
+    errors = """errors {
+      ... on UniqueError { row: existing { ... on Customer { email } } }
+      ... on StaleVersionError { row: current { ... on Customer { version } } }
+    }"""
+    answer = await ask(
+        """mutation($id: ID!) {
+          unique: createCustomer(input: {name: "Bo", email: "a@x.io"}) { E }
+          stale: updateCustomer(input: {id: $id, name: "Bo", expectedVersion: 7}) { E }
+        }""".replace("E ", errors),
+        {"id": id_},
+    )
+    assert answer["data"] == {
+        "unique": {"errors": [{"row": {"email": "a@x.io"}}]},
+        "stale": {"errors": [{"row": {"version": 1}}]},
+    }
+
+
+def test_a_relation_for_reading_cannot_be_assigned() -> None:
+    with pytest.raises(TypeError, match=r"Order\.customer is for reading; put the row into orders of its parent"):
+        Order(customer=Customer())
+    customer = Customer(orders=[Order()])
+    assert len(customer.orders) == 1

@@ -352,8 +352,9 @@ async def test_numbers_keep_every_digit(database: Database, ask: Ask) -> None:
     async with database.session() as session, session.begin():
         item = Item(id=2**53 + 1, sku="A", name="A", price=999_999_999_999, stock=2**31 - 1)
         order = Order(id=2**63 - 1, total_amount=9_007_199_254_740_993, discount=1)
-        order.items = [OrderItem(position=2**31 - 1, item=item, quantity=100_000, price_paid=90_071_992_547)]
-        session.add(Customer(name="A", email="a@b.example", orders=[order]))
+        item.order_items = [OrderItem(position=2**31 - 1, quantity=100_000, price_paid=90_071_992_547)]
+        order.items = item.order_items
+        session.add_all([item, Customer(name="A", email="a@b.example", orders=[order])])
     query = """query($id: ID!, $total: Decimal) {
       node(id: $id) { id ... on Order {
         number totalAmount discount subtotal customer { totalSpent orderCount }

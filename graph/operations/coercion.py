@@ -8,11 +8,12 @@ refused here: values that do not fit their types, texts that no database can sto
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 from graphql import GraphQLError, GraphQLSchema, Undefined, is_non_null_type, type_from_ast
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
-from graphql.utilities import coerce_input_value, validate_input_value
+from graphql.utilities import validate_input_value
 
 from graph.operations.documents import Document, RequestRefused
 from graph.read.errors import BadUserInput
@@ -29,14 +30,14 @@ def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: M
     definitions = document.operation.variable_definitions or ()
     if not definitions:
         return VariableValues({}, {})
-    names = [definition.variable.name.value for definition in definitions]
-    problems = [
-        BadUserInput(message, (*document.places.get(path[0], (path[0],)), *path[1:]))
-        for name in names
-        for path, message in _unfit(raw.get(name), (name,), settings)
-    ]
+    problems: list[GraphQLError] = []
+    for definition in definitions:
+        name = definition.variable.name.value
+        place = document.places.get(name) or (name,)
+        if _entries(raw.get(name), place[-1], settings, len(place)) > settings.max_nested_rows:
+            problems += [BadUserInput(message, path) for path, message in _unfit(raw.get(name), place, settings)]
     if problems:
-        raise RequestRefused(list(problems[:MAX_ERRORS]))
+        raise RequestRefused(problems[:MAX_ERRORS])
     quick = _quick(document, raw)
     if quick is not None:
         return quick
@@ -47,12 +48,12 @@ def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: M
 
 
 def _quick(document: Document, raw: Mapping[str, Any]) -> VariableValues | None:
-    """The coerced variables where all is well: the signatures are remembered, graphql-core's function makes them each time."""
+    """The coerced variables where all is well; graphql-core's own function makes signatures and types anew each time."""
     sources: dict[str, VariableValueSource] = {}
     coerced: dict[str, Any] = {}
-    for name, signature in document.signatures:
+    for name, signature, convert in document.signatures:
         if name in raw:
-            value = coerce_input_value(raw[name], signature.type)
+            value = convert(raw[name])
             if value is Undefined:
                 return None
             sources[name] = VariableValueSource(signature, raw[name])
@@ -87,6 +88,24 @@ def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]
     return errors
 
 
+def _entries(value: Any, field: str, settings: Settings, depth: int) -> float:
+    """How many objects stand in the lists of a value; infinite where `_unfit` has something to say."""
+    if isinstance(value, str):
+        return 0 if len(value) <= settings.max_text_length and is_storable(value) else inf
+    if depth > MAX_STEPS:
+        return inf
+    if isinstance(value, dict):
+        if not all(map(is_storable, value)):
+            return inf
+        return sum([_entries(part, name, settings, depth + 1) for name, part in value.items()])
+    if isinstance(value, list):
+        if len(value) > list_limit(field, settings):
+            return inf
+        own = sum(isinstance(part, dict) for part in value) if field != "rows" else 0
+        return own + sum([_entries(part, "", settings, depth + 1) for part in value])
+    return 0
+
+
 def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Values that fit no database or limit, whatever their type."""
     stack: list[tuple[Any, tuple[str, ...]]] = [(value, path)]
@@ -107,7 +126,7 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
             else:
                 stack += [(part, (*path, key)) for key, part in value.items()]
         elif isinstance(value, list):
-            limit = list_limit(path, settings)
+            limit = list_limit(path[-1], settings)
             if len(value) > limit:
                 yield path, f"A list may have at most {limit} entries here."
             else:
@@ -118,6 +137,6 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
                     return
 
 
-def list_limit(path: tuple[str, ...], settings: Settings) -> int:
-    """How many entries a list at this input path may have: `rows` are the plain rows of a bulk insert."""
-    return settings.max_insert_rows if path[-1] == "rows" else settings.max_input_list
+def list_limit(field: str, settings: Settings) -> int:
+    """How many entries a list in this input field may have: `rows` are the plain rows of a bulk insert."""
+    return settings.max_insert_rows if field == "rows" else settings.max_input_list

@@ -44,6 +44,7 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
 from graph.operations import limits
+from graph.operations.coercers import Coercer, coercer
 from graph.read.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.errors import BadUserInput
 from graph.read.paging import cursor_shape, decode, is_storable
@@ -80,15 +81,16 @@ def refused(code: str, message: str, status: int = 400) -> RequestRefused:
 class Document:
     """One operation of a validated document.
 
-    `places` leads from a variable to the argument it stands in first, as error paths start. `shapers` reduce the variables
-    that a plan may depend on: all of a query's, those below the root fields of a mutation.
+    `places` leads from a variable to the argument it stands in first, as error paths start. `signatures` are the variables by
+    name, each with what coerces its values. `shapers` reduce the variables that a plan may depend on: all of a query's, those
+    below the root fields of a mutation.
     """
 
     document: DocumentNode
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDetails]
     places: Mapping[str, tuple[str, ...]]
-    signatures: tuple[tuple[str, GraphQLVariableSignature], ...]
+    signatures: tuple[tuple[str, GraphQLVariableSignature, Coercer], ...]
     shapers: tuple[tuple[str, Shaper], ...]
 
     @property
@@ -135,7 +137,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         if name in usage.shaping:
             shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or _shaper(schema, definition.type, known)))
     signatures = [get_variable_signature(schema, definition) for definition in operation.variable_definitions or ()]
-    named = tuple((signature.name, signature) for signature in signatures if isinstance(signature, GraphQLVariableSignature))
+    named = tuple((each.name, each, coercer(each.type)) for each in signatures if isinstance(each, GraphQLVariableSignature))
     return Document(document, operation, fragments, usage.places, named, tuple(shapers))
 
 

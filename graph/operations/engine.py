@@ -35,7 +35,7 @@ from graph.database import TooComplex
 from graph.operations.coercion import coerce
 from graph.operations.documents import Document, read_document, refused
 from graph.read.errors import BadUserInput
-from graph.read.payload import PayloadExecutor, prepare
+from graph.read.payload import PayloadExecutor, Payloads, plan_payloads
 from graph.read.plan import Plan
 from graph.read.selection import Operation, meta_keys, plan_query
 from graph.read.sql import META, Statement, write
@@ -92,10 +92,6 @@ class Compiled:
     meta: tuple[str, ...]
 
 
-#: Stands among the plans for "all payloads of this document and shape were planned".
-PREPARED = Compiled(Plan((), 0), Statement("", ()), ())
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of a query's plan."""
@@ -124,6 +120,7 @@ class Engine:
         self.around = around
         self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
         self.plans: Recent[tuple[Document, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
+        self.payloads: Recent[tuple[Document, Hashable], Payloads] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.counters = Counters()
 
     def document(self, text: str, operation_name: str | None) -> Document:
@@ -211,12 +208,13 @@ class Engine:
 
     async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Answer:
         self.counters.executed += 1
-        context.running = Running(self, document, variables)
-        # What the payloads select is judged before anything is written.
-        once = (document, ("prepared", document.shape(variables.coerced)))
-        if self.plans.get(once) is None:
-            prepare(context.running)
-            self.plans.put(once, PREPARED, 0)
+        key = (document, document.shape(variables.coerced))
+        payloads = self.payloads.get(key)
+        if payloads is None:
+            # What the payloads select is judged before anything is written.
+            payloads = plan_payloads(self.operation(document, variables), lambda plan: self.compiled(plan).statement)
+            self.payloads.put(key, payloads, payloads.weight)
+        context.running = Running(variables, payloads)
 
         async def execute() -> ExecutionResult:
             executor = PayloadExecutor.of(self.schema, document.fragments, document.operation, variables, context)
@@ -233,6 +231,5 @@ class Engine:
 class Running:
     """The mutation that a context is running, for the reads of its payload."""
 
-    engine: Engine
-    document: Document
     variables: VariableValues
+    payloads: Payloads

@@ -47,12 +47,12 @@ async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
     if quantity == line.quantity:
         source.items.remove(line)
         line.__dict__.pop("position", None)
-        target.items.append(line)
+        unit.adopt(target, "items", line)
         line.position = 1 + max([0, *(other.position for other in target.items if other is not line)])
     else:
         line.quantity -= quantity
         line = OrderItem(item_id=line.item_id, quantity=quantity, price_paid=line.price_paid)
-        target.items.append(line)
+        unit.adopt(target, "items", line)
     await unit.flush()
     return answer(order_item=line, from_order=source, to_order=target)
 

@@ -12,7 +12,7 @@ from typing import Any
 from graph.models import Customer, Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
 from graph.write.answers import row_of
-from graph.write.changes import Changes, changed_columns, former_parent, parent_of
+from graph.write.changes import Changes, changed_columns, former_parent, parent_of, put
 from graph.write.errors import ROOT, ArchivedError, Row
 from graph.write.unit import Unit, rule
 
@@ -31,7 +31,7 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         if id(order) in gone:
             continue
         orders[id(order)] = order
-        former = former_parent(line, "order")
+        former = former_parent(session, line, "order")
         if former is not None:
             orders[id(former)] = former
         if order.status is not OrderStatus.PENDING:
@@ -40,7 +40,7 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         if target is not None:
             refuse_archived(unit, line, "item", target)
             if "price_paid" not in line.__dict__:
-                line.price_paid = target.price
+                put(line, "price_paid", target.price)
     # A list that is replaced is numbered again though none of its lines changes otherwise: so it is put in another order.
     for order in [unit.origins[key].row for key, relation in unit.replaced if relation == "items"]:
         if isinstance(order, Order) and order.items and id(order) not in gone:
@@ -53,7 +53,7 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         if "items" in order.__dict__ or "id" not in order.__dict__:
             _number(order, changes, again=(id(order), "items") in unit.replaced)
             if all(line.__dict__.keys() >= {"quantity", "price_paid"} for line in order.items):
-                order.total_amount = total(order)
+                put(order, "total_amount", total(order))
     for order in (row for row in changes.deleted if isinstance(row, Order)):
         if order.status in (OrderStatus.PAID, OrderStatus.SHIPPED) and unit.origin(order).path != ROOT:
             unit.refuse(not_editable(order, unit.origin(order).path))
@@ -86,7 +86,7 @@ def _number(order: Order, changes: Changes, *, again: bool) -> None:
     for line in order.items:
         if again or "position" not in line.__dict__:
             highest += 1
-            line.position = highest
+            put(line, "position", highest)
 
 
 def total(order: Order) -> int:

@@ -7,8 +7,10 @@ touch graphql-core's execution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import strawberry
@@ -24,10 +26,9 @@ from graphql import (
     is_abstract_type,
     is_composite_type,
 )
-from graphql.execution.collect_fields import FieldDetails, FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
-from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -47,8 +48,8 @@ class Fragment:
         self.text = text
 
 
-class Fragments(dict[str, Fragment | None]):
-    """One row as each response key of its field selects it; completion picks the one at its path."""
+class Fragments(dict[tuple[str, ...], Fragment | None]):
+    """One row as each place in the response selects it; completion picks the one at its path."""
 
 
 class PayloadExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -94,10 +95,15 @@ class PayloadExecutor(StrawberryGraphQLCoreExecutionContext):
         if type(result) is Fragment:
             return result
         if type(result) is Fragments:
-            result = result.get(cast("str", path.key))
+            result = result.get(response_keys(path))
             if result is not None:
                 return result
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+
+def response_keys(path: Path) -> tuple[str, ...]:
+    """The response keys that lead to a place, without the indexes of lists."""
+    return tuple(step for step in path.as_list() if isinstance(step, str))
 
 
 def splice(value: Any) -> Any:
@@ -107,36 +113,46 @@ def splice(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
+@dataclass(slots=True)
+class Payloads:
+    """The statements that answer what a mutation's payloads select, planned before it runs.
+
+    `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
+    each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row.
+    """
+
+    entities: dict[tuple[str, ...], list[tuple[tuple[str, ...], Statement]]] = field(default_factory=lambda: defaultdict(list))
+    nodes: dict[tuple[str, ...], Statement] = field(default_factory=dict)
+    weight: int = 0
+
+
 async def read_entities(
     info: strawberry.Info[Context, None],
     fields: tuple[str, ...],
-    type_name: str,
     keys: Sequence[int],
-    connection: AsyncConnection,
 ) -> dict[int, Fragments]:
-    """The rows `keys` of a mirrored type, in one statement inside the transaction of `connection`.
+    """The rows `keys` of the type that `fields` lead to, in one statement of the session's transaction.
 
     `fields` are the GraphQL field names that lead from the mutation's payload to the entity: `("customer",)` or
     `("results", "customer")`. Where the client selects none of them nothing is asked. A row that is not there maps to an
     empty `Fragments`.
     """
     found = {key: Fragments() for key in keys}
-    for response_key, statement in _statements(info, fields, type_name):
-        variables = {**info.context.running.variables.coerced, KEYS: list(keys)}
-        text = await info.context.database.fetch_within(connection, statement.sql, statement.arguments(variables))
+    running = info.context.running
+    for place, statement in running.payloads.entities.get((str(info.path.key), *fields), ()):
+        variables = {**running.variables.coerced, KEYS: list(keys)}
+        text = await info.context.database.fetch_within(info.context.session, statement.sql, statement.arguments(variables))
         for key, row in _rows(text).items():
-            found[key][response_key] = row
+            found[key][place] = row
     return found
 
 
 async def read_node(info: strawberry.Info[Context, None], type_name: str, key: int) -> Fragment | None:
     """One row as the selection of the field being resolved asks for it (`existing`, `current`), on a connection of its own."""
-    raw = info._raw_info  # noqa: SLF001  # Strawberry offers the nodes nowhere else
-    place = tuple(step for step in raw.path.as_list() if isinstance(step, str))
-    statement = _statement(
-        info.context.running, (*place, type_name), type_name, [FieldDetails(node, None) for node in raw.field_nodes]
-    )
-    variables = {**info.context.running.variables.coerced, KEYS: [key]}
+    raw = info._raw_info  # noqa: SLF001  # Strawberry knows the field's parent type by another name
+    running = info.context.running
+    statement = running.payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
+    variables = {**running.variables.coerced, KEYS: [key]}
     text = await info.context.database.fetch(statement.sql, statement.arguments(variables))
     return _rows(text).get(key)
 
@@ -154,72 +170,52 @@ def _rows(text: str) -> dict[int, Fragment]:
     return found
 
 
-def prepare(running: Any) -> None:
-    """Plan every row that the payloads of a mutation select, before it runs. Raises what planning raises."""
-    operation = running.engine.operation(running.document, running.variables)
+def plan_payloads(operation: Operation, statement: Callable[[Plan], Statement]) -> Payloads:
+    """Plan every row that the payloads of a mutation select. Raises what planning raises."""
     root = operation.schema.mutation_type
     assert root is not None
     collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
+    planner = _Planner(operation, statement)
     for key, details in collected.grouped_field_set.items():
         name = details[0].node.name.value
         if not name.startswith("__"):
-            _prepare(running, operation, get_named_type(root.fields[name].type), details, (key,))
+            planner.walk(get_named_type(root.fields[name].type), details, (key,), (key,))
+    return planner.payloads
 
 
-def _prepare(running: Any, operation: Operation, type_: Any, details: FieldDetailsList, path: tuple[str, ...]) -> None:
-    schema = operation.schema
-    for runtime in schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,):
-        for key, inner in _subfields(operation, runtime, details):
-            name = inner[0].node.name.value
-            if name.startswith("__"):
-                continue
-            named = get_named_type(runtime.fields[name].type)
-            here = (*path, key)
-            if named.name in MIRRORS:
-                _statement(running, here, named.name, inner)
-            elif named.name == "Node":
-                for mirrored in MIRRORS:
-                    _statement(running, (*here, mirrored), mirrored, inner)
-            elif is_composite_type(named):
-                _prepare(running, operation, named, inner, here)
+class _Planner:
+    """Walks the payloads of one mutation."""
 
+    def __init__(self, operation: Operation, statement: Callable[[Plan], Statement]) -> None:
+        self.operation = operation
+        self.statement = statement
+        self.payloads = Payloads()
 
-def _subfields(operation: Operation, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
-    collected = collect_subfields(
-        operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details
-    )
-    return list(collected.grouped_field_set.items())
+    def walk(self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...]) -> None:
+        """Plan what is selected in a field: `keys` are the response keys that lead to it, `names` the names below the root."""
+        schema = self.operation.schema
+        for runtime in schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,):
+            for key, inner in self._subfields(runtime, details):
+                name = inner[0].node.name.value
+                if name.startswith("__"):
+                    continue
+                named = get_named_type(runtime.fields[name].type)
+                if named.name in MIRRORS:
+                    self.payloads.entities[*names, name].append(((*keys, key), self._plan(named.name, inner)))
+                elif named.name == "Node":
+                    for mirrored in MIRRORS:
+                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = self._plan(mirrored, inner)
+                elif is_composite_type(named):
+                    self.walk(named, inner, (*keys, key), (*names, name))
 
-
-def _statements(info: strawberry.Info[Context, None], fields: tuple[str, ...], type_name: str) -> list[tuple[str, Statement]]:
-    """For every response key of the entity's field: its key and the statement that answers its selection."""
-    raw = info._raw_info  # noqa: SLF001  # Strawberry offers the nodes nowhere else
-    running = info.context.running
-    levels: list[tuple[tuple[str, ...], GraphQLObjectType, FieldDetailsList]] = [
-        (
-            (str(raw.path.key),),
-            cast("GraphQLObjectType", get_named_type(raw.return_type)),
-            [FieldDetails(n, None) for n in raw.field_nodes],
+    def _subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
+        operation = self.operation
+        collected = collect_subfields(
+            operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details
         )
-    ]
-    operation = running.engine.operation(running.document, running.variables)
-    for depth, name in enumerate(fields):
-        found = []
-        for path, type_, details in levels:
-            for key, inner in _subfields(operation, type_, details):
-                if inner[0].node.name.value == name:
-                    found.append(((*path, key), get_named_type(type_.fields[name].type), inner))
-        if depth == len(fields) - 1:
-            return [(path[-1], _statement(running, path, type_name, inner)) for path, _, inner in found]
-        levels = cast("Any", found)
-    return []
+        return list(collected.grouped_field_set.items())
 
-
-def _statement(running: Any, path: tuple[str, ...], type_name: str, details: FieldDetailsList) -> Statement:
-    key = (running.document, (path, running.document.shape(running.variables.coerced)))
-    compiled: Any = running.engine.plans.get(key)
-    if compiled is None:
-        plan: Plan = plan_rows(running.engine.operation(running.document, running.variables), type_name, details)
-        compiled = running.engine.compiled(plan)
-        running.engine.plans.put(key, compiled, len(compiled.statement.sql))
-    return compiled.statement  # type: ignore[no-any-return]  # the engine is known by its shape alone
+    def _plan(self, type_name: str, details: FieldDetailsList) -> Statement:
+        made = self.statement(plan_rows(self.operation, type_name, details))
+        self.payloads.weight += len(made.sql)
+        return made

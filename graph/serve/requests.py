@@ -7,6 +7,7 @@ bodies that are too large, not UTF-8, not JSON or no GraphQL request, each a `Re
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -84,7 +85,7 @@ DECODER = json.JSONDecoder(parse_float=NumberText, parse_constant=_no_constant)
 def decode(body: bytes, what: str = "The body") -> Any:
     """JSON; numbers with a point keep their text, so that money is exact. Refused where it is none."""
     try:
-        return DECODER.decode(body.decode("utf-8-sig"))
+        return DECODER.decode(body.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
         raise refused("BAD_REQUEST", f"{what} is not JSON in UTF-8.") from None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.types.base import StrawberryList, get_object_definition
 
 from graph.base import Base
@@ -69,32 +69,27 @@ def entry_type(payload: Callable[..., Any]) -> tuple[Any, str]:
     return entry, next(name for name in names if name not in ("index", "errors", "created"))
 
 
-async def payload_of(info: Info, payload: Callable[..., P], given: Answer, connection: AsyncConnection) -> P:
-    """The payload, its entities read back on `connection`."""
+async def payload_of(info: Info, payload: Callable[..., P], given: Answer) -> P:
+    """The payload, its entities read back in the transaction."""
     made: dict[str, Any] = {"errors": [], **given.values}
     for name, row in given.rows.items():
         if row is not None:
-            made[name] = (await read_entities(info, (camel(name),), row.type_name, [row.key], connection))[row.key]
+            made[name] = (await read_entities(info, (camel(name),), [row.key]))[row.key]
     if given.results is not None:
-        made["results"] = await _entries(info, payload, given.results, connection)
+        made["results"] = await _entries(info, payload, given.results)
     return payload(**made)
 
 
-async def _entries(info: Info, payload: Callable[..., Any], results: list[Result], connection: AsyncConnection) -> list[Any]:
+async def _entries(info: Info, payload: Callable[..., Any], results: list[Result]) -> list[Any]:
     entry, entity = entry_type(payload)
-    by_type: dict[str, list[int]] = defaultdict(list)
-    for result in results:
-        if result.row is not None:
-            by_type[result.row.type_name].append(result.row.key)
-    read = {
-        type_: await read_entities(info, ("results", camel(entity)), type_, keys, connection) for type_, keys in by_type.items()
-    }
+    keys = [result.row.key for result in results if result.row is not None]
+    read = await read_entities(info, ("results", camel(entity)), keys) if keys else {}
     return [
         entry(
             index=result.index,
             errors=result.errors,
             **result.values,
-            **{entity: None if result.row is None else read[result.row.type_name][result.row.key]},
+            **{entity: None if result.row is None else read[result.row.key]},
         )
         for result in results
     ]
@@ -188,7 +183,7 @@ def _plain(type_: Any, value: Any) -> Any:
     return type_(**value)
 
 
-async def missing_rows(given: Answer, connection: AsyncConnection) -> list[MutationError]:
+async def missing_rows(given: Answer, session: AsyncSession) -> list[MutationError]:
     """NOT_FOUND for every row of a recalled answer that is gone since."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for row in [*given.rows.values(), *(r.row for r in given.results or ())]:
@@ -197,7 +192,7 @@ async def missing_rows(given: Answer, connection: AsyncConnection) -> list[Mutat
     there: set[Row] = set()
     for name, keys in wanted.items():
         key = MIRRORS[name].mapper.primary_key[0]
-        there |= {Row(name, found) for found in (await connection.execute(sa.select(key).where(key.in_(sorted(keys))))).scalars()}
+        there |= {Row(name, found) for found in (await session.execute(sa.select(key).where(key.in_(sorted(keys))))).scalars()}
     errors: list[MutationError] = []
     for field_name, row in given.rows.items():
         if row is not None and row not in there:

@@ -55,12 +55,22 @@ class Changes:
         return (row for row in (*self.new, *self.dirty, *self.deleted) if type(row) is model)
 
 
-def former_parent(row: Any, relation: str) -> Any:
+def put(row: Base, attribute: str, value: Any) -> None:
+    """Set a column. A new row needs no history: its INSERT takes what stands in it."""
+    if instance_state(row).key is None:
+        row.__dict__[attribute] = value
+    else:
+        setattr(row, attribute, value)
+
+
+def former_parent(session: Session, row: Any, relation: str) -> Any:
     """What a to-one relation led to before this flush moves the row to another parent, or None."""
     state: Any = instance_state(row)
-    if not state.persistent or relation not in state.committed_state:
+    parent = None if state.key is None else state.dict.get(relation)
+    if parent is None:
         return None
-    return next(iter(state.attrs[relation].history.deleted or ()), None)
+    former = session.identity_map.get(_target_key(row, relation))
+    return None if former is parent else former
 
 
 def root_of(session: Session, row: Any) -> Any:
@@ -75,15 +85,18 @@ def parent_of(session: Session, row: Any, relation: str) -> Any:
     loaded = instance_state(row).dict.get(relation)
     if loaded is not None:
         return loaded
-    property_ = type(row).__mapper__.relationships[relation]
-    identity = [
-        instance_state(row).dict.get(str(property_.parent.get_property_by_column(local).key))
-        for local, _ in property_.local_remote_pairs or ()
-    ]
-    found = session.identity_map.get(property_.mapper.identity_key_from_primary_key(identity))
+    found = session.identity_map.get(_target_key(row, relation))
     if found is None:
         raise LookupError(f"{type(row).__name__}.{relation} is not in the session")
     return found
+
+
+def _target_key(row: Any, relation: str) -> Any:
+    """The identity that the foreign key of a to-one relation names."""
+    property_ = type(row).__mapper__.relationships[relation]
+    values = instance_state(row).dict
+    names = [str(property_.parent.get_property_by_column(local).key) for local, _ in property_.local_remote_pairs or ()]
+    return property_.mapper.identity_key_from_primary_key([values.get(name) for name in names])
 
 
 def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None:
@@ -93,7 +106,7 @@ def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None
     for row in (*changes.new, *changes.dirty, *changes.deleted):
         relation = type(row).__root__
         written.append((row, row if relation is None else root_of(session, row)))
-        former = None if relation is None else former_parent(row, relation)
+        former = None if relation is None else former_parent(session, row, relation)
         if former is not None:
             written.append((row, root_of(session, former)))
     for row, root in written:

@@ -58,12 +58,16 @@ def target_columns(model: type[Base]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a field of an input sets in a row: a column, or a relation whose foreign key is that column."""
+    """What a field of an input sets in a row: a column, or a relation whose foreign key is that column.
+
+    `free` says that a column takes every value of its type.
+    """
 
     attribute: str
     name: str
     column: Any
     relation: Any
+    free: bool = False
 
 
 def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
@@ -78,12 +82,21 @@ def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
                 column = None if relation.uselist else relation.local_remote_pairs[0][0]
                 made.append(Step(field.attribute, field.name, column, relation))
             elif field.attribute in mapper.column_attrs and not mapper.columns[field.attribute].primary_key:
-                made.append(Step(field.attribute, field.name, mapper.columns[field.attribute], None))
+                column = mapper.columns[field.attribute]
+                made.append(Step(field.attribute, field.name, column, None, free="rule" not in column.info))
         found = STEPS[model, input_type] = tuple(made)
     return found
 
 
 STEPS: dict[tuple[type[Base], type], tuple[Step, ...]] = {}
+
+
+@cache
+def way_back(model: type[Base], relation: str) -> str | None:
+    """The to-one relation for reading that leads back from the rows of a list, which no event keeps in step."""
+    listed = model.__mapper__.relationships[relation]
+    back = listed.mapper.relationships.get(str(listed.back_populates))
+    return back.key if back is not None and back.viewonly else None
 
 
 @cache

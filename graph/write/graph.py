@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy.orm import RelationshipProperty
+from strawberry import Some
 
 from graph.base import Base
 from graph.context import Context
-from graph.write.columns import attribute_name, defaults, key_of, missing, refusal, required, steps, type_name
+from graph.write.columns import Step, attribute_name, defaults, key_of, missing, refusal, required, steps, type_name, way_back
 from graph.write.errors import ROOT, InvalidInputError, MutationError, Path
 from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.references import Reference, look_up, not_found
@@ -50,6 +50,7 @@ class Graph:
         self.references: list[Reference] = []
         self.targets: dict[tuple[int, str], Any] = {}
         self.replaced: set[tuple[int, str]] = set()
+        self.parents: list[Base] = []
 
     def refuse(self, error: MutationError) -> None:
         """Collect a reason; the unit of work stops before the database is written."""
@@ -87,25 +88,33 @@ class Graph:
     def _fill(self, row: Base, input_: Any, path: Path, values: dict[str, Any] | None) -> None:
         origin = self.origin(row, path)
         for step in steps(type(row), type(input_)):
-            value = given(input_, step.attribute)
-            if value is ABSENT:
+            value = getattr(input_, step.attribute)
+            if value is None or value is ABSENT:
                 continue
+            if type(value) is Some:
+                value = value.value
             place = origin.sent[step.attribute] = (*path, step.name)
             if step.relation is None:
-                if self._fits(step.column, value, place):
+                if (step.free and value is not None) or self._fits(step.column, value, place):
                     if values is None:
                         setattr(row, step.attribute, value)
                     else:
                         values[step.attribute] = value
             elif step.column is not None:
-                self._refer(row, step.relation, value, place)
+                self._refer(origin, step, value, place)
             elif isinstance(value, list):
-                collection = getattr(row, step.attribute)
                 model = step.relation.mapper.class_
                 for index, inner in enumerate(value):
-                    collection.append(self.create(model, inner, (*place, str(index))))
+                    self.adopt(row, step.attribute, self.create(model, inner, (*place, str(index))))
             elif value is not None:
                 self.change(row, step.attribute, value, place)
+
+    def adopt(self, parent: Base, relation: str, child: Base) -> None:
+        """Put a row into the list of a parent; the way back is known at once, also where it is for reading only."""
+        getattr(parent, relation).append(child)
+        back = way_back(type(parent), relation)
+        if back is not None:
+            child.__dict__[back] = parent
 
     def change(self, row: Base, relation: str, input_: Any, path: Path) -> None:
         """Create, update, remove or replace rows of a loaded collection: an input with a list for each of these.
@@ -119,7 +128,7 @@ class Graph:
         replacing = given(input_, "replace")
         if replacing is not ABSENT and replacing is not None:
             self.replaced.add((id(row), relation))
-            self._replace(model, collection, present, replacing, (*path, "replace"))
+            self._replace(row, relation, present, replacing, (*path, "replace"))
             if len(list(sent(input_))) > 1 and any(entries for field_, entries in sent(input_) if field_.attribute != "replace"):
                 reason = "must be sent alone"
                 self.refuse(InvalidInputError(message=f"replace {reason}", path=[*path, "replace"], reason=reason))
@@ -136,9 +145,11 @@ class Graph:
                 del present[child.id]
                 self._remove(collection, child, place)
         for index, entry in enumerate(_list(input_, "create")):
-            collection.append(self.create(model, entry, (*path, "create", str(index))))
+            self.adopt(row, relation, self.create(model, entry, (*path, "create", str(index))))
 
-    def _replace(self, model: type[Base], collection: list[Any], present: dict[int, Any], entries: list[Any], path: Path) -> None:
+    def _replace(self, row: Base, relation: str, present: dict[int, Any], entries: list[Any], path: Path) -> None:
+        model = type(row).__mapper__.relationships[relation].mapper.class_
+        collection = getattr(row, relation)
         kept: list[Any] = []
         for index, entry in enumerate(entries):
             place = (*path, str(index))
@@ -148,7 +159,9 @@ class Graph:
                     if field_.needed and given(entry, field_.attribute) is ABSENT:
                         column = self._column(model, field_.attribute)
                         self.refuse(required(column, (*place, field_.name)))
-                kept.append(self.create(model, entry, place))
+                made = self.create(model, entry, place)
+                self.adopt(row, relation, made)
+                kept.append(made)
                 continue
             child = self._child(model, present, id_, (*place, "id"))
             if child is not None:
@@ -193,22 +206,27 @@ class Graph:
             self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
         return reason is None
 
-    def _refer(self, row: Base, relation: RelationshipProperty[Any], value: Any, place: Path) -> None:
-        column = relation.local_remote_pairs[0][0]
+    def _refer(self, origin: Origin, step: Step, value: Any, place: Path) -> None:
+        row, relation = origin.row, step.relation
         if value is None:
-            if column.nullable:
-                setattr(row, relation.key, None)
-                setattr(row, attribute_name(relation.parent, column), None)
+            if step.column.nullable:
+                if not relation.viewonly:
+                    setattr(row, relation.key, None)
+                setattr(row, attribute_name(relation.parent, step.column), None)
             else:
-                self.refuse(required(column, place))
+                self.refuse(required(step.column, place))
             return
         field_, key = chosen(value) if not isinstance(value, str) else (None, value)
         model = relation.mapper.class_
         path = place if field_ is None else (*place, field_.name)
-        self.origin(row).sent[relation.key] = path
+        origin.sent[relation.key] = path
         if field_ is not None and field_.attribute == "create":
             made = self.create(model, key, path)
-            setattr(row, relation.key, made)
+            if relation.viewonly:
+                self.adopt(made, str(relation.back_populates), row)
+                self.parents.append(made)
+            else:
+                setattr(row, relation.key, made)
             self.targets[id(row), relation.key] = made
             return
         attribute = "id" if field_ is None else field_.attribute

@@ -64,7 +64,11 @@ def sent(input_: Any) -> Iterator[tuple[Field, Any]]:
 
 def chosen(input_: Any) -> tuple[Field, Any]:
     """The one field that was sent of a `@oneOf` input."""
-    return next(sent(input_))
+    for field in input_fields(type(input_)):
+        value = given(input_, field.attribute)
+        if value is not ABSENT:
+            return field, value
+    raise ValueError("nothing was chosen")
 
 
 # ---- from coerced values to instances

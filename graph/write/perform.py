@@ -102,16 +102,15 @@ async def _once(info: Info, payload: Callable[..., P], work: Work, *, explaining
     key = None if context.dry_run else idempotency.key_of(info)
     kept = None if key is None else await idempotency.claim(context.session, context.database, key)
     if kept is not None:
-        connection = context.session.info["connection"]
         answer = recall(payload, kept)
-        errors = await missing_rows(answer, connection)
-        made = await payload_of(info, payload, answer, connection)
+        errors = await missing_rows(answer, context.session)
+        made = await payload_of(info, payload, answer)
         made.errors = errors  # type: ignore[attr-defined]  # every payload has errors
         return made
     answer = await work(Unit(context, explaining=explaining))
     if key is not None:
         await idempotency.store(context.session, key, keep(answer))
-    return await payload_of(info, payload, answer, context.session.info["connection"])
+    return await payload_of(info, payload, answer)
 
 
 def _refusal(payload: Callable[..., P], errors: list[MutationError], entries: tuple[str, int] | None) -> P:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
-from sqlalchemy.orm.attributes import instance_state
 
 from graph.base import Base
 from graph.read.dialects import member
 from graph.read.filters import unchanged
+from graph.write.changes import put
 from graph.write.columns import attribute_name, foreign_key_name, stored, target_columns, type_name
 from graph.write.errors import Path, ReferenceNotFoundError
 
@@ -55,14 +55,8 @@ async def look_up(graphs: Iterable[Graph]) -> None:
                 graph.refuse(not_found(reference))
                 continue
             relation, owner = reference.relation, reference.owner
-            new = instance_state(owner).key is None
             for local, remote in relation.local_remote_pairs or ():
-                key = getattr(row, attribute_name(relation.mapper, remote))
-                name = attribute_name(relation.parent, local)
-                if new:
-                    owner.__dict__[name] = key
-                else:
-                    setattr(owner, name, key)
+                put(owner, attribute_name(relation.parent, local), getattr(row, attribute_name(relation.mapper, remote)))
             graph.targets[id(owner), relation.key] = row
 
 
@@ -73,9 +67,8 @@ async def _rows(graph: Graph, model: type[Base], references: Iterable[Reference]
     for reference in references:
         wanted[reference.attribute].add(stored(columns[reference.attribute], reference.value, graph.dialect))
     lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect)
-    connection = graph.session.info["connection"]
     arguments = [encode(sorted(wanted[attribute])) for attribute, encode in lookup.parameters]
-    rows = [lookup.row_of(row) for row in await graph.context.database.rows_within(connection, lookup.sql, arguments)]
+    rows = [lookup.row_of(row) for row in await graph.context.database.rows_within(graph.session, lookup.sql, arguments)]
     return {(name, stored(columns[name], getattr(row, name), graph.dialect)): row for row in rows for name in wanted}
 
 

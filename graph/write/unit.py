@@ -73,6 +73,7 @@ class Unit(Graph):
         """Write the graph. Raises `Refused` with all that is wrong, or the database's `IntegrityError`."""
         await self.look_up()
         session = self.session.sync_session
+        session.add_all(self.parents)
         changes = Changes(session)
         for rule in RULES:
             await rule(self, changes)

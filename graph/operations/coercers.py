@@ -1,0 +1,103 @@
+"""Input types as functions: a JSON value in, graphql-core's coerced value out, or `Undefined` where it does not fit.
+
+What goes in: input types of the schema. What comes out: for each a function that is put together once. graphql-core's own
+`coerce_input_value` asks every type anew what it is, for every value of every request. It remains the judge: what does not fit
+here is given to it, and it says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from graphql import (
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    Undefined,
+    is_list_type,
+    is_non_null_type,
+    is_required_input_field,
+)
+from graphql.utilities.coerce_input_value import coerce_default_value
+
+Coercer = Callable[[Any], Any]
+
+
+def coercer(type_: GraphQLInputType, null: Any = None) -> Coercer:
+    """What coerces values of a type; `null` is what null becomes."""
+    if is_non_null_type(type_):
+        return coercer(type_.of_type, Undefined)
+    if is_list_type(type_):
+        return _list(coercer(type_.of_type), null)
+    return _named(type_, null)
+
+
+@cache
+def _named(type_: Any, null: Any) -> Coercer:
+    return _object(type_, null) if isinstance(type_, GraphQLInputObjectType) else _leaf(type_.coerce_input_value, null)
+
+
+def _leaf(convert: Coercer, null: Any) -> Coercer:
+    def coerce(value: Any) -> Any:
+        if value is None:
+            return null
+        try:
+            return convert(value)
+        except Exception:  # graphql-core takes all that a scalar raises for a refusal, too
+            return Undefined
+
+    return coerce
+
+
+def _list(entry: Coercer, null: Any) -> Coercer:
+    def coerce(value: Any) -> Any:
+        if value is None:
+            return null
+        coerced = []
+        for part in value if isinstance(value, list) else (value,):  # what is no list is a list of one
+            made = entry(part)
+            if made is Undefined:
+                return Undefined
+            coerced.append(made)
+        return coerced
+
+    return coerce
+
+
+def _object(type_: GraphQLInputObjectType, null: Any) -> Coercer:
+    fields: dict[str, tuple[str, Coercer]] = {}
+    place: dict[str, int] = {}
+    absent: list[tuple[str, GraphQLInputField]] = []  # those whose absence means something
+
+    def learn() -> None:
+        for name, field in type_.fields.items():
+            fields[name] = (field.out_name or name, coercer(field.type))
+            place[name] = len(place)
+            if is_required_input_field(field) or coerce_default_value(field) is not Undefined:
+                absent.append((name, field))
+
+    def coerce(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return null if value is None else Undefined
+        if not fields:  # not before the first value: types may contain themselves
+            learn()
+        if not value.keys() <= fields.keys():
+            return Undefined
+        coerced: dict[str, Any] = {}
+        for name in sorted(value, key=place.__getitem__):
+            out_name, convert = fields[name]
+            made = coerced[out_name] = convert(value[name])
+            if made is Undefined:
+                return Undefined
+        if type_.is_one_of and (len(coerced) != 1 or None in coerced.values()):
+            return Undefined
+        for name, field in absent:
+            if name not in value:
+                if is_required_input_field(field):
+                    return Undefined
+                coerced[field.out_name or name] = coerce_default_value(field)
+        return type_.out_type(coerced)
+
+    return coerce
