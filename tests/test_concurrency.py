@@ -25,7 +25,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.util import await_only
 
+from graph.context import Context
 from graph.database import Database
+from graph.schema import schema
+from graph.serve.responses import result_body
 from tests.audit import audit, checked_out, pieces, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, places
@@ -612,6 +615,65 @@ async def test_one_key_with_many_inputs_is_used_by_one_of_them(shop: Ask, empty_
     assert said[()] == 1
     assert set(said) <= {(), ("IDEMPOTENCY_KEY_REUSED",), ("IDEMPOTENCY_IN_PROGRESS",)}
     assert (await rows_of(empty_url, "SELECT count(*) FROM orders")) == [[(3,)]]
+
+
+async def test_a_key_whose_request_is_running_says_so(ask_with: AskWith, empty_url: str) -> None:
+    running = "INSERT INTO idempotency_key (client, key, fingerprint, created_at) VALUES ('', 'key', '', '2999-01-01 00:00:00')"
+    item = {"sku": "A", "name": "A", "price": "1"}
+    async with ask_with(lock_timeout_seconds=0.05) as ask:
+        async with another_writer(empty_url, running):
+            told = await keyed(ask, "key", "createItem", item, "item { id }")
+        on_sqlite = ask.app.state.database.dialect_name == "sqlite"
+        # One writer holds a SQLite file, whatever it writes.
+        (error,) = told["errors"]
+        assert error["code"] == ("TRY_AGAIN" if on_sqlite else "IDEMPOTENCY_IN_PROGRESS")
+        assert (error["path"], error["retryable"], told["item"]) == (["input"], True, None)
+        assert await rows_of(empty_url, "SELECT count(*) FROM item", "SELECT count(*) FROM idempotency_key") == [[(0,)], [(0,)]]
+        # The other never ended; now the key is free.
+        assert codes(await keyed(ask, "key", "createItem", item, "item { id }")) == []
+
+
+async def test_a_key_without_an_answer_is_of_a_running_request(shop: Ask, empty_url: str) -> None:
+    item = {"sku": "N", "name": "N", "price": "1"}
+    async with another_writer(
+        empty_url,
+        "INSERT INTO idempotency_key (client, key, fingerprint, created_at) VALUES ('', 'key', '', '2999-01-01 00:00:00')",
+    ) as end:
+        await end()
+    told = await keyed(shop, "key", "createItem", item, "item { id }")
+    assert [(e["code"], e["path"], e["retryable"]) for e in told["errors"]] == [("IDEMPOTENCY_IN_PROGRESS", ["input"], True)]
+    assert await rows_of(empty_url, "SELECT count(*) FROM item") == [[(2,)]]
+    async with another_writer(empty_url, "DELETE FROM idempotency_key") as end:
+        await end()
+    assert codes(await keyed(shop, "key", "createItem", item, "item { id }")) == []
+
+
+async def test_keys_of_clients_do_not_meet(shop: Ask, empty_url: str) -> None:
+    database: Database = shop.app.state.database
+    engine = schema.engine(database)
+    query = f"""mutation ($note: String!) {{
+        createOrder(input: {{customer: {{id: "Customer:1"}}, note: $note}}) @idempotent(key: "key") {{
+            order {{ id note }} {ERRORS} }} }}"""
+
+    async def order(client: str, note: str) -> Payload:
+        context = Context(database, client)
+        try:
+            answer = await engine.run(query, {"note": note}, None, context)
+        finally:
+            await context.close()
+        assert answer.result is not None
+        payload: Payload = orjson.loads(result_body(answer.result, "")[1])["data"]["createOrder"]
+        return payload
+
+    told = await at_once(*(order(client, client) for client in ("a", "b", "a", "b")))
+    assert [payload["errors"] for payload in told] == [[]] * 4
+    assert told[0] == told[2] != told[1] == told[3]
+    assert [payload["order"]["note"] for payload in told[:2]] == ["a", "b"]
+    assert codes(await order("a", "b")) == ["IDEMPOTENCY_KEY_REUSED"]
+    assert await rows_of(empty_url, "SELECT count(*) FROM orders", "SELECT client FROM idempotency_key ORDER BY client") == [
+        [(4,)],
+        [("a",), ("b",)],
+    ]
 
 
 # Clients that go away

@@ -98,14 +98,48 @@ def rows(start: int, end: int, **more: Any) -> list[dict[str, Any]]:
 SUMS = "inserted updated skipped"
 
 
-async def test_ten_thousand_customers_go_in_by_one_request(shop: Ask, statements: Statements) -> None:
+@pytest.mark.parametrize("conflict", ["ERROR", "SKIP", "UPDATE"])
+async def test_ten_thousand_customers_are_one_statement(shop: Ask, statements: Statements, conflict: str) -> None:
     statements.clear()
-    payload = await done(shop, "insertCustomers", {"rows": rows(0, 10_000)}, SUMS)
+    payload = await done(shop, "insertCustomers", {"rows": rows(0, 10_000), "onConflict": conflict}, SUMS)
     assert (payload["inserted"], payload["updated"], payload["skipped"]) == (10_000, 0, 0)
-    assert len(statements) == 10
+    assert len(statements) == 1
     assert await count(shop) == (10_001, 1, 2)
-    answer = await shop('{ customer(by: {email: "c9999@example.com"}) { name version } }')
-    assert answer["data"]["customer"] == {"name": "Customer 9999", "version": 1}
+    answer = await shop('{ customer(by: {email: "c9999@example.com"}) { name version createdAt updatedAt archived } }')
+    found = answer["data"]["customer"]
+    assert (found["name"], found["version"], found["archived"]) == ("Customer 9999", 1, False)
+    assert found["createdAt"][:10] == found["updatedAt"][:10]
+
+
+async def test_ten_thousand_rows_fit_wherever_their_variable_stands(shop: Ask) -> None:
+    query = "mutation ($given: [CustomerRowInput!]!) { insertCustomers(input: {rows: $given}) { inserted errors { code } } }"
+    data = await shop.data(query, {"given": rows(0, 10_000)})
+    assert data["insertCustomers"] == {"inserted": 10_000, "errors": []}
+    answer = await shop(query, {"given": rows(10_000, 20_001)})
+    (error,) = answer["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["path"]) == ("BAD_USER_INPUT", ["input", "rows"])
+    assert await count(shop) == (10_001, 1, 2)
+
+
+async def test_plain_rows_keep_every_character_and_null(shop: Ask) -> None:
+    names = ['"quoted" \\ {a,b}', "NULL", "d'Arc; --", "Ünï 😀 \u2028", "[1, 2]", "$1 :name %s"]
+    given = [{"sku": f"N{n}", "name": name, "price": "0.01", "stock": None if n % 2 else n} for n, name in enumerate(names)]
+    await done(shop, "insertItems", {"rows": given}, SUMS)
+    data = await shop.data(
+        '{ items(where: {sku: {startsWith: "N"}}, orderBy: [{field: SKU}]) { nodes { sku name price stock } } }'
+    )
+    assert data["items"]["nodes"] == given
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("createCustomers", "customers"), ("createItems", "items"), ("upsertItems", "items"), ("insertItems", "rows")],
+)
+async def test_an_empty_list_is_no_work(shop: Ask, statements: Statements, field: str, name: str) -> None:
+    statements.clear()
+    await done(shop, field, {name: []}, SUMS if name == "rows" else "results { index }")
+    assert len(statements) == 0
+    assert await count(shop) == (1, 1, 2)
 
 
 async def test_plain_rows_are_refused_at_their_places(shop: Ask) -> None:

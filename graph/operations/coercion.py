@@ -30,17 +30,14 @@ def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: M
     definitions = document.operation.variable_definitions or ()
     if not definitions:
         return VariableValues({}, {})
-    problems: list[GraphQLError] = []
-    for definition in definitions:
-        name = definition.variable.name.value
-        place = document.places.get(name) or (name,)
-        if _entries(raw.get(name), place[-1], settings, len(place)) > settings.max_nested_rows:
-            problems += [BadUserInput(message, path) for path, message in _unfit(raw.get(name), place, settings)]
+    places = [(name, document.places.get(name) or (name,)) for name in (d.variable.name.value for d in definitions)]
+    if all(_entries(raw.get(name), place[-1], settings, len(place)) <= settings.max_nested_rows for name, place in places):
+        quick = _quick(document, raw)
+        if quick is not None:
+            return quick
+    problems = [(path, message) for name, place in places for path, message in _unfit(raw.get(name), place, settings)]
     if problems:
-        raise RequestRefused(problems[:MAX_ERRORS])
-    quick = _quick(document, raw)
-    if quick is not None:
-        return quick
+        raise RequestRefused([BadUserInput(message, path) for path, message in problems[:MAX_ERRORS]])
     values = get_variable_values(schema, definitions, dict(raw), max_errors=MAX_ERRORS)
     if isinstance(values, VariableValues):
         return values
@@ -89,14 +86,12 @@ def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]
 
 
 def _entries(value: Any, field: str, settings: Settings, depth: int) -> float:
-    """How many objects stand in the lists of a value; infinite where `_unfit` has something to say."""
+    """How many objects stand in the lists of a value; infinite where `_unfit` has something to say of more than names."""
     if isinstance(value, str):
         return 0 if len(value) <= settings.max_text_length and is_storable(value) else inf
     if depth > MAX_STEPS:
         return inf
     if isinstance(value, dict):
-        if not all(map(is_storable, value)):
-            return inf
         return sum([_entries(part, name, settings, depth + 1) for name, part in value.items()])
     if isinstance(value, list):
         if len(value) > list_limit(field, settings):

@@ -7,7 +7,7 @@ the floor (no JSONB, no ORDER BY in aggregates, no base64).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -172,7 +172,7 @@ def member(dialect: sa.Dialect, column: Any, encode: Callable[[Any], Any], bind:
     if dialect.name == "postgresql":
         listed = bind(ARRAY(column.type), lambda values: [encode(value) for value in values])
         return column != all_(listed) if negated else column == any_(listed)  # type: ignore[no-any-return]  # an attribute found by name
-    process = column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value)
+    (process,) = _processes(dialect, [column])
     text = bind(sa.Text(), lambda values: json.dumps([process(encode(value)) for value in values]))
     values = select(func.json_each(text).table_valued("value").c.value)
     return column.not_in(values) if negated else column.in_(values)  # type: ignore[no-any-return]  # an attribute found by name
@@ -194,3 +194,20 @@ def id_rows(dialect: sa.Dialect, bind: MakeBind, encode: Callable[[Any], list[tu
     each = func.json_each(text).table_valued("key", "value", name=f"{name}e")
     pair = [func.json_extract(each.c.value, literal(f"$[{i}]")) for i in (0, 1)]
     return select(each.c.key.label("n"), pair[0].label("type"), pair[1].label("key")).order_by(each.c.key).subquery(name)
+
+
+def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Sequence[Any]]]) -> list[ColumnElement[Any]]:
+    """The values of columns as columns of one FROM: a parameter for each on PostgreSQL, one for all on SQLite."""
+    if dialect.name == "postgresql":
+        lists = [sa.cast(sa.literal(v, ARRAY(c.type)), ARRAY(c.type.dialect_impl(dialect))) for c, v in values]
+        names = [sa.column(c.name, c.type) for c, _ in values]
+        return list(func.unnest(*lists).table_valued(*names, name="given").render_derived().c)
+    columns = [column for column, _ in values]
+    stored = [map(process, v) for process, (_, v) in zip(_processes(dialect, columns), values, strict=True)]
+    text = json.dumps(list(zip(*stored, strict=True)))
+    each = func.json_each(sa.literal(text, sa.Text())).table_valued("value", name="given")
+    return [func.json_extract(each.c.value, literal(f"$[{i}]"), type_=c.type) for i, c in enumerate(columns)]
+
+
+def _processes(dialect: sa.Dialect, columns: Sequence[sa.Column[Any]]) -> list[Callable[[Any], Any]]:
+    return [column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value) for column in columns]

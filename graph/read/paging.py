@@ -104,10 +104,11 @@ def _cursor_value(key: SortKey, value: Any, argument: Sequence[str]) -> Any:
 
 def is_storable(text: str) -> bool:
     """Whether both databases can hold a text: no NUL, no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
     return "\x00" not in text
 
 

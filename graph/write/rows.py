@@ -1,4 +1,4 @@
-"""Plain rows without objects: inserted, or merged by a natural key, in batches, all in one transaction.
+"""Plain rows without objects: inserted, or merged by a natural key, in one statement whatever their number.
 
 What goes in: a list of inputs of one mapped class. What comes out: how many were inserted, updated and skipped, or the keys. What
 may be refused here: whatever the table's constraints and the columns' rules refuse, each at its row; a key twice in one
@@ -18,6 +18,7 @@ import strawberry
 from sqlalchemy.dialects import postgresql, sqlite
 
 from graph.base import Base, utc_now
+from graph.read.dialects import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes
 from graph.write.columns import defaults, refusal, stored, type_name
@@ -25,9 +26,6 @@ from graph.write.errors import ROOT, Path, Refused, Row, StockError, UniqueError
 from graph.write.inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
 from graph.write.violations import violations
-
-#: Rows of one INSERT.
-BATCH = 1_000
 
 
 @strawberry.enum(description="What happens to a row whose key is taken.")
@@ -60,33 +58,35 @@ class Plain:
     def table(self) -> Any:
         return sa.inspect(self.model).local_table
 
-    def values(self) -> list[dict[str, Any]]:
-        """What to insert, made without an object for each row."""
-        fields = self.fields()
-        now: dict[str, Any] = {name: make() for name, make in defaults(self.model)}
-        rows = []
-        for input_ in self.inputs:
-            row = dict(now)
-            for name in fields:
-                value = getattr(input_, name)
-                row[name] = value.value if isinstance(value, strawberry.Some) else value
-            rows.append(row)
-        return rows
+    def values(self) -> dict[str, list[Any]]:
+        """What clients send for the rows by column, made without an object for each row."""
+        fields = input_fields(type(self.inputs[0])) if self.inputs else ()
+        names = [field.attribute for field in fields if field.attribute in self.table.columns]
+        sent = {name: [getattr(input_, name) for input_ in self.inputs] for name in names}
+        return {name: [v.value if type(v) is strawberry.Some else v for v in listed] for name, listed in sent.items()}
 
-    def fields(self) -> list[str]:
-        """The columns that the inputs fill."""
-        return (
-            [f.attribute for f in input_fields(type(self.inputs[0])) if f.attribute in self.table.columns] if self.inputs else []
-        )
+    def start(self) -> dict[str, Any]:
+        """What every new row starts with."""
+        return {name: make() for name, make in defaults(self.model)}
 
-    def fit(self, rows: list[dict[str, Any]]) -> bool:
+    def fit(self, values: dict[str, list[Any]]) -> bool:
         """Whether all values have the form their columns ask for."""
-        ruled = [column for column in self.table.columns if "rule" in column.info]
-        return not any(refusal(column, row.get(column.name)) for row in rows for column in ruled)
+        by_column = [(self.table.columns[name], listed) for name, listed in values.items()]
+        return not any(refusal(column, value) for column, listed in by_column for value in listed)
 
-    def identity(self, row: dict[str, Any]) -> Any:
-        """The natural key of a row in stored form."""
-        return stored(self.table.columns[self.key], row[self.key], self.unit.dialect)
+    def insert(self, values: dict[str, list[Any]], start: dict[str, Any]) -> Any:
+        """One INSERT of all rows, whatever their number. What is not sent is as rows start."""
+        columns = self.table.columns
+        alike = {name: sa.literal(value, columns[name].type) for name, value in start.items() if name not in values}
+        given = value_rows(self.unit.dialect, [(columns[name], listed) for name, listed in values.items()])
+        # SQLite wants a WHERE between a SELECT and a conflict clause.
+        source = sa.select(*given, *alike.values()).where(sa.literal_column("true"))
+        return dialect_insert(self.unit, self.table).from_select([*values, *alike], source, include_defaults=False)
+
+    def identities(self, values: dict[str, list[Any]]) -> list[Any]:
+        """The natural keys of the rows in stored form."""
+        key = self.table.columns[self.key]
+        return [stored(key, value, self.unit.dialect) for value in values.get(self.key, ())]
 
     def path(self, index: int) -> Path:
         """Where a row stands in the input."""
@@ -114,40 +114,33 @@ def dialect_insert(unit: Unit, table: Any) -> Any:
 async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     """Insert rows as `on_conflict` says."""
     unit, table = plain.unit, plain.table
-    rows = plain.values()
-    if unit.explaining or not plain.fit(rows):
+    values, number = plain.values(), len(plain.inputs)
+    if unit.explaining or not plain.fit(values):
         error = on_conflict is OnConflict.ERROR
         await plain.explain(taken=error, twice=error)
-    if on_conflict is OnConflict.ERROR:
-        for start in range(0, len(rows), BATCH):
-            await unit.session.execute(sa.insert(table), rows[start : start + BATCH])
-        return Written(len(rows))
-    insert = dialect_insert(unit, table)
-    if on_conflict is OnConflict.SKIP:
-        kept = insert.on_conflict_do_nothing(index_elements=[plain.key]).returning(table.c.id)
-        inserted = sum([len(await _returned(unit, kept, rows[start : start + BATCH])) for start in range(0, len(rows), BATCH)])
-        return Written(inserted, skipped=len(rows) - inserted)
-    last = {plain.identity(row): row for row in rows}
-    distinct = list(last.values())
-    now = utc_now()
-    for row in distinct:
-        row.update(created_at=now, updated_at=now)
-    if not rows:
+    if not number:
         return Written(0)
-    sets = {name: insert.excluded[name] for name in plain.fields() if name != plain.key}
+    if on_conflict is OnConflict.ERROR:
+        await unit.session.execute(plain.insert(values, plain.start()))
+        return Written(number)
+    if on_conflict is OnConflict.SKIP:
+        kept = plain.insert(values, plain.start()).on_conflict_do_nothing(index_elements=[plain.key])
+        inserted = len((await unit.session.scalars(kept.returning(table.c.id))).all())
+        return Written(inserted, skipped=number - inserted)
+    last = {identity: index for index, identity in enumerate(plain.identities(values))}.values()
+    now = utc_now()
+    insert = plain.insert(
+        {name: [listed[index] for index in last] for name, listed in values.items()},
+        {**plain.start(), "created_at": now, "updated_at": now},
+    )
+    sets = {name: insert.excluded[name] for name in values if name != plain.key}
     for name, value in sets.items():
         if table.columns[name].info.get("counter"):
             sets[name] = sa.func.coalesce(value, table.columns[name])
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now)).returning(
-        table.c.created_at
-    )
-    made = [
-        made
-        for start in range(0, len(distinct), BATCH)
-        for made in await _returned(unit, merged, distinct[start : start + BATCH])
-    ]
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now))
+    made = (await unit.session.scalars(merged.returning(table.c.created_at))).all()
     inserted = sum(created == now for created in made)
-    return Written(inserted, updated=len(rows) - inserted)
+    return Written(inserted, updated=number - inserted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +155,17 @@ class Counter:
 async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Result]:
     """Insert rows, or change those whose key is taken: a result for each, with `created`."""
     unit, table = plain.unit, plain.table
-    rows = plain.values()
-    identities = [plain.identity(row) for row in rows]
-    if unit.explaining or not plain.fit(rows) or len(set(identities)) < len(rows):
+    values = plain.values()
+    identities = plain.identities(values)
+    if unit.explaining or not plain.fit(values) or len(set(identities)) < len(identities):
         await plain.explain(taken=False, twice=True)
+    if not identities:
+        return []
     now = utc_now()
     insert = dialect_insert(unit, table)
-    sets = {name: insert.excluded[name] for name in plain.fields() if name != plain.key}
+    sets = {name: insert.excluded[name] for name in values if name != plain.key}
+    start = plain.start()
+    rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
     if counter is not None:
         deltas = [None if (delta := given(input_, counter.attribute)) is ABSENT else delta for input_ in plain.inputs]
         await _refuse_shortage(plain, counter, identities, deltas)
@@ -215,10 +212,6 @@ async def _refuse_shortage(plain: Plain, counter: Counter, identities: list[Any]
     if short:
         plain.unit.errors.extend(short)
         await plain.explain(taken=False, twice=True)
-
-
-async def _returned(unit: Unit, statement: Any, rows: list[dict[str, Any]]) -> Sequence[Any]:
-    return (await unit.session.scalars(statement, rows)).all()
 
 
 def versioned(table: Any, sets: dict[str, Any], now: datetime) -> dict[str, Any]:

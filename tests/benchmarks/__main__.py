@@ -1,7 +1,7 @@
 """The project against the limit of this machine: `python -m tests.benchmarks`.
 
-What goes in: options. What comes out: a table of operations with LIMIT and project side by side, and how the time of a nested
-read grows. What is refused here: servers whose answers differ are not measured.
+What goes in: options. What comes out: a table of operations with LIMIT and project side by side, the rows a second of a large
+insert, and how the time of a nested read grows. What is refused here: servers whose answers differ are not measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from graph.database import Database
 from graph.schema import schema
 from graph.settings import Settings
 from tests import postgres
-from tests.benchmarks import data, growth
+from tests.benchmarks import data, growth, inserting
 from tests.benchmarks.load import Job, Measured
 from tests.benchmarks.operations import EVERY_DATE, OPERATIONS, Facts, Operation
 from tests.benchmarks.serving import Running, running, share_cores
@@ -74,6 +74,7 @@ def main(orders: int, rounds: int, seconds: float, connections: int, sqlite: boo
                 operation.name: rival(operation, facts, (limit, project), rounds, seconds, connections) for operation in chosen
             }
             report(results, (limit, project))
+            click.echo(f"\nMany new customers\n{inserting.table(project, url)}")
         click.echo(f"\nGrowth of a nested read\n{growth.table(url, orders)}")
 
 
