@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -72,21 +73,34 @@ class Sqlite:
 
 
 class Postgres:
-    """Databases on one server."""
+    """Databases on one server. While a test has one, the next of its kind is copied: a copy takes longer than most tests."""
 
     def __init__(self, server: postgres.Server) -> None:
         self.server = server
+        self.worker = ThreadPoolExecutor(1)
+        self.spares: dict[str, Future[str]] = {}
+        self.dropped: list[Future[None]] = []
         self.templates = {"nothing": "template0"}
         for name, fill in TEMPLATES.items():
             self.templates[name] = postgres.new_name()
             fill(server.create(self.templates[name]))
 
     def new(self, template: str) -> str:
-        return self.server.create(postgres.new_name(), self.templates[template])
+        made = self.spares.pop(template, None) or self._copy(template)
+        self.spares[template] = self._copy(template)
+        return made.result()
+
+    def _copy(self, template: str) -> Future[str]:
+        return self.worker.submit(self.server.create, postgres.new_name(), self.templates[template])
 
     def drop(self, url: str) -> None:
-        self.server.drop(url.partition("?")[0].rpartition("/")[2])
+        self.dropped.append(self.worker.submit(self.server.drop, url.partition("?")[0].rpartition("/")[2]))
 
     def close(self) -> None:
+        for spare in self.spares.values():
+            self.drop(spare.result())
+        for dropped in self.dropped:
+            dropped.result()
+        self.worker.shutdown()
         for name in set(self.templates.values()) - {"template0"}:
             self.server.drop(name)
