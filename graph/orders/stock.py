@@ -23,6 +23,15 @@ from graph.write.unit import Unit, departure, rule
 
 HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
 
+ITEM: Any = sa.inspect(Item).local_table
+LOCK = (
+    sa.select(ITEM.c.id, ITEM.c.stock)
+    .where(ITEM.c.id.in_(sa.bindparam("ids", expanding=True)), ITEM.c.stock.is_not(None))
+    .order_by(ITEM.c.id)
+    .with_for_update()
+)
+ADD = sa.update(ITEM).where(ITEM.c.id == sa.bindparam("item")).values(stock=ITEM.c.stock + sa.bindparam("pieces"))
+
 
 @rule
 async def move_stock(unit: Unit, changes: Changes) -> None:
@@ -89,19 +98,14 @@ def _before(state: Any, attribute: str) -> Any:
 
 async def lock_stock(session: AsyncSession, item_ids: Mapping[int, Any]) -> dict[int, int]:
     """The stock of those items that track it, locked in id order until the transaction ends."""
-    tracked = sa.select(Item.id, Item.stock).where(Item.id.in_(sorted(item_ids)), Item.stock.is_not(None)).order_by(Item.id)
-    rows = (await session.execute(tracked.with_for_update())).all()
-    return {row.id: row.stock for row in rows if row.stock is not None}
+    rows = await session.execute(LOCK, {"ids": sorted(item_ids)})
+    return {row.id: row.stock for row in rows}
 
 
 async def give_back(session: AsyncSession, pieces: Mapping[int, int]) -> None:
     """Add pieces to the stock of items that are locked, in one statement."""
-    if not pieces:
-        return
-    item: Any = sa.inspect(Item).local_table
-    added = sa.case(dict(pieces), value=item.c.id, else_=0)
-    where = item.c.id.in_(sorted(pieces))
-    await session.execute(sa.update(item).where(where).values(stock=item.c.stock + added))
+    if pieces:
+        await session.execute(ADD, [{"item": item_id, "pieces": number} for item_id, number in pieces.items()])
 
 
 @departure(Order)

@@ -6,10 +6,10 @@ the floor (no JSONB, no ORDER BY in aggregates, no base64).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, FromClause, all_, any_, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -173,14 +173,14 @@ def member(dialect: sa.Dialect, column: Any, encode: Callable[[Any], Any], bind:
         listed = bind(ARRAY(column.type), lambda values: [encode(value) for value in values])
         return column != all_(listed) if negated else column == any_(listed)  # type: ignore[no-any-return]  # an attribute found by name
     (process,) = _processes(dialect, [column])
-    text = bind(sa.Text(), lambda values: json.dumps([process(encode(value)) for value in values]))
+    text = bind(sa.Text(), lambda values: orjson.dumps([process(encode(value)) for value in values]).decode())
     values = select(func.json_each(text).table_valued("value").c.value)
     return column.not_in(values) if negated else column.in_(values)  # type: ignore[no-any-return]  # an attribute found by name
 
 
 def id_rows(dialect: sa.Dialect, bind: MakeBind, encode: Callable[[Any], list[tuple[str, int]]], name: str) -> FromClause:
     """The bound list of `(type name, key)` pairs as rows `n`, `type`, `key`."""
-    text = bind(sa.Text(), lambda values: json.dumps(encode(values)))
+    text = bind(sa.Text(), lambda values: orjson.dumps(encode(values)).decode())
     if dialect.name == "postgresql":
         each = (
             func.json_array_elements(sa.cast(text, sa.JSON))
@@ -204,7 +204,7 @@ def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Seque
         return list(func.unnest(*lists).table_valued(*names, name="given").render_derived().c)
     columns = [column for column, _ in values]
     stored = [map(process, v) for process, (_, v) in zip(_processes(dialect, columns), values, strict=True)]
-    text = json.dumps(list(zip(*stored, strict=True)))
+    text = orjson.dumps(list(zip(*stored, strict=True))).decode()
     each = func.json_each(sa.literal(text, sa.Text())).table_valued("value", name="given")
     return [func.json_extract(each.c.value, literal(f"$[{i}]"), type_=c.type) for i, c in enumerate(columns)]
 
