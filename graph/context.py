@@ -6,6 +6,7 @@ session is made when first used and must be closed by whoever made the context, 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,8 @@ class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
 
     `running` is the mutation being run (`graph.operations.engine.Running`), set by the engine; `together` the transaction that
-    its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept.
+    its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
+    rows that errors name (`graph.read.payload.read_node`), `reading` keeps such reads apart on one connection.
     """
 
     database: Database
@@ -27,6 +29,8 @@ class Context:
     running: Any = None
     together: Any = None
     dry_run: bool = False
+    nodes: Any = None
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _session: AsyncSession | None = field(default=None, repr=False)
 
     @property

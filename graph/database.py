@@ -20,7 +20,8 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
+from graphql import GraphQLError
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, MissingGreenlet
@@ -55,8 +56,11 @@ class Unavailable(Exception):
     """The database cannot serve now: no connection within the wait, or a statement over its time."""
 
 
-class TooComplex(Exception):
+class TooComplex(GraphQLError):
     """The database cannot parse a statement of this depth: SQLite's parser has room for a hundred open parts (3.45 and older)."""
+
+    def __init__(self) -> None:
+        super().__init__("The operation is nested too deeply for this database.", extensions={"code": "OPERATION_TOO_LARGE"})
 
 
 class TransientError(Exception):
@@ -76,6 +80,17 @@ def database_url(text: str) -> URL:
     raise ValueError(f"it must be sqlite:///FILE or postgresql://..., not {name}")
 
 
+#: What asyncpg raises on a connection that is gone, besides PostgreSQL's own errors.
+LOST = (InterfaceError, InternalClientError, OSError)
+#: What databases and their drivers raise.
+DATABASE_ERRORS = (DBAPIError, PostgresError, *LOST, sqlite3.Error)
+
+
+def is_from_database(error: BaseException) -> bool:
+    """Whether a database or its driver raised this."""
+    return isinstance(error, DATABASE_ERRORS)
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the whole transaction may simply be run again."""
     original = getattr(error, "orig", error)  # a read of a payload goes straight to the driver, and nobody wraps its error
@@ -90,9 +105,13 @@ def is_disconnect(error: BaseException) -> bool:
     state = getattr(original, "sqlstate", None)
     if state is not None and state.startswith(CONNECTION_SQLSTATES):
         return True
-    return isinstance(original, (ConnectionError, OSError, InterfaceError)) or bool(
-        getattr(error, "connection_invalidated", False)
-    )
+    return isinstance(original, LOST) or bool(getattr(error, "connection_invalidated", False))
+
+
+def is_too_complex(error: BaseException) -> bool:
+    """Whether a statement was too much for the parser of SQLite."""
+    original = getattr(error, "orig", error)
+    return isinstance(original, sqlite3.Error) and any(sign in str(original) for sign in ("parser stack overflow", "too large"))
 
 
 def is_timeout(error: BaseException) -> bool:
@@ -169,7 +188,7 @@ class Database:
                 _discard(connection)
                 if attempt == 2:
                     raise Unavailable("the connection was lost") from error
-            except (InterfaceError, ConnectionError) as error:
+            except (InterfaceError, InternalClientError, ConnectionError) as error:
                 # A read changes nothing, so a connection that died in the pool may be replaced and the read repeated once.
                 _discard(connection)
                 if attempt == 2:
@@ -219,26 +238,35 @@ class Database:
         for attempt in range(1, ATTEMPTS + 1):
             if any(True for _ in session):
                 session.expunge_all()
-            committing = False
+            begun = committing = False
             try:
                 async with self._in_turn():
                     try:
                         await self._begin(session)
+                        begun = True
                         result = await work()
                         committing = True
                         await session.commit()
-                    except BaseException:
-                        await session.rollback()
+                    except BaseException as error:
+                        if is_disconnect(error):  # SQLAlchemy has not seen it where the driver was asked directly
+                            await session.invalidate()
+                        else:
+                            await session.rollback()
                         raise
                 return result
-            except (PoolTimeoutError, OSError) as error:
+            except PoolTimeoutError as error:
                 raise Unavailable(str(error)) from error
-            except (DBAPIError, PostgresError, sqlite3.Error) as error:
+            except DATABASE_ERRORS as error:
+                if is_too_complex(error):
+                    raise TooComplex from error
                 if not is_transient(error):
                     # A commit without an answer may have happened; only what went before it certainly did not.
                     if committing or not (is_disconnect(error) or is_timeout(error)):
                         raise
-                    raise TransientError(str(error)) from error
+                    if not begun:
+                        raise Unavailable(str(error)) from error
+                    if is_timeout(error):
+                        raise TransientError(str(error)) from error
                 logger.info("transaction refused for a passing reason, try %d: %s", attempt, error)
                 if attempt == ATTEMPTS:
                     raise TransientError(str(error)) from error
@@ -357,8 +385,8 @@ class SqliteReader:
         except sqlite3.OperationalError as error:
             if any(sign in str(error) for sign in ("interrupted", "locked", "unable to open", "disk I/O")):
                 raise Unavailable(str(error)) from error
-            if "parser stack overflow" in str(error) or "too large" in str(error):
-                raise TooComplex(str(error)) from error
+            if is_too_complex(error):
+                raise TooComplex from error
             raise
         except asyncio.CancelledError:
             read.given_up = True

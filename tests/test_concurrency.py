@@ -71,6 +71,9 @@ def nested(name: str) -> Payload:
 
 ADA = {"id": "Customer:1"}
 
+#: Ends every other connection to the database.
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
 
 @pytest.fixture
 async def shop(ask: Ask) -> Ask:
@@ -458,7 +461,32 @@ async def test_a_shortage_that_is_over_before_it_is_explained_is_no_other_error(
         assert told["errors"][0]["requested"] > told["errors"][0]["available"]
 
 
-async def test_a_connection_lost_before_the_commit_is_an_answer_and_leaves_nothing(shop: Ask, empty_url: str) -> None:
+@pytest.mark.parametrize("directive", ["", "@atomic", "@dryRun"])
+async def test_connections_that_died_while_nobody_used_them_are_replaced(shop: Ask, empty_url: str, directive: str) -> None:
+    query = f"""mutation ($input: CreateOrderInput!) {directive} {{
+        createOrder(input: $input) {{ order {{ totalAmount }} {ERRORS} }} }}"""
+    for _ in range(3):
+        if not empty_url.startswith("sqlite"):
+            await rows_of(empty_url, KILL)
+        data = await shop.data(query, {"input": {"customer": ADA, "items": [line("A")]}})
+        assert data["createOrder"] == {"order": {"totalAmount": "1.50"}, "errors": []}
+
+
+@pytest.mark.parametrize("directive", ["", "@atomic"])
+async def test_a_statement_over_its_time_is_to_be_tried_again(ask_with: AskWith, empty_url: str, directive: str) -> None:
+    async with ask_with(lock_timeout_seconds=1, statement_timeout_seconds=0.2) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
+        async with another_writer(empty_url, "UPDATE item SET stock = 4"):
+            stock = f'adjustStock(input: {{item: {{sku: "A"}}, delta: -1}}) {{ item {{ stock }} {ERRORS} }}'
+            data = await ask.data(f"mutation {directive} {{ {stock} }}")
+        assert codes(data["adjustStock"]) == ["TRY_AGAIN"]
+        assert await pieces(empty_url) == {"A": 5}
+
+
+@pytest.mark.parametrize("directive", ["", "@atomic"])
+async def test_a_connection_lost_before_the_commit_is_an_answer_and_leaves_nothing(
+    shop: Ask, empty_url: str, directive: str
+) -> None:
     database: Database = shop.app.state.database
     if database.dialect_name == "sqlite":
         return  # a file has no connection to lose
@@ -468,16 +496,12 @@ async def test_a_connection_lost_before_the_commit_is_an_answer_and_leaves_nothi
     def end(place: Places) -> None:
         if place.seen[-1].startswith("INSERT INTO order_item"):
             ended.append(place.seen[-1])
-            await_only(
-                rows_of(
-                    empty_url,
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                )
-            )
+            await_only(rows_of(empty_url, KILL))
 
     with places(database, end):
-        told = await mutate(shop, "createCustomer", nested("lost"), "customer { id }")
+        query = f"""mutation ($input: CreateCustomerInput!) {directive} {{
+            createCustomer(input: $input) {{ customer {{ id }} {ERRORS} }} }}"""
+        told = (await shop.data(query, {"input": nested("lost")}))["createCustomer"]
     assert [(error["code"], error["path"], error["retryable"]) for error in told["errors"]] == [("TRY_AGAIN", ["input"], True)]
     assert ended
     assert await rows_of(empty_url, "SELECT id, version, stock FROM item ORDER BY id", "SELECT count(*) FROM orders") == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -121,6 +123,25 @@ async def test_ten_thousand_rows_fit_wherever_their_variable_stands(shop: Ask) -
     assert await count(shop) == (10_001, 1, 2)
 
 
+async def test_a_variable_keeps_the_limits_of_every_place_it_stands_at(shop: Ask) -> None:
+    given = [{"sku": f"N{n}", "name": "n", "price": "1"} for n in range(400)]
+    query = """mutation ($rows: [ItemInput!]!) {
+        insertItems(input: {rows: $rows, onConflict: SKIP}) { inserted }
+        createItems(input: {items: $rows}) { results { index } } }"""
+    answer = await shop(query, {"rows": given})
+    assert [error["extensions"]["path"] for error in answer["errors"]] == [["input", "items"]]
+    fields = [f"m{n}: createItems(input: {{items: $a}}) {{ results {{ errors {{ code }} }} }}" for n in range(4)]
+    query = f"""mutation ($a: [ItemInput!]!, $b: [ItemInput!]!) {{
+        {" ".join(fields)} last: createItems(input: {{items: $b}}) {{ results {{ index }} }} }}"""
+    answer = await shop(query, {"a": given[:250], "b": given[:1]})
+    (error,) = answer["errors"]
+    assert (error["extensions"]["path"], "at most 1000 entries" in error["message"]) == (["input", "items"], True)
+    assert await count(shop) == (1, 1, 2)
+    data = await shop.data(query, {"a": given[:250], "b": []})
+    assert [entry["errors"] for entry in data["m0"]["results"]] == [[]] * 250
+    assert await count(shop) == (1, 1, 252)
+
+
 async def test_plain_rows_keep_every_character_and_null(shop: Ask) -> None:
     names = ['"quoted" \\ {a,b}', "NULL", "d'Arc; --", "Ünï 😀 \u2028", "[1, 2]", "$1 :name %s"]
     given = [{"sku": f"N{n}", "name": name, "price": "0.01", "stock": None if n % 2 else n} for n, name in enumerate(names)]
@@ -180,6 +201,26 @@ async def test_taken_keys_are_updated_and_the_last_wins(shop: Ask) -> None:
     await done(shop, "insertCustomers", {"rows": given[3:], "onConflict": "UPDATE"}, SUMS)
     answer = await shop('{ customer(by: {email: "ada@example.com"}) { version } }')
     assert answer["data"]["customer"] == {"version": 2}
+
+
+async def test_rows_that_are_overwritten_are_judged_too(shop: Ask) -> None:
+    good = {"sku": "D", "name": "D", "price": "1"}
+    for bad, place in (({"price": "-1"}, "price"), ({"name": " "}, "name")):
+        code = "CHECK" if place == "price" else "INVALID_INPUT"
+        given = {"rows": [good | bad, good], "onConflict": "UPDATE"}
+        assert await refusals(shop, "insertItems", given) == [(code, f"input.rows.0.{place}")]
+    assert await count(shop) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("conflict", ["SKIP", "UPDATE"])
+async def test_writers_of_the_same_rows_in_other_orders_do_not_wait_in_a_ring(shop: Ask, conflict: str) -> None:
+    given = rows(0, 500)
+    orders = [random.Random(n).sample(given, len(given)) for n in range(4)]
+    told = await asyncio.gather(
+        *(done(shop, "insertCustomers", {"rows": order, "onConflict": conflict}, SUMS) for order in orders)
+    )
+    assert sum(payload["inserted"] for payload in told) == 500
+    assert await count(shop) == (501, 1, 2)
 
 
 async def test_an_upsert_makes_or_changes_and_adds_stock(shop: Ask) -> None:

@@ -12,7 +12,7 @@ import pytest
 from graph.database import Database
 from graph.settings import Settings
 from graph.write.idempotency import purge
-from tests.conftest import Ask
+from tests.conftest import Ask, Statements
 from tests.words import ERRORS, count, done, stocks
 
 ONCE = f"""mutation Once($input: CreateCustomerInput!, $key: String!) {{
@@ -225,3 +225,107 @@ async def test_a_dry_run_of_all_or_nothing(shop: Ask) -> None:
     answer = await shop(query, {"a": eve(), "b": eve()})
     assert [codes(answer["data"][name]) for name in "ab"] == [["ROLLED_BACK"], ["UNIQUE"]]
     assert await count(shop) == (1, 0, 1)
+
+
+# ---- what is too much
+
+
+def deep(levels: int) -> str:
+    """A selection of a customer that SQLite's parser has no room for from three levels on."""
+    text = "id"
+    for level in range(levels):
+        inner = f"items {{ order {{ customer {{ {text} }} }} }}" if level % 2 else f"customer {{ {text} }}"
+        text = f"orders(first: 1) {{ nodes {{ {inner} }} }}"
+    return text
+
+
+@pytest.mark.parametrize("directive", ["", "@atomic"])
+async def test_a_payload_too_deep_for_the_database_is_refused(shop: Ask, directive: str) -> None:
+    create = 'createCustomer(input: {name: "Eve", email: "eve@example.com"})'
+    answer = await shop(f"mutation {directive} {{ {create} {{ customer {{ {deep(3)} }} }} }}")
+    if shop.app.state.database.dialect_name == "sqlite":
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["OPERATION_TOO_LARGE"]
+        assert answer.get("data") is None
+        assert await count(shop) == (1, 0, 1)
+    else:
+        assert answer["data"]["createCustomer"]["customer"] == {"orders": {"nodes": []}}
+
+
+async def test_a_filter_too_deep_for_the_database_is_refused(shop: Ask) -> None:
+    where: dict[str, Any] = {"note": {"isNull": True}}
+    for level in range(15):
+        where = {"and": [where]} if level % 2 else {"customer": {"orders": {"some": where}}}
+    answer = await shop(
+        "mutation ($where: OrderWhere!) { deleteOrders(input: {where: $where}) { count errors { code } } }", {"where": where}
+    )
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["OPERATION_TOO_EXPENSIVE"]
+    assert answer["data"] is None
+
+
+ORDERS = "orders(first: 100) { nodes { items { id quantity } customer { id } } }"
+
+
+async def test_payloads_cost_as_much_as_queries(shop: Ask) -> None:
+    create = 'createCustomer(input: {name: "c", email: "c%d@example.com"})'
+    customers = [f"c{n}: {create % n} {{ customer {{ {ORDERS} }} }}" for n in range(5)]
+    answer = await shop(f"mutation {{ {' '.join(customers)} }}")
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["OPERATION_TOO_EXPENSIVE"]
+    query = f"""mutation ($c: [CustomerInput!]!) {{
+        createCustomers(input: {{customers: $c}}) {{ results {{ customer {{ {ORDERS} }} }} }} }}"""
+    for number, expensive in ((4, False), (5, True)):
+        answer = await shop(query, {"c": [{"name": "d", "email": f"d{number}-{n}@example.com"} for n in range(number)]})
+        assert ("errors" in answer) == expensive, answer
+    assert await count(shop) == (1 + 4, 0, 1)
+
+
+EXISTING = "... on UniqueError { existing { id ... on Customer { name } } }"
+
+
+async def test_rows_that_errors_name_are_read_together(shop: Ask, statements: Statements) -> None:
+    taken = [{"name": f"c{n}", "email": f"c{n}@example.com"} for n in range(60)]
+    await done(shop, "insertCustomers", {"rows": taken})
+    query = f"""mutation ($c: [CustomerInput!]!) {{ createCustomers(input: {{customers: $c}}) {{
+        results {{ errors {{ code {EXISTING} }} }} }} }}"""
+    seen = []
+    for number in (2, 60):
+        statements.clear()
+        data = await shop.data(query, {"c": taken[:number]})
+        results = data["createCustomers"]["results"]
+        assert [entry["errors"][0]["existing"]["name"] for entry in results] == [row["name"] for row in taken[:number]]
+        seen.append(len(statements))
+    assert seen[0] == seen[1]
+    deep = query.replace("name }", f"{ORDERS} }}")
+    answer = await shop(deep, {"c": taken[:10]})
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"OPERATION_TOO_EXPENSIVE"}
+    assert await count(shop) == (61, 0, 1)
+
+
+async def test_rows_in_the_way_are_shown_where_the_transaction_stays(
+    ask_with: Callable[..., AbstractAsyncContextManager[Ask]],
+) -> None:
+    """One connection is enough: what a refused row of CONTINUE ran into is read in the transaction that is kept."""
+    query = f"""mutation ($c: [CustomerInput!]!) @atomic {{
+        a: createCustomer(input: {{name: "a", email: "a@example.com"}}) {{ customer {{ id }} {ERRORS} }}
+        b: createCustomers(input: {{customers: $c, onError: CONTINUE}}) {{
+            results {{ customer {{ name }} errors {{ code {EXISTING} }} }} }} }}"""
+    given = [{"name": name, "email": f"{name}@example.com"} for name in ("a", "b", "b")]
+    async with ask_with(pool_size=1) as ask:
+        data = await ask.data(query, {"c": given})
+        assert [(entry["customer"] or {}).get("name") for entry in data["b"]["results"]] == [None, "b", None]
+        refused = [error for entry in data["b"]["results"] for error in entry["errors"]]
+        assert [(error["code"], error["existing"]["name"]) for error in refused] == [("UNIQUE", "a"), ("UNIQUE", "b")]
+        assert await count(ask) == (2, 0, 0)
+
+
+async def test_what_breaks_under_atomic_acknowledges_nothing(shop: Ask) -> None:
+    """A place in the answer that cannot be told undoes everything, and then nothing may be claimed."""
+    query = f"""mutation ($c: [CustomerInput!]!) @atomic {{
+        a: createCustomer(input: {{name: "a", email: "a@example.com"}}) {{ customer {{ id }} {ERRORS} }}
+        b: createCustomers(input: {{customers: $c, onError: CONTINUE}}) {{
+            results {{ customer {{ name }} errors {{ code {EXISTING.replace("name", ORDERS)} }} }} }} }}"""
+    await done(shop, "insertCustomers", {"rows": [{"name": f"x{n}", "email": f"x{n}@example.com"} for n in range(5)]})
+    given = [{"name": "y", "email": f"x{n}@example.com"} for n in range(5)]
+    answer = await shop(query, {"c": given})
+    assert answer["data"] is None
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"OPERATION_TOO_EXPENSIVE"}
+    assert await count(shop) == (6, 0, 1)

@@ -95,6 +95,27 @@ async def test_an_item_made_in_place_has_its_stock_taken(shop: Ask) -> None:
     assert await refusals(shop, "createOrder", given) == [("OUT_OF_STOCK", "input.items.0.quantity")]
 
 
+@pytest.mark.parametrize("way", ["update", "replace"])
+async def test_a_line_that_gets_an_item_made_in_place_is_a_changed_line(shop: Ask, way: str) -> None:
+    def change(**new: Any) -> dict[str, Any]:
+        item = {"create": {"sku": "N", "name": "n", "price": "7", **new}}
+        others = [{"id": "OrderItem:2"}, {"id": "OrderItem:3"}] if way == "replace" else []
+        return {"id": "Order:1", "items": {way: [{"id": "OrderItem:1", "item": item}, *others]}}
+
+    place = f"input.items.{way}.0"
+    assert await refusals(shop, "updateOrder", change(stock=1)) == [("OUT_OF_STOCK", place)]
+    assert await refusals(shop, "updateOrder", change(sku="B", price=-1)) == [
+        ("CHECK", f"{place}.item.create.price"),
+        ("UNIQUE", f"{place}.item.create.sku"),
+    ]
+    assert await stocks(shop) == {"A": 8, "B": None, "C": 4}
+    made = (await done(shop, "updateOrder", change(stock=5), f"order {ORDER}"))["order"]
+    assert made["version"] == 2
+    assert await stocks(shop) == {"A": 10, "B": None, "C": 4, "N": 3}
+    await done(shop, "transitionOrder", {"id": "Order:1", "to": "PAID"})
+    assert {code for code, _ in await refusals(shop, "updateOrder", change(sku="M"))} == {"NOT_EDITABLE"}
+
+
 async def test_an_order_is_sent_on_and_stock_returns_once(shop: Ask) -> None:
     made = (await done(shop, "transitionOrder", {"id": "Order:1", "to": "PAID"}, "order { status version allowedTransitions }"))[
         "order"
@@ -261,3 +282,65 @@ async def test_several_orders_at_once(shop: Ask) -> None:
     assert [error["code"] for error in payload["results"][1]["errors"]] == ["REFERENCE_NOT_FOUND", "CHECK"]
     assert await count(shop) == (2, 2, 3)
     assert (await stocks(shop))["A"] == 7
+
+
+MOST = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "place"),
+    [
+        ("transitionOrder", {"id": "Order:1", "to": "CANCELLED"}, "input"),
+        ("deleteOrder", {"id": "Order:1"}, "input"),
+        ("deleteOrders", {"where": {}}, "input"),
+        ("deleteCustomer", {"id": "Customer:1"}, "input"),
+        ("updateOrder", {"id": "Order:1", "items": {"remove": ["OrderItem:1"]}}, "input.items.remove.0"),
+        ("updateOrder", {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 1}]}}, "input.items.update.0"),
+    ],
+)
+async def test_what_a_counter_cannot_hold_does_not_come_back(shop: Ask, field: str, given: dict[str, Any], place: str) -> None:
+    await done(shop, "updateItem", {"id": "Item:1", "stock": MOST})
+    assert await refusals(shop, field, given) == [("INVALID_INPUT", place)]
+    assert await stocks(shop) == {"A": MOST, "B": None, "C": 4}
+    await done(shop, "updateItem", {"id": "Item:1", "stock": MOST - 2})
+    await done(shop, field, given)
+    assert (await stocks(shop))["A"] in (MOST, MOST - 1)
+
+
+async def test_an_upsert_does_not_add_more_than_a_counter_holds(shop: Ask) -> None:
+    given = {"sku": "A", "name": "A", "price": "1", "stockDelta": MOST - 7}
+    assert await refusals(shop, "upsertItem", given) == [("INVALID_INPUT", "input.stockDelta")]
+    items = [{"sku": "C", "name": "C", "price": "1", "stockDelta": 1}, given]
+    payload = await mutate(shop, "upsertItems", {"items": items}, "results { errors { code path } }")
+    told = [[(error["code"], error["path"][2:]) for error in result["errors"]] for result in payload["results"]]
+    assert told == [[("ROLLED_BACK", [])], [("INVALID_INPUT", ["1", "stockDelta"])]]
+    assert await stocks(shop) == {"A": 8, "B": None, "C": 4}
+    await done(shop, "upsertItem", {**given, "stockDelta": MOST - 8})
+    assert (await stocks(shop))["A"] == MOST
+
+
+@pytest.mark.parametrize("quantity", [-1, -MOST - 1, MOST])
+async def test_a_quantity_beyond_its_check_moves_no_stock(shop: Ask, quantity: int) -> None:
+    refused = [("CHECK", "quantity"), *([("OUT_OF_STOCK", "quantity")] if quantity > 0 else [])]
+    for field, given, place in (
+        ("createOrder", {"customer": {"id": "Customer:2"}, "items": [line("A", quantity)]}, "input.items.0"),
+        (
+            "updateOrder",
+            {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": quantity}]}},
+            "input.items.update.0",
+        ),
+    ):
+        found = [each for each in await refusals(shop, field, given) if each[1].startswith(place)]
+        assert found == [(code, f"{place}.{name}") for code, name in refused]
+    assert await stocks(shop) == {"A": 8, "B": None, "C": 4}
+
+
+async def test_pieces_that_no_int_holds_are_asked_for_in_vain(shop: Ask) -> None:
+    lines = [line("A", MOST), line("A", MOST)]
+    payload = await mutate(shop, "createOrder", {"customer": {"id": "Customer:1"}, "items": lines})
+    assert [e["requested"] for e in payload["errors"] if e["code"] == "OUT_OF_STOCK"] == [MOST]
+    payload = await mutate(shop, "adjustStock", {"item": {"sku": "A"}, "delta": -MOST - 1})
+    assert [(e["code"], e["requested"], e["available"]) for e in payload["errors"]] == [("OUT_OF_STOCK", MOST, 8)]
+    given = {"sku": "A", "name": "A", "price": "1", "stockDelta": -MOST - 1}
+    payload = await mutate(shop, "upsertItem", given)
+    assert [(e["code"], e["requested"], e["available"]) for e in payload["errors"]] == [("OUT_OF_STOCK", MOST, 8)]

@@ -14,12 +14,9 @@ from graph.catalog.inputs import AdjustStockInput
 from graph.models import Item
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_of, missing
-from graph.write.errors import ROOT, InvalidInputError, MutationError, Refused, Row, StockError
+from graph.write.errors import MOST_PIECES, ROOT, InvalidInputError, MutationError, Refused, Row, out_of_stock, over_stocked
 from graph.write.inputs import chosen
 from graph.write.unit import Unit
-
-#: What a 32-bit counter holds.
-MOST = 2**31 - 1
 
 
 async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
@@ -29,22 +26,20 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
     key = (key_of(Item, sent) or 0) if field.attribute == "id" else sent
     where = table.columns[field.attribute] == key
     after = sa.cast(table.c.stock, sa.BigInteger) + input_.delta
-    update = sa.update(table).where(where, after >= 0, after <= MOST).values(stock=table.c.stock + input_.delta)
+    update = sa.update(table).where(where, after >= 0, after <= MOST_PIECES).values(stock=table.c.stock + input_.delta)
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
     while (found := await unit.session.scalar(update.returning(table.c.id))) is None:
         row = (await unit.session.execute(sa.select(table.c.stock).where(where))).first()
         if row is None:
             raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name))])
-        if row.stock is None or not 0 <= row.stock + input_.delta <= MOST:
+        if row.stock is None or not 0 <= row.stock + input_.delta <= MOST_PIECES:
             raise Refused([_refusal(row.stock, input_.delta)])
     return answer(item=Row("Item", found))
 
 
 def _refusal(stock: int | None, delta: int) -> MutationError:
     path = [*ROOT, "delta"]
-    if stock is not None and stock + delta < 0:
-        return StockError(message=f"{-delta} wanted, {stock} in stock", path=path, requested=-delta, available=stock)
-    reason = "must not take the stock above 2,147,483,647"
     if stock is None:
-        path, reason = [*ROOT, "item"], "must be one that tracks its stock"
-    return InvalidInputError(message=f"{path[-1]} {reason}", path=path, reason=reason)
+        reason = "must be one that tracks its stock"
+        return InvalidInputError(message=f"item {reason}", path=[*ROOT, "item"], reason=reason)
+    return out_of_stock(-delta, stock, path) if stock + delta < 0 else over_stocked(path)

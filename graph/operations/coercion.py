@@ -24,18 +24,24 @@ MAX_ERRORS = 20
 #: Steps from a variable to its deepest value: a hundred is far more than any input of the schema has a use for.
 MAX_STEPS = 100
 
+TOO_MANY = "A request may hold at most {} entries in all its lists."
+
 
 def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: Mapping[str, Any]) -> VariableValues:
     """The coerced variables. Raises `RequestRefused`."""
     definitions = document.operation.variable_definitions or ()
     if not definitions:
         return VariableValues({}, {})
-    places = [(name, document.places.get(name) or (name,)) for name in (d.variable.name.value for d in definitions)]
-    if all(_entries(raw.get(name), place[-1], settings, len(place)) <= settings.max_nested_rows for name, place in places):
+    names = [definition.variable.name.value for definition in definitions]
+    uses = [(raw.get(name), place) for name in names for place in document.places.get(name) or [(name,)]]
+    entries = sum([_entries(value, place[-1], settings, len(place)) for value, place in uses])
+    if entries <= settings.max_nested_rows:
         quick = _quick(document, raw)
         if quick is not None:
             return quick
-    problems = [(path, message) for name, place in places for path, message in _unfit(raw.get(name), place, settings)]
+    problems = [problem for value, place in uses for problem in _unfit(value, place, settings)]
+    if not problems and entries > settings.max_nested_rows:
+        problems = [(uses[-1][1], TOO_MANY.format(settings.max_nested_rows))]
     if problems:
         raise RequestRefused([BadUserInput(message, path) for path, message in problems[:MAX_ERRORS]])
     values = get_variable_values(schema, definitions, dict(raw), max_errors=MAX_ERRORS)
@@ -71,7 +77,7 @@ def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]
     for definition in document.operation.variable_definitions or ():
         name = definition.variable.name.value
         type_: Any = type_from_ast(schema, definition.type)
-        place = document.places.get(name, (name,))
+        place = next(iter(document.places.get(name, ())), (name,))
         if name not in raw:
             if is_non_null_type(type_) and definition.default_value is None:
                 errors.append(BadUserInput(f"Variable '${name}' of required type '{type_}' was not provided.", place, definition))
@@ -128,7 +134,7 @@ def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tu
                 stack += [(part, (*path, str(index))) for index, part in enumerate(value)]
                 entries += sum(isinstance(part, dict) for part in value) if path[-1] != "rows" else 0
                 if entries > settings.max_nested_rows:
-                    yield path, f"A request may hold at most {settings.max_nested_rows} entries in all its lists."
+                    yield path, TOO_MANY.format(settings.max_nested_rows)
                     return
 
 

@@ -6,6 +6,7 @@ syntax, validation and limit errors are a `RequestRefused` with a code on each e
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -81,7 +82,7 @@ def refused(code: str, message: str, status: int = 400) -> RequestRefused:
 class Document:
     """One operation of a validated document.
 
-    `places` leads from a variable to the argument it stands in first, as error paths start. `signatures` are the variables by
+    `places` are where each variable stands: ways from a field's argument, as error paths start. `signatures` are the variables by
     name, each with what coerces its values. `shapers` reduce the variables that a plan may depend on: all of a query's, those
     below the root fields of a mutation.
     """
@@ -89,7 +90,7 @@ class Document:
     document: DocumentNode
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDetails]
-    places: Mapping[str, tuple[str, ...]]
+    places: Mapping[str, list[tuple[str, ...]]]
     signatures: tuple[tuple[str, GraphQLVariableSignature, Coercer], ...]
     shapers: tuple[tuple[str, Shaper], ...]
 
@@ -138,7 +139,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
             shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or _shaper(schema, definition.type, known)))
     signatures = [get_variable_signature(schema, definition) for definition in operation.variable_definitions or ()]
     named = tuple((each.name, each, coercer(each.type)) for each in signatures if isinstance(each, GraphQLVariableSignature))
-    return Document(document, operation, fragments, usage.places, named, tuple(shapers))
+    return Document(document, operation, fragments, dict(usage.places), named, tuple(shapers))
 
 
 def _reached(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDetails]) -> list[FragmentDefinitionNode]:
@@ -269,7 +270,7 @@ class _Usage(Visitor):
     def __init__(self, operation: OperationDefinitionNode) -> None:
         super().__init__()
         self.operation = operation
-        self.places: dict[str, tuple[str, ...]] = {}
+        self.places: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         self.arguments: dict[str, str] = {}
         self.shaping: set[str] = set()
 
@@ -280,7 +281,7 @@ class _Usage(Visitor):
         if "variable_definition" in kinds:
             return
         path = _path_of([*ancestors, node])
-        self.places.setdefault(name, path)
+        self.places[name].append(path)
         if path and path[0] in ARGUMENT_SHAPES and "directive" not in kinds:
             if len(path) == 1:
                 self.arguments[name] = path[0]

@@ -2,7 +2,7 @@
 
 What goes in: a document's text, variables, a `Context`. What comes out: an `Answer`: JSON text for queries, which went from
 the database untouched, or graphql-core's result for mutations, with the database's fragments spliced in. What is refused
-here: `RequestRefused`, and `Unavailable` from the database.
+here: `RequestRefused`, and `TooComplex` and `Unavailable` from the database.
 
 A known query costs: two look-ups, the coercion of its variables, one fetch. No parsing, validation, graphql-core execution
 or SQL construction.
@@ -31,10 +31,9 @@ from sqlalchemy import Dialect
 from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
-from graph.database import TooComplex
 from graph.operations.coercion import coerce
-from graph.operations.documents import Document, read_document, refused
-from graph.read.errors import BadUserInput
+from graph.operations.documents import Document, RequestRefused, read_document, refused
+from graph.read.errors import BadUserInput, too_expensive
 from graph.read.payload import PayloadExecutor, Payloads, plan_payloads
 from graph.read.plan import Plan
 from graph.read.selection import Operation, meta_keys, plan_query
@@ -142,7 +141,7 @@ class Engine:
         *,
         only_queries: bool = False,
     ) -> Answer:
-        """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `Unavailable`."""
+        """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `TooComplex`, `Unavailable`."""
         document = self.document(text, operation_name)
         variables = coerce(self.schema, self.settings, document, raw_variables)
         if document.kind is OperationType.QUERY:
@@ -162,10 +161,7 @@ class Engine:
         values: Mapping[str, Any] = variables.coerced
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}
-        try:
-            data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
-        except TooComplex:
-            raise refused("OPERATION_TOO_LARGE", "The operation is nested too deeply for this database.") from None
+        data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
         return Answer(data, cost=compiled.plan.cost)
 
     def _compile(self, document: Document, variables: VariableValues) -> Compiled:
@@ -179,11 +175,12 @@ class Engine:
 
     def compiled(self, plan: Plan) -> Compiled:
         """A plan with its SQL; refused where it costs too much."""
-        if plan.cost > self.settings.max_cost:
-            raise refused(
-                "OPERATION_TOO_EXPENSIVE", f"The operation costs {plan.cost}; at most {self.settings.max_cost} is allowed."
-            )
+        self._afford(plan.cost)
         return Compiled(plan, write(plan, self.dialect), tuple(meta_keys(plan)))
+
+    def _afford(self, cost: int) -> None:
+        if cost > self.settings.max_cost:
+            raise RequestRefused([too_expensive(cost, self.settings.max_cost)])
 
     def operation(self, document: Document, variables: VariableValues) -> Operation:
         """What the planner needs of a request."""
@@ -214,6 +211,7 @@ class Engine:
             # What the payloads select is judged before anything is written.
             payloads = plan_payloads(self.operation(document, variables), lambda plan: self.compiled(plan).statement)
             self.payloads.put(key, payloads, payloads.weight)
+        self._afford(payloads.cost(variables))
         context.running = Running(variables, payloads)
 
         async def execute() -> ExecutionResult:

@@ -2,7 +2,7 @@
 
 What goes in: what a flush is about to write, or orders that a statement is about to delete. What comes out: the items' stock
 moved, items locked in id order, one UPDATE. What is refused here: more pieces than there are, as OUT_OF_STOCK, one error for
-an item, at the last of its lines.
+an item, at the last of its lines; more than a counter holds, as INVALID_INPUT.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from graph.base import Base
 from graph.models import Item, Order, OrderItem, OrderStatus
 from graph.orders.rules import moved
 from graph.write.changes import Changes, parent_of
-from graph.write.errors import StockError
+from graph.write.errors import MOST_PIECES, ROOT, Refused, out_of_stock, over_stocked
 from graph.write.unit import Unit, departure, rule
 
 HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
@@ -38,15 +39,18 @@ async def move_stock(unit: Unit, changes: Changes) -> None:
     """Take what new lines hold, give back what removed, reduced and cancelled ones held."""
     taken: dict[int, int] = defaultdict(int)
     last: dict[int, OrderItem] = {}
+    causes: dict[int, Base] = {}
     for line in changes.touched(OrderItem):
         for item_id, pieces in _moves(unit, changes, line):
             taken[item_id] += pieces
+            causes[item_id] = line
             if pieces > 0:
                 last[item_id] = line
     for order in changes.dirty:
         if isinstance(order, Order) and moved(order) and order.status is OrderStatus.CANCELLED:
             for line in order.items:
                 taken[line.item_id] -= line.quantity
+                causes[line.item_id] = order
     wanted = {item_id: pieces for item_id, pieces in taken.items() if pieces}
     if not wanted:
         return
@@ -55,6 +59,9 @@ async def move_stock(unit: Unit, changes: Changes) -> None:
         if wanted[item_id] > available:
             unit.refuse(out_of_stock(wanted[item_id], available, unit.place(last[item_id], "quantity")))
             del wanted[item_id]
+        elif available - wanted[item_id] > MOST_PIECES:
+            unit.refuse(over_stocked(unit.origin(causes[item_id]).path))
+            del wanted[item_id]
     await give_back(unit.session, {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
 
 
@@ -62,7 +69,7 @@ def _moves(unit: Unit, changes: Changes, line: OrderItem) -> list[tuple[int, int
     """Pieces that a line takes (positive) and gives back (negative), by item."""
     state: Any = sa.inspect(line)
     target = unit.target(line, "item")
-    quantity = line.__dict__.get("quantity", 0)
+    quantity = max(0, line.__dict__.get("quantity") or 0)  # what is below is refused by its CHECK
     if not state.persistent:
         if isinstance(target, Item):
             _take_from_new(unit, line, target, quantity)
@@ -121,10 +128,6 @@ async def release(unit: Unit, orders: ColumnElement[bool]) -> None:
     pieces: dict[int, int] = {row[0]: int(row[1]) for row in (await session.execute(held)).all()}
     if pieces:
         stock = await lock_stock(session, pieces)
+        if any(available + pieces[item_id] > MOST_PIECES for item_id, available in stock.items()):
+            raise Refused([over_stocked(ROOT)])
         await give_back(session, {item_id: n for item_id, n in pieces.items() if item_id in stock})
-
-
-def out_of_stock(requested: int, available: int, path: list[str]) -> StockError:
-    """There are not as many pieces."""
-    message = f"{requested} wanted, {available} in stock"
-    return StockError(message=message, path=path, requested=requested, available=available)

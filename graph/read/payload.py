@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 import strawberry
 from graphql import (
+    FieldNode,
+    GraphQLField,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
@@ -23,16 +25,20 @@ from graphql import (
     default_field_resolver,
     default_type_resolver,
     get_named_type,
+    get_nullable_type,
     is_abstract_type,
     is_composite_type,
+    is_list_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues
+from graphql.execution.values import VariableValues, get_argument_values
 from graphql.pyutils import Path
+from strawberry.dataloader import DataLoader
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
+from graph.read.errors import too_expensive
 from graph.read.mirror import MIRRORS
 from graph.read.plan import Plan
 from graph.read.selection import Operation, plan_rows
@@ -113,17 +119,48 @@ def splice(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A mutation field whose payload has a result for each entry of a list: what a result costs to read."""
+
+    definition: GraphQLField
+    node: FieldNode
+    cost: int
+
+    def number(self, variables: VariableValues) -> int:
+        """How many entries the request sends."""
+        arguments = get_argument_values(self.definition, self.node, variables)
+        return max(
+            (len(part) for input_ in arguments.values() for part in dict(input_).values() if isinstance(part, list)), default=0
+        )
+
+
 @dataclass(slots=True)
 class Payloads:
     """The statements that answer what a mutation's payloads select, planned before it runs.
 
     `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
-    each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row.
+    each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row, with what one costs.
+    `single` is the cost of all entities that are there once, `results` that of the others.
     """
 
     entities: dict[tuple[str, ...], list[tuple[tuple[str, ...], Statement]]] = field(default_factory=lambda: defaultdict(list))
-    nodes: dict[tuple[str, ...], Statement] = field(default_factory=dict)
+    nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
+    single: int = 0
+    results: list[Results] = field(default_factory=list)
     weight: int = 0
+
+    def cost(self, variables: VariableValues) -> int:
+        """What reading all entities of the payloads costs."""
+        return self.single + sum([results.cost * results.number(variables) for results in self.results])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodePlan:
+    """How rows that errors of one place name are read, and what one of them costs."""
+
+    statement: Statement
+    cost: int
 
 
 async def read_entities(
@@ -148,13 +185,43 @@ async def read_entities(
 
 
 async def read_node(info: strawberry.Info[Context, None], type_name: str, key: int) -> Fragment | None:
-    """One row as the selection of the field being resolved asks for it (`existing`, `current`), on a connection of its own."""
+    """One row as the selection of the field being resolved asks for it (`existing`, `current`): all of a place in one statement.
+
+    Rows are read after the rollback, on a connection of their own. A field of `@atomic` that was not refused as a whole shows
+    them as its transaction sees them. Raises `GraphQLError` where the rows of all errors together cost too much.
+    """
     raw = info._raw_info  # noqa: SLF001  # Strawberry knows the field's parent type by another name
-    running = info.context.running
-    statement = running.payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
-    variables = {**running.variables.coerced, KEYS: [key]}
-    text = await info.context.database.fetch(statement.sql, statement.arguments(variables))
-    return _rows(text).get(key)
+    context = info.context
+    plan = context.running.payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
+    if context.nodes is None:
+        context.nodes = DataLoader(lambda wanted: _read_nodes(context, wanted), cache=False)
+    found: Fragment | None = await context.nodes.load((plan, key))
+    return found
+
+
+async def _read_nodes(context: Context, wanted: list[tuple[NodePlan, int]]) -> list[Fragment | None]:
+    keys: dict[NodePlan, set[int]] = defaultdict(set)
+    for plan, key in wanted:
+        keys[plan].add(key)
+    together = context.together
+    if together is not None and together.failed and not together.over:
+        return [None] * len(wanted)  # the verdicts of the second pass are what is answered
+    limit = context.database.settings.max_cost
+    found: dict[NodePlan, dict[int, Fragment]] = {}
+    for plan, listed in keys.items():
+        # As many rows as the request has sent may be named.
+        cost = plan.cost * len(listed)
+        if plan.cost > 1 and cost > limit:
+            raise too_expensive(cost, limit)
+        variables = {**context.running.variables.coerced, KEYS: sorted(listed)}
+        arguments = plan.statement.arguments(variables)
+        if together is None or together.over:
+            text = await context.database.fetch(plan.statement.sql, arguments)
+        else:
+            async with context.reading:
+                text = await context.database.fetch_within(context.session, plan.statement.sql, arguments)
+        found[plan] = _rows(text)
+    return [found[plan].get(key) for plan, key in wanted]
 
 
 def _rows(text: str) -> dict[int, Fragment]:
@@ -179,34 +246,52 @@ def plan_payloads(operation: Operation, statement: Callable[[Plan], Statement]) 
     for key, details in collected.grouped_field_set.items():
         name = details[0].node.name.value
         if not name.startswith("__"):
-            planner.walk(get_named_type(root.fields[name].type), details, (key,), (key,))
+            definition = root.fields[name]
+            planner.each = 0
+            planner.walk(get_named_type(definition.type), details, (key,), (key,))
+            if planner.each:
+                planner.payloads.results.append(Results(definition, details[0].node, planner.each))
     return planner.payloads
 
 
 class _Planner:
-    """Walks the payloads of one mutation."""
+    """Walks the payloads of one mutation. `each` is the cost of what is read for every entry of the field's list."""
 
     def __init__(self, operation: Operation, statement: Callable[[Plan], Statement]) -> None:
         self.operation = operation
         self.statement = statement
         self.payloads = Payloads()
+        self.each = 0
 
-    def walk(self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...]) -> None:
-        """Plan what is selected in a field: `keys` are the response keys that lead to it, `names` the names below the root."""
+    def walk(
+        self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...], *, listed: bool = False
+    ) -> None:
+        """Plan what is selected in a field: `keys` are the response keys that lead to it, `names` the names below the root.
+
+        `listed` says that it is one of a list.
+        """
         schema = self.operation.schema
         for runtime in schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,):
             for key, inner in self._subfields(runtime, details):
                 name = inner[0].node.name.value
                 if name.startswith("__"):
                     continue
-                named = get_named_type(runtime.fields[name].type)
+                shown = runtime.fields[name].type
+                named = get_named_type(shown)
                 if named.name in MIRRORS:
-                    self.payloads.entities[*names, name].append(((*keys, key), self._plan(named.name, inner)))
+                    plan = plan_rows(self.operation, named.name, inner)
+                    self.payloads.entities[*names, name].append(((*keys, key), self._write(plan)))
+                    if listed:
+                        self.each += plan.cost
+                    else:
+                        self.payloads.single += plan.cost
                 elif named.name == "Node":
                     for mirrored in MIRRORS:
-                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = self._plan(mirrored, inner)
+                        plan = plan_rows(self.operation, mirrored, inner)
+                        node = NodePlan(self._write(plan), plan.cost)
+                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = node
                 elif is_composite_type(named):
-                    self.walk(named, inner, (*keys, key), (*names, name))
+                    self.walk(named, inner, (*keys, key), (*names, name), listed=listed or is_list_type(get_nullable_type(shown)))
 
     def _subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
         operation = self.operation
@@ -215,7 +300,7 @@ class _Planner:
         )
         return list(collected.grouped_field_set.items())
 
-    def _plan(self, type_name: str, details: FieldDetailsList) -> Statement:
-        made = self.statement(plan_rows(self.operation, type_name, details))
+    def _write(self, plan: Plan) -> Statement:
+        made = self.statement(plan)
         self.payloads.weight += len(made.sql)
         return made

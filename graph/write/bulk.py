@@ -18,8 +18,10 @@ from sqlalchemy.types import TypeEngine
 from graph.base import Base, utc_now
 from graph.read.arguments import Source, lift, resolve
 from graph.read.dialects import member
+from graph.read.errors import too_expensive
 from graph.read.filters import Conditions, read_where, unchanged
 from graph.read.mirror import mirror_of
+from graph.read.selection import filter_cost
 from graph.write.errors import ROOT, Path, Refused
 from graph.write.unit import Info, Unit
 from graph.write.violations import check_error, check_text
@@ -48,6 +50,9 @@ def matches(info: Info, unit: Unit, row: Any, model: type[Base]) -> ColumnElemen
     input_type: Any = definition.args["input"].type
     where_type = getattr(input_type, "of_type", input_type).fields["where"].type
     filter_ = read_where(mirror_of(model), lift(where_type, argument["where"], None), (*ROOT, "where"))
+    cost, limit = filter_cost(filter_), info.context.database.settings.max_cost
+    if cost > limit:
+        raise too_expensive(cost, limit)
     return Conditions(Values(unit.dialect)).of(row, filter_)
 
 

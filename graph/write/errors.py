@@ -22,6 +22,9 @@ from graph.read.payload import read_node
 Path = tuple[str, ...]
 ROOT: Path = ("input",)
 
+#: What a 32-bit counter and GraphQL's Int hold.
+MOST_PIECES = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -197,14 +200,26 @@ def position(path: Iterable[str]) -> list[tuple[bool, int, str]]:
 
 
 def ordered(errors: Iterable[MutationError]) -> list[MutationError]:
-    """Errors in the order of their paths, each place and code once."""
-    once = {(tuple(error.path), error.code): error for error in reversed(list(errors))}
+    """Errors in the order of their paths, each place, code and constraint once."""
+    once = {(tuple(error.path), error.code, getattr(error, "constraint", "")): error for error in reversed(list(errors))}
     return sorted(once.values(), key=lambda error: (position(error.path), error.code.value))
 
 
 def error_types() -> list[type[MutationError]]:
     """Every type of error declared so far, the domains' too; the schema must be told of them."""
     return sorted(MutationError.__subclasses__(), key=lambda type_: type_.__name__)
+
+
+def out_of_stock(requested: int, available: int, path: Iterable[str]) -> StockError:
+    """There are not as many pieces. Lines of one item may together ask for more than an Int holds."""
+    message = f"{requested} wanted, {available} in stock"
+    return StockError(message=message, path=list(path), requested=min(requested, MOST_PIECES), available=available)
+
+
+def over_stocked(path: Iterable[str]) -> InvalidInputError:
+    """There would be more pieces than a counter holds."""
+    place, reason = list(path), f"must not take the stock above {MOST_PIECES:,}"
+    return InvalidInputError(message=f"{place[-1]} {reason}", path=place, reason=reason)
 
 
 def rolled_back(path: Path = ROOT) -> RolledBackError:

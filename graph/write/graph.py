@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sqlalchemy.orm.attributes import instance_state
 from strawberry import Some
 
 from graph.base import Base
@@ -223,6 +224,9 @@ class Graph:
         if field_ is not None and field_.attribute == "create":
             made = self.create(model, key, path)
             if relation.viewonly:
+                if instance_state(row).key is not None:
+                    # The flush sets the foreign key; that it changes must show before.
+                    setattr(row, attribute_name(relation.parent, step.column), None)
                 self.adopt(made, str(relation.back_populates), row)
                 self.parents.append(made)
             else:

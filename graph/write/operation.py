@@ -17,7 +17,7 @@ from typing import Any
 from graphql import ExecutionResult, OperationDefinitionNode
 
 from graph.context import Context
-from graph.database import TransientError, is_transient
+from graph.database import TransientError, is_from_database
 from graph.write.errors import MutationError, rolled_back, try_again
 
 Execute = Callable[[], Awaitable[ExecutionResult]]
@@ -25,9 +25,13 @@ Execute = Callable[[], Awaitable[ExecutionResult]]
 
 @dataclass(slots=True)
 class Together:
-    """Fields that share a transaction: the payloads of those that failed by response key, and what the others answer then."""
+    """Fields that share a transaction: the payloads of those that failed by response key, and what the others answer then.
+
+    `over` says that the transaction is, and that all failed with it.
+    """
 
     failed: bool = False
+    over: bool = False
     verdicts: dict[str, Any] = field(default_factory=dict)
     reason: MutationError = field(default_factory=rolled_back)
     error: BaseException | None = None
@@ -51,17 +55,21 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
     async def first_pass() -> ExecutionResult:
         together = context.together = Together()
         result = await execute()
-        if together.error is not None and is_transient(together.error):
+        if together.error is not None and is_from_database(together.error):
             raise together.error
-        if together.failed or together.error is not None or result.errors or context.dry_run:
+        if together.failed or result.errors or context.dry_run:
             raise Undone(result)
         return result
 
     try:
         return await context.database.transaction(context.session, first_pass)
     except Undone as undone:
-        if not context.together.failed or context.together.error is not None:
+        if undone.result.errors:
+            # What broke is no refusal, and what the other fields answer is undone.
+            return ExecutionResult(None, undone.result.errors)
+        if not context.together.failed:
             return undone.result
     except TransientError:
         context.together = Together(failed=True, reason=try_again())
+    context.together.over = True
     return await execute()

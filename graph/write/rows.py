@@ -22,7 +22,7 @@ from graph.read.dialects import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes
 from graph.write.columns import defaults, refusal, stored, type_name
-from graph.write.errors import ROOT, Path, Refused, Row, StockError, UniqueError
+from graph.write.errors import MOST_PIECES, ROOT, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
 from graph.write.inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
 from graph.write.violations import violations
@@ -32,7 +32,10 @@ from graph.write.violations import violations
 class OnConflict(enum.Enum):
     ERROR = strawberry.enum_value("ERROR", description="Nothing is written; the row is refused.")
     SKIP = strawberry.enum_value("SKIP", description="The row is left out; the other stays as it is.")
-    UPDATE = strawberry.enum_value("UPDATE", description="The other row takes its values; of two in one list the last wins.")
+    UPDATE = strawberry.enum_value(
+        "UPDATE",
+        description="The other row takes its values, but keeps its stock where none is sent; of two in one list the last wins.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     """Insert rows as `on_conflict` says."""
     unit, table = plain.unit, plain.table
     values, number = plain.values(), len(plain.inputs)
-    if unit.explaining or not plain.fit(values):
+    identities = plain.identities(values) if on_conflict is not OnConflict.ERROR else []
+    # A row that another one in the list overwrites is judged, too, though the database never sees it.
+    overwritten = on_conflict is OnConflict.UPDATE and len(set(identities)) < number
+    if unit.explaining or overwritten or not plain.fit(values):
         error = on_conflict is OnConflict.ERROR
         await plain.explain(taken=error, twice=error)
     if not number:
@@ -124,15 +130,14 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
         await unit.session.execute(plain.insert(values, plain.start()))
         return Written(number)
     if on_conflict is OnConflict.SKIP:
-        kept = plain.insert(values, plain.start()).on_conflict_do_nothing(index_elements=[plain.key])
+        order = sorted(range(number), key=identities.__getitem__)
+        kept = plain.insert(_picked(values, order), plain.start()).on_conflict_do_nothing(index_elements=[plain.key])
         inserted = len((await unit.session.scalars(kept.returning(table.c.id))).all())
         return Written(inserted, skipped=number - inserted)
-    last = {identity: index for index, identity in enumerate(plain.identities(values))}.values()
+    last = {identity: index for index, identity in enumerate(identities)}
     now = utc_now()
-    insert = plain.insert(
-        {name: [listed[index] for index in last] for name, listed in values.items()},
-        {**plain.start(), "created_at": now, "updated_at": now},
-    )
+    picked = _picked(values, [last[identity] for identity in sorted(last)])
+    insert = plain.insert(picked, {**plain.start(), "created_at": now, "updated_at": now})
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     for name, value in sets.items():
         if table.columns[name].info.get("counter"):
@@ -141,6 +146,11 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     made = (await unit.session.scalars(merged.returning(table.c.created_at))).all()
     inserted = sum(created == now for created in made)
     return Written(inserted, updated=number - inserted)
+
+
+def _picked(values: dict[str, list[Any]], order: Sequence[int]) -> dict[str, list[Any]]:
+    """The values of these rows, in this order: that of their keys, so that writers of the same rows do not wait in a ring."""
+    return {name: [listed[index] for index in order] for name, listed in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +178,15 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
     if counter is not None:
         deltas = [None if (delta := given(input_, counter.attribute)) is ABSENT else delta for input_ in plain.inputs]
-        await _refuse_shortage(plain, counter, identities, deltas)
+        await _judge_counter(plain, counter, identities, deltas)
         # A new row's CHECK is held against the row offered, even where the conflict clause takes over.
         for row, delta in zip(rows, deltas, strict=True):
             row.update({counter.column: delta and max(delta, 0), "delta": delta})
         column = table.columns[counter.column]
         delta = sa.bindparam("delta", type_=column.type)
-        sets[counter.column] = sa.case((delta.is_(None), column), else_=sa.func.coalesce(column, 0) + delta)
+        after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + delta
+        # More than the column holds is told by its CHECK, as less than nothing is.
+        sets[counter.column] = sa.case((delta.is_(None), column), (after > MOST_PIECES, -1), else_=after)
     for row in rows:
         row.update(created_at=now, updated_at=now)
     merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now))
@@ -190,27 +202,26 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     ]
 
 
-async def _refuse_shortage(plain: Plain, counter: Counter, identities: list[Any], deltas: list[int | None]) -> None:
-    """What is taken from a counter must be there."""
-    taking = {
-        identity: index for index, (identity, d) in enumerate(zip(identities, deltas, strict=True)) if d is not None and d < 0
+async def _judge_counter(plain: Plain, counter: Counter, identities: list[Any], deltas: list[int | None]) -> None:
+    """What is taken from a counter must be there. What it cannot hold is left to the database, which is explained here."""
+    unit, table = plain.unit, plain.table
+    moving = {
+        identity: (index, delta)
+        for index, (identity, delta) in enumerate(zip(identities, deltas, strict=True))
+        if delta is not None and (delta < 0 or unit.explaining)
     }
-    if not taking:
+    if not moving:
         return
-    table = plain.table
     key, column = table.columns[plain.key], table.columns[counter.column]
-    found = sa.select(key, column).where(key.in_(sorted(taking))).order_by(table.c.id).with_for_update()
-    there = {stored(key, row[0], plain.unit.dialect): row[1] or 0 for row in await plain.unit.session.execute(found)}
-    short = []
-    for identity, index in taking.items():
-        wanted, available = -(deltas[index] or 0), there.get(identity, 0)
-        if wanted > available:
-            path = [*plain.path(index), counter.name]
-            short.append(
-                StockError(message=f"{wanted} wanted, {available} there", path=path, requested=wanted, available=available)
-            )
-    if short:
-        plain.unit.errors.extend(short)
+    found = sa.select(key, column).where(key.in_(sorted(moving))).order_by(table.c.id).with_for_update()
+    there = {stored(key, row[0], unit.dialect): row[1] or 0 for row in await unit.session.execute(found)}
+    for identity, (index, delta) in moving.items():
+        path, available = (*plain.path(index), counter.name), there.get(identity, 0)
+        if available + delta < 0:
+            unit.refuse(out_of_stock(-delta, available, path))
+        elif available + delta > MOST_PIECES:
+            unit.refuse(over_stocked(path))
+    if unit.errors:
         await plain.explain(taken=False, twice=True)
 
 
