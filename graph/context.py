@@ -6,7 +6,6 @@ session is made when first used and must be closed by whoever made the context, 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,7 @@ class Context:
 
     `running` is the mutation being run (`graph.operations.engine.Running`), set by the engine; `together` the transaction that
     its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
-    rows that errors name (`graph.read.payload.read_node`), `reading` keeps such reads apart on one connection.
+    rows that errors name (`graph.read.payload.read_node`).
     """
 
     database: Database
@@ -30,7 +29,6 @@ class Context:
     together: Any = None
     dry_run: bool = False
     nodes: Any = None
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _session: AsyncSession | None = field(default=None, repr=False)
 
     @property

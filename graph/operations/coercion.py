@@ -32,16 +32,14 @@ def coerce(schema: GraphQLSchema, settings: Settings, document: Document, raw: M
     definitions = document.operation.variable_definitions or ()
     if not definitions:
         return VariableValues({}, {})
-    names = [definition.variable.name.value for definition in definitions]
-    uses = [(raw.get(name), place) for name in names for place in document.places.get(name) or [(name,)]]
-    entries = sum([_entries(value, place[-1], settings, len(place)) for value, place in uses])
+    entries = sum([_entries(raw.get(name), place[-1], settings, len(place)) for name, place in document.uses])
     if entries <= settings.max_nested_rows:
         quick = _quick(document, raw)
         if quick is not None:
             return quick
-    problems = [problem for value, place in uses for problem in _unfit(value, place, settings)]
+    problems = [problem for name, place in document.uses for problem in _unfit(raw.get(name), place, settings)]
     if not problems and entries > settings.max_nested_rows:
-        problems = [(uses[-1][1], TOO_MANY.format(settings.max_nested_rows))]
+        problems = [(document.uses[-1][1], TOO_MANY.format(settings.max_nested_rows))]
     if problems:
         raise RequestRefused([BadUserInput(message, path) for path, message in problems[:MAX_ERRORS]])
     values = get_variable_values(schema, definitions, dict(raw), max_errors=MAX_ERRORS)
@@ -77,7 +75,7 @@ def _explained(schema: GraphQLSchema, document: Document, raw: Mapping[str, Any]
     for definition in document.operation.variable_definitions or ():
         name = definition.variable.name.value
         type_: Any = type_from_ast(schema, definition.type)
-        place = next(iter(document.places.get(name, ())), (name,))
+        place = next(place for used, place in document.uses if used == name)
         if name not in raw:
             if is_non_null_type(type_) and definition.default_value is None:
                 errors.append(BadUserInput(f"Variable '${name}' of required type '{type_}' was not provided.", place, definition))

@@ -6,7 +6,6 @@ syntax, validation and limit errors are a `RequestRefused` with a code on each e
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -82,15 +81,15 @@ def refused(code: str, message: str, status: int = 400) -> RequestRefused:
 class Document:
     """One operation of a validated document.
 
-    `places` are where each variable stands: ways from a field's argument, as error paths start. `signatures` are the variables by
-    name, each with what coerces its values. `shapers` reduce the variables that a plan may depend on: all of a query's, those
-    below the root fields of a mutation.
+    `uses` are the variables with each place they stand at: the way from a field's argument, as error paths start, never empty.
+    `signatures` are the variables by name, each with what coerces its values. `shapers` reduce the variables that a plan may
+    depend on: all of a query's, those below the root fields of a mutation.
     """
 
     document: DocumentNode
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDetails]
-    places: Mapping[str, list[tuple[str, ...]]]
+    uses: tuple[tuple[str, tuple[str, ...]], ...]
     signatures: tuple[tuple[str, GraphQLVariableSignature, Coercer], ...]
     shapers: tuple[tuple[str, Shaper], ...]
 
@@ -139,7 +138,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
             shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or _shaper(schema, definition.type, known)))
     signatures = [get_variable_signature(schema, definition) for definition in operation.variable_definitions or ()]
     named = tuple((each.name, each, coercer(each.type)) for each in signatures if isinstance(each, GraphQLVariableSignature))
-    return Document(document, operation, fragments, dict(usage.places), named, tuple(shapers))
+    return Document(document, operation, fragments, tuple(usage.uses), named, tuple(shapers))
 
 
 def _reached(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDetails]) -> list[FragmentDefinitionNode]:
@@ -270,7 +269,7 @@ class _Usage(Visitor):
     def __init__(self, operation: OperationDefinitionNode) -> None:
         super().__init__()
         self.operation = operation
-        self.places: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        self.uses: list[tuple[str, tuple[str, ...]]] = []
         self.arguments: dict[str, str] = {}
         self.shaping: set[str] = set()
 
@@ -281,7 +280,7 @@ class _Usage(Visitor):
         if "variable_definition" in kinds:
             return
         path = _path_of([*ancestors, node])
-        self.places[name].append(path)
+        self.uses.append((name, path or (name,)))
         if path and path[0] in ARGUMENT_SHAPES and "directive" not in kinds:
             if len(path) == 1:
                 self.arguments[name] = path[0]

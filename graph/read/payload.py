@@ -7,6 +7,7 @@ touch graphql-core's execution.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,12 +195,13 @@ async def read_node(info: strawberry.Info[Context, None], type_name: str, key: i
     context = info.context
     plan = context.running.payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
     if context.nodes is None:
-        context.nodes = DataLoader(lambda wanted: _read_nodes(context, wanted), cache=False)
+        alone = asyncio.Lock()  # a connection answers one question at a time
+        context.nodes = DataLoader(lambda wanted: _read_nodes(context, alone, wanted), cache=False)
     found: Fragment | None = await context.nodes.load((plan, key))
     return found
 
 
-async def _read_nodes(context: Context, wanted: list[tuple[NodePlan, int]]) -> list[Fragment | None]:
+async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[NodePlan, int]]) -> list[Fragment | None]:
     keys: dict[NodePlan, set[int]] = defaultdict(set)
     for plan, key in wanted:
         keys[plan].add(key)
@@ -218,7 +220,7 @@ async def _read_nodes(context: Context, wanted: list[tuple[NodePlan, int]]) -> l
         if together is None or together.over:
             text = await context.database.fetch(plan.statement.sql, arguments)
         else:
-            async with context.reading:
+            async with alone:
                 text = await context.database.fetch_within(context.session, plan.statement.sql, arguments)
         found[plan] = _rows(text)
     return [found[plan].get(key) for plan, key in wanted]
