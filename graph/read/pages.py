@@ -79,7 +79,10 @@ class PageWriter:
             if cursor is not None:
                 conditions.append(self._beyond(cursor, keys, backward))
         extra = [column.label(f"s{index}") for index, column in enumerate(keys) if "." in page.order[index].path]
-        query = select(*writer.columns(self.mirror, row), *extra).select_from(row)
+        entities = [entity for part in page.parts for entity in (part.entity, *(edge.entity for edge in part.edge)) if entity]
+        shown = [key.path for key in page.order if "." not in key.path]
+        shown += [name for entity in entities for name in entity.attributes()]
+        query = select(*writer.columns(self.mirror, row, shown), *extra).select_from(row)
         for relation, target, nullable in joins:
             query = query.join(target, relation, isouter=nullable)
         query = query.where(*conditions)

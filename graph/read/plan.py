@@ -126,6 +126,11 @@ class Entity:
     type_name: str
     fields: tuple[Field, ...]
 
+    def attributes(self) -> list[str]:
+        """The attributes and relations of the mapped class that are read."""
+        found = [getattr(field, "attribute", None) or getattr(field, "relation", None) for field in self.fields]
+        return [name for name in found if name is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class One:

@@ -6,7 +6,7 @@ parameter where its value comes from. It only assembles: every decision is in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,14 +184,25 @@ class Writer:
         table = query.subquery(name)
         return aliased(mirror.model, table, name=name), table
 
-    def columns(self, mirror: Mirror, row: Any) -> list[Any]:
-        return [getattr(row, attribute.key) for attribute in mirror.mapper.column_attrs if not attribute.key.startswith("_")]
+    def columns(self, mirror: Mirror, row: Any, shown: Iterable[str]) -> list[Any]:
+        """What a derived table must hold for these attributes: SQLite before 3.42 makes all columns it holds, used or not."""
+        attributes = [attribute.key for attribute in mirror.mapper.column_attrs if not attribute.key.startswith("_")]
+        needed: set[str] = {"id"}
+        for name in shown:
+            if name in mirror.mapper.relationships:
+                local = mirror.mapper.relationships[name].local_columns
+                needed |= {mirror.mapper.get_property_by_column(column).key for column in local}
+            else:  # an expression of the model may need any of them
+                needed |= {name} if name in attributes else set(attributes)
+        return [getattr(row, attribute) for attribute in attributes if attribute in needed]
 
     def _many(self, row: Any, relation: str, entity: Entity) -> list[Part]:
         mirror = MIRRORS[entity.type_name]
         target = self.row(mirror)
         order = [getattr(target, column.key) for column in inspect(type_of(row)).relationships[relation].order_by or ()]
-        query = select(*self.columns(mirror, target)).where(getattr(row, relation).of_type(target), visible(mirror, target))
+        query = select(*self.columns(mirror, target, entity.attributes())).where(
+            getattr(row, relation).of_type(target), visible(mirror, target)
+        )
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
         rows = select(JoinedRows(joined(self.object(entity, child)))).select_from(child).correlate(row).scalar_subquery()
         return ["[", func.coalesce(rows, literal("")), "]"]
