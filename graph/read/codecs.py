@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func
 
-from graph.read.dialects import Concat, JsonString, MoneyText, TimeText, literal
+from graph.read.dialects import Concat, Filled, JsonString, MoneyText, TimeText, literal
 
 Part = str | ColumnElement[Any]
 
@@ -29,7 +29,12 @@ CODECS: dict[str, Callable[[Any], list[Part]]] = {
 def encode(scalar: str, value: Any, nullable: bool) -> list[Part]:
     """The JSON text of `value`, as parts to concatenate. A scalar without a codec is an enum: its names need no escape."""
     parts = CODECS[scalar](value) if scalar in CODECS else ['"', value, '"']
-    return [func.coalesce(joined(parts), literal("null"))] if nullable else parts
+    return [or_null(parts)] if nullable else parts
+
+
+def or_null(parts: list[Part]) -> ColumnElement[str]:
+    """Parts as one text expression; null where one of them is NULL."""
+    return func.coalesce(Concat(*_merged(parts)), literal("null"))
 
 
 def encode_id(type_name: str, key: Any) -> list[Part]:
@@ -38,7 +43,12 @@ def encode_id(type_name: str, key: Any) -> list[Part]:
 
 
 def joined(parts: list[Part]) -> ColumnElement[str]:
-    """Parts as one text expression; neighbouring constants become one, nested concatenations are laid flat."""
+    """Parts, none of which is NULL, as one text expression."""
+    return Filled(*_merged(parts))
+
+
+def _merged(parts: list[Part]) -> list[ColumnElement[Any]]:
+    """Neighbouring constants become one, nested concatenations are laid flat."""
     merged: list[Part] = []
     for part in parts:
         if isinstance(part, str) and merged and isinstance(merged[-1], str):
@@ -47,7 +57,7 @@ def joined(parts: list[Part]) -> ColumnElement[str]:
             merged.append(part)
     if merged and not isinstance(merged[0], str):
         merged.insert(0, "")  # text first, so that `||` is text concatenation from the start
-    return Concat(*(literal(part) if isinstance(part, str) else part for part in merged))
+    return [literal(part) if isinstance(part, str) else part for part in merged]
 
 
 def json_object(members: list[tuple[str, list[Part]]]) -> list[Part]:

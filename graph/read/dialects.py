@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, FromClause, all_, any_, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.sql.elements import BinaryExpression, ColumnClause
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
 
@@ -27,6 +27,14 @@ class Concat(GenericFunction[str]):
     type = sa.Text()
     inherit_cache = True
     name = "concatenated"
+
+
+class Filled(GenericFunction[str]):
+    """`a || b || c` of parts none of which is NULL, without a copy for each of them where a database would make one."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "filled"
 
 
 class JsonString(GenericFunction[str]):
@@ -77,6 +85,10 @@ class JoinedRows(GenericFunction[str]):
     name = "joined_rows"
 
 
+#: Parts of one `printf`: three arguments each at most, and a function of SQLite takes a hundred at least.
+AT_ONCE = 30
+
+
 def _one(element: Any, compiler: Any, **kw: Any) -> str:
     return str(compiler.process(next(iter(element.clauses)), **kw))
 
@@ -88,6 +100,32 @@ def _concat(element: Concat, compiler: Any, **kw: Any) -> str:
         return f"({text})" if isinstance(clause, BinaryExpression) else text
 
     return " || ".join(part(clause) for clause in element.clauses)
+
+
+@compiles(Filled)
+def _filled(element: Filled, compiler: Any, **kw: Any) -> str:
+    return _concat(Concat(*element.clauses), compiler, **kw)
+
+
+@compiles(Filled, "sqlite")
+def _filled_sqlite(element: Filled, compiler: Any, **kw: Any) -> str:
+    clauses = list(element.clauses)
+    texts = []
+    for start in range(0, len(clauses), AT_ONCE):
+        form, values = "", [""]
+        for clause in clauses[start : start + AT_ONCE]:
+            if isinstance(clause, ColumnClause) and clause.is_literal:
+                form += clause.name[1:-1].replace("%", "%%")
+            elif isinstance(clause, MoneyText) and EXPONENT:
+                amount, unit = f"({_one(clause, compiler, **kw)})", 10**EXPONENT
+                form += f"%s%d.%0{EXPONENT}d"
+                values += [f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END", f"abs({amount}) / {unit}", f"abs({amount}) % {unit}"]
+            else:
+                form += "%s"
+                values.append(compiler.process(clause, **kw))
+        values[0] = f"'{form}'"
+        texts.append(f"printf({', '.join(values)})")
+    return " || ".join(texts)
 
 
 @compiles(JsonString)
