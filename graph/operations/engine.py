@@ -34,7 +34,8 @@ from graph.context import Context
 from graph.operations.coercion import coerce
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.read.errors import BadUserInput, too_expensive
-from graph.read.payload import PayloadExecutor, Payloads, plan_payloads
+from graph.read.payload import PayloadExecutor
+from graph.read.payload_plans import Payloads, plan_payloads
 from graph.read.plan import Plan
 from graph.read.selection import Operation, meta_keys, plan_query
 from graph.read.sql import META, Statement, write

@@ -1,38 +1,29 @@
 """Entities inside mutation payloads: the client's own selection, answered by the same compiled read.
 
 What goes in: the resolve info of a mutation field and the keys of rows. What comes out: `Fragment`s, JSON text from the
-database that graphql-core's completion splices in and never parses. This module and `graph.operations` are the only ones that
-touch graphql-core's execution.
+database that graphql-core's completion splices in and never parses. This module, `payload_plans` and `graph.operations` are
+the only ones that touch graphql-core's execution.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 import strawberry
 from graphql import (
-    FieldNode,
-    GraphQLField,
-    GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     GraphQLSchema,
     OperationDefinitionNode,
     default_field_resolver,
     default_type_resolver,
-    get_named_type,
-    get_nullable_type,
-    is_abstract_type,
-    is_composite_type,
-    is_list_type,
 )
-from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues, get_argument_values
+from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails
+from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from strawberry.dataloader import DataLoader
 from strawberry.execution import optimized_is_awaitable
@@ -40,10 +31,8 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
 from graph.read.errors import too_expensive
-from graph.read.mirror import MIRRORS
-from graph.read.plan import Plan
-from graph.read.selection import Operation, plan_rows
-from graph.read.sql import KEYS, Statement
+from graph.read.payload_plans import NodePlan
+from graph.read.sql import KEYS
 
 
 class Fragment:
@@ -120,50 +109,6 @@ def splice(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """A mutation field whose payload has a result for each entry of a list: what a result costs to read."""
-
-    definition: GraphQLField
-    node: FieldNode
-    cost: int
-
-    def number(self, variables: VariableValues) -> int:
-        """How many entries the request sends."""
-        arguments = get_argument_values(self.definition, self.node, variables)
-        return max(
-            (len(part) for input_ in arguments.values() for part in dict(input_).values() if isinstance(part, list)), default=0
-        )
-
-
-@dataclass(slots=True)
-class Payloads:
-    """The statements that answer what a mutation's payloads select, planned before it runs.
-
-    `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
-    each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row, with what one costs.
-    `single` is the cost of all entities that are there once, `results` that of the others.
-    """
-
-    entities: dict[tuple[str, ...], list[tuple[tuple[str, ...], Statement]]] = field(default_factory=lambda: defaultdict(list))
-    nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
-    single: int = 0
-    results: list[Results] = field(default_factory=list)
-    weight: int = 0
-
-    def cost(self, variables: VariableValues) -> int:
-        """What reading all entities of the payloads costs."""
-        return self.single + sum([results.cost * results.number(variables) for results in self.results])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NodePlan:
-    """How rows that errors of one place name are read, and what one of them costs."""
-
-    statement: Statement
-    cost: int
-
-
 async def read_entities(
     info: strawberry.Info[Context, None],
     fields: tuple[str, ...],
@@ -237,72 +182,3 @@ def _rows(text: str) -> dict[int, Fragment]:
         found[int(key)] = Fragment(text[head + 1 : position])
         position += 1  # the comma
     return found
-
-
-def plan_payloads(operation: Operation, statement: Callable[[Plan], Statement]) -> Payloads:
-    """Plan every row that the payloads of a mutation select. Raises what planning raises."""
-    root = operation.schema.mutation_type
-    assert root is not None
-    collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
-    planner = _Planner(operation, statement)
-    for key, details in collected.grouped_field_set.items():
-        name = details[0].node.name.value
-        if not name.startswith("__"):
-            definition = root.fields[name]
-            planner.each = 0
-            planner.walk(get_named_type(definition.type), details, (key,), (key,))
-            if planner.each:
-                planner.payloads.results.append(Results(definition, details[0].node, planner.each))
-    return planner.payloads
-
-
-class _Planner:
-    """Walks the payloads of one mutation. `each` is the cost of what is read for every entry of the field's list."""
-
-    def __init__(self, operation: Operation, statement: Callable[[Plan], Statement]) -> None:
-        self.operation = operation
-        self.statement = statement
-        self.payloads = Payloads()
-        self.each = 0
-
-    def walk(
-        self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...], *, listed: bool = False
-    ) -> None:
-        """Plan what is selected in a field: `keys` are the response keys that lead to it, `names` the names below the root.
-
-        `listed` says that it is one of a list.
-        """
-        schema = self.operation.schema
-        for runtime in schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,):
-            for key, inner in self._subfields(runtime, details):
-                name = inner[0].node.name.value
-                if name.startswith("__"):
-                    continue
-                shown = runtime.fields[name].type
-                named = get_named_type(shown)
-                if named.name in MIRRORS:
-                    plan = plan_rows(self.operation, named.name, inner)
-                    self.payloads.entities[*names, name].append(((*keys, key), self._write(plan)))
-                    if listed:
-                        self.each += plan.cost
-                    else:
-                        self.payloads.single += plan.cost
-                elif named.name == "Node":
-                    for mirrored in MIRRORS:
-                        plan = plan_rows(self.operation, mirrored, inner)
-                        node = NodePlan(self._write(plan), plan.cost)
-                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = node
-                elif is_composite_type(named):
-                    self.walk(named, inner, (*keys, key), (*names, name), listed=listed or is_list_type(get_nullable_type(shown)))
-
-    def _subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
-        operation = self.operation
-        collected = collect_subfields(
-            operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details
-        )
-        return list(collected.grouped_field_set.items())
-
-    def _write(self, plan: Plan) -> Statement:
-        made = self.statement(plan)
-        self.payloads.weight += len(made.sql)
-        return made
