@@ -114,7 +114,7 @@ def _filled_sqlite(element: Filled, compiler: Any, **kw: Any) -> str:
     for start in range(0, len(clauses), AT_ONCE):
         form, values = "", [""]
         for clause in clauses[start : start + AT_ONCE]:
-            if isinstance(clause, ColumnClause) and clause.is_literal:
+            if isinstance(clause, ColumnClause) and clause.is_literal and clause.name.startswith("'"):
                 form += clause.name[1:-1].replace("%", "%%")
             elif isinstance(clause, MoneyText) and EXPONENT:
                 amount, unit = f"({_one(clause, compiler, **kw)})", 10**EXPONENT
