@@ -183,7 +183,7 @@ def finished(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     from sqlalchemy import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
-    from graph.database import TransientError, Unavailable
+    from graph.database.errors import TransientError, Unavailable
 
     try:
         return asyncio.run(work)

@@ -29,12 +29,17 @@ CODECS: dict[str, Callable[[Any], list[Part]]] = {
 def encode(scalar: str, value: Any, nullable: bool) -> list[Part]:
     """The JSON text of `value`, as parts to concatenate. A scalar without a codec is an enum: its names need no escape."""
     parts = CODECS[scalar](value) if scalar in CODECS else ['"', value, '"']
-    return [or_null(parts)] if nullable else parts
+    return [or_null(concatenated(parts))] if nullable else parts
 
 
-def or_null(parts: list[Part]) -> ColumnElement[str]:
-    """Parts as one text expression; null where one of them is NULL."""
-    return func.coalesce(Concat(*_merged(parts)), literal("null"))
+def or_null(text: ColumnElement[str]) -> ColumnElement[str]:
+    """A text as JSON; null where it is NULL."""
+    return func.coalesce(text, literal("null"))
+
+
+def concatenated(parts: list[Part]) -> ColumnElement[str]:
+    """Parts as one text expression, NULL where one of them is."""
+    return Concat(*_merged(parts))
 
 
 def encode_id(type_name: str, key: Any) -> list[Part]:

@@ -94,17 +94,13 @@ def _one(element: Any, compiler: Any, **kw: Any) -> str:
 
 
 @compiles(Concat)
-def _concat(element: Concat, compiler: Any, **kw: Any) -> str:
+@compiles(Filled)
+def _concat(element: Concat | Filled, compiler: Any, **kw: Any) -> str:
     def part(clause: Any) -> str:
         text = compiler.process(clause, **kw)
         return f"({text})" if isinstance(clause, BinaryExpression) else text
 
     return " || ".join(part(clause) for clause in element.clauses)
-
-
-@compiles(Filled)
-def _filled(element: Filled, compiler: Any, **kw: Any) -> str:
-    return _concat(Concat(*element.clauses), compiler, **kw)
 
 
 @compiles(Filled, "sqlite")
@@ -117,9 +113,8 @@ def _filled_sqlite(element: Filled, compiler: Any, **kw: Any) -> str:
             if isinstance(clause, ColumnClause) and clause.is_literal and clause.name.startswith("'"):
                 form += clause.name[1:-1].replace("%", "%%")
             elif isinstance(clause, MoneyText) and EXPONENT:
-                amount, unit = f"({_one(clause, compiler, **kw)})", 10**EXPONENT
-                form += f"%s%d.%0{EXPONENT}d"
-                values += [f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END", f"abs({amount}) / {unit}", f"abs({amount}) % {unit}"]
+                form += MONEY
+                values += _money_values(f"({_one(clause, compiler, **kw)})")
             else:
                 form += "%s"
                 values.append(compiler.process(clause, **kw))
@@ -150,10 +145,16 @@ def _money_sqlite(element: MoneyText, compiler: Any, **kw: Any) -> str:
     amount = f"({_one(element, compiler, **kw)})"
     if not EXPONENT:
         return amount
+    return f"CASE WHEN {amount} IS NOT NULL THEN printf('{MONEY}', {', '.join(_money_values(amount))}) END"
+
+
+#: How `printf` shows an amount with decimals.
+MONEY = f"%s%d.%0{EXPONENT}d"
+
+
+def _money_values(amount: str) -> list[str]:
     unit = 10**EXPONENT
-    shown = f"printf('%d.%0{EXPONENT}d', {amount} / {unit}, {amount} % {unit})"
-    negative = f"printf('-%d.%0{EXPONENT}d', -{amount} / {unit}, -{amount} % {unit})"
-    return f"CASE WHEN {amount} >= 0 THEN {shown} WHEN {amount} < 0 THEN {negative} END"
+    return [f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END", f"abs({amount}) / {unit}", f"abs({amount}) % {unit}"]
 
 
 @compiles(TimeText)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column,
 from sqlalchemy.orm import aliased
 
 from graph.read import paging
-from graph.read.codecs import Part, encode, joined, json_object, or_null
+from graph.read.codecs import Part, concatenated, encode, joined, json_object, or_null
 from graph.read.dialects import HexText, JoinedRows, literal
 from graph.read.mirror import MIRRORS
 from graph.read.plan import Cursor, EdgePart, Page, PagePart
@@ -180,7 +180,7 @@ class PageWriter:
             # The cursor with the greatest number: a number of fixed width before it makes max() find it.
             padded = func.max(joined([literal_column("1000000") + number, cursor])).filter(number <= size)
             found = func.substr(padded, literal_column("8"))
-        return [or_null(['"', found, '"'])]
+        return [or_null(concatenated(['"', found, '"']))]
 
     def _exists_outside(self, cursor: Cursor, following: bool) -> ColumnElement[bool]:
         """Whether rows lie at or beyond the cursor that bounds this page, on the far side of it."""

@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.read.arguments import Constant, Given, Source, resolve
-from graph.read.codecs import Part, encode, encode_id, joined, json_object
+from graph.read.codecs import Part, encode, encode_id, joined, json_object, or_null
 from graph.read.dialects import JoinedRows, id_rows, literal, member
 from graph.read.filters import Conditions, key_of, type_of, unchanged, visible
 from graph.read.mirror import MIRRORS, Mirror
@@ -98,15 +98,12 @@ class Writer:
                 case Page():
                     members.append((root.key, [self._page(root, None, None)]))
                 case Lookup():
-                    members.append((root.key, [self.or_null(self._lookup(root))]))
+                    members.append((root.key, [or_null(self._lookup(root))]))
                 case SummaryRoot():
                     members.append((root.key, SummaryWriter(self, self._by_key, root).parts()))
                 case Nodes():
                     members.append((root.key, self._nodes(root)))
         return joined(json_object(members))
-
-    def or_null(self, row: ColumnElement[str]) -> ColumnElement[str]:
-        return func.coalesce(row, literal("null"))
 
     def _lookup(self, root: Lookup) -> ColumnElement[str]:
         row = self.row(MIRRORS[root.entity.type_name])
@@ -128,7 +125,7 @@ class Writer:
         for entity in root.entities:
             row = self.row(MIRRORS[entity.type_name])
             found.append((ids.c.type == literal(entity.type_name), self._one_row(entity, row, row.id == ids.c.key, ids)))
-        each = self.or_null(case(*found)) if found else literal("null")
+        each = or_null(case(*found)) if found else literal("null")
         if root.single:
             return [select(each).select_from(ids).scalar_subquery()]
         return ["[", func.coalesce(select(JoinedRows(each)).select_from(ids).scalar_subquery(), literal("")), "]"]
@@ -168,7 +165,7 @@ class Writer:
                 case One(key, relation, nullable, inner):
                     target = self.row(MIRRORS[inner.type_name])
                     one = self._one_row(inner, target, getattr(row, relation).of_type(target), row)
-                    members.append((key, [self.or_null(one) if nullable else one]))
+                    members.append((key, [or_null(one) if nullable else one]))
                 case Many(key, relation, inner):
                     members.append((key, self._many(row, relation, inner)))
                 case Page():

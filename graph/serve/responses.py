@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from graphql import ExecutionResult, GraphQLError
 
-from graph.database import Unavailable
+from graph.database.errors import Unavailable
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Answer
 from graph.read.payload import splice

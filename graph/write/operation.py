@@ -17,7 +17,7 @@ from typing import Any
 from graphql import ExecutionResult, OperationDefinitionNode
 
 from graph.context import Context
-from graph.database import TransientError, is_from_database
+from graph.database.errors import TransientError, is_from_database
 from graph.write.errors import MutationError, rolled_back, try_again
 
 Execute = Callable[[], Awaitable[ExecutionResult]]

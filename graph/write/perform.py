@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from graph.database import TransientError
+from graph.database.errors import TransientError
 from graph.write import idempotency
 from graph.write.answers import Answer, entry_type, keep, missing_rows, payload_of, recall
 from graph.write.errors import ROOT, MutationError, Refused, rolled_back, try_again

@@ -1,4 +1,4 @@
-"""Engines, SQLite pragmas, sessions, driver reads, and transactions that are tried again.
+"""Engines, sessions, driver reads, and transactions that are tried again.
 
 What goes in: settings and SQL. What comes out: `Database`, which owns the connections of a process. What may be
 refused here: `Unavailable` when no connection can be had or a statement ran too long; transient refusals
@@ -10,25 +10,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import sqlite3
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
-from time import monotonic
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
-from graphql import GraphQLError
-from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
+from graph.database.errors import (
+    DATABASE_ERRORS,
+    QUERY_CANCELED,
+    RETRYABLE_SQLSTATES,
+    TooComplex,
+    TransientError,
+    Unavailable,
+    is_disconnect,
+    is_timeout,
+    is_too_complex,
+    is_transient,
+)
+from graph.database.sqlite import SqliteReader, prepare_sqlite
 from graph.settings import Settings
 
 logger = logging.getLogger("ordergraph.database")
@@ -39,32 +45,9 @@ T = TypeVar("T")
 ATTEMPTS = 3
 JITTER_SECONDS = (0.02, 0.2)
 
-#: PostgreSQL's SQLSTATEs after which the whole transaction may simply run again: serialization failure, deadlock,
-#: lock not available (PostgreSQL 18 documentation, appendix A).
-RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
-#: ... and those that say that the server or the connection is gone.
-CONNECTION_SQLSTATES = ("08", "57P")
-#: A statement ran over `statement_timeout`.
-QUERY_CANCELED = "57014"
-
 #: Called with the SQL of every statement that goes to a driver without SQLAlchemy's execution, which SQLAlchemy's own
 #: events do not see. Counting, logging and tracing hang here.
 driver_listeners: list[Callable[[str], None]] = []
-
-
-class Unavailable(Exception):
-    """The database cannot serve now: no connection within the wait, or a statement over its time."""
-
-
-class TooComplex(GraphQLError):
-    """The database cannot parse a statement of this depth: SQLite's parser has room for a hundred open parts (3.45 and older)."""
-
-    def __init__(self) -> None:
-        super().__init__("The operation is nested too deeply for this database.", extensions={"code": "OPERATION_TOO_LARGE"})
-
-
-class TransientError(Exception):
-    """A transaction was refused for a passing reason on every try; nothing is left behind."""
 
 
 def database_url(text: str) -> URL:
@@ -78,46 +61,6 @@ def database_url(text: str) -> URL:
     if name in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+asyncpg")
     raise ValueError(f"it must be sqlite:///FILE or postgresql://..., not {name}")
-
-
-#: What asyncpg raises on a connection that is gone, besides PostgreSQL's own errors.
-LOST = (InterfaceError, InternalClientError, OSError)
-#: What databases and their drivers raise.
-DATABASE_ERRORS = (DBAPIError, PostgresError, *LOST, sqlite3.Error)
-
-
-def is_from_database(error: BaseException) -> bool:
-    """Whether a database or its driver raised this."""
-    return isinstance(error, DATABASE_ERRORS)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the whole transaction may simply be run again."""
-    original = getattr(error, "orig", error)  # a read of a payload goes straight to the driver, and nobody wraps its error
-    if getattr(original, "sqlstate", None) in RETRYABLE_SQLSTATES:
-        return True
-    return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
-
-
-def is_disconnect(error: BaseException) -> bool:
-    """Whether the server or the connection went away."""
-    original = getattr(error, "orig", error)
-    state = getattr(original, "sqlstate", None)
-    if state is not None and state.startswith(CONNECTION_SQLSTATES):
-        return True
-    return isinstance(original, LOST) or bool(getattr(error, "connection_invalidated", False))
-
-
-def is_too_complex(error: BaseException) -> bool:
-    """Whether a statement was too much for the parser of SQLite."""
-    original = getattr(error, "orig", error)
-    return isinstance(original, sqlite3.Error) and any(sign in str(original) for sign in ("parser stack overflow", "too large"))
-
-
-def is_timeout(error: BaseException) -> bool:
-    """Whether a statement took longer than it may."""
-    original = getattr(error, "orig", error)
-    return getattr(original, "sqlstate", None) == "57014" or isinstance(original, TimeoutError)
 
 
 class Database:
@@ -143,9 +86,7 @@ class Database:
                 pool_timeout=settings.pool_timeout_seconds,
                 connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
             )
-            event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
-            event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
-            event.listen(engine.sync_engine, "invalidate", _on_sqlite_invalidate)
+            prepare_sqlite(engine)
             return engine
         arguments: dict[str, Any] = {
             "server_settings": {"application_name": "ordergraph", **_limits(settings)},
@@ -310,89 +251,7 @@ def _limits(settings: Settings) -> dict[str, str]:
     }
 
 
-def _on_sqlite_connect(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _on_sqlite_begin(connection: sa.Connection) -> None:
-    # A plain BEGIN that reads and then writes fails with "database is locked" whatever the timeout.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _on_sqlite_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
-    # A request cancelled between a RETURNING and its rows leaves a statement that keeps the closed connection and its lock
-    # on the file alive until the cursor is collected. The driver's thread rolls back before it gets to closing.
-    with suppress(Exception), closing(connection.driver_connection.rollback()) as rollback:
-        rollback.send(None)
-
-
 def _discard(connection: Any) -> None:
     """Drop a pooled connection; the pool opens another when one is needed."""
     with suppress(Exception):
         connection.invalidate()
-
-
-@dataclass(slots=True)
-class _Read:
-    """A read on one thread: when it must be over, and whether somebody still waits for it."""
-
-    deadline: float = 0.0
-    given_up: bool = False
-
-    def over(self) -> bool:
-        return self.given_up or monotonic() > self.deadline
-
-
-#: Instructions of SQLite's machine between two looks at the clock.
-STEPS = 100_000
-
-
-class SqliteReader:
-    """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write."""
-
-    def __init__(self, path: str, settings: Settings) -> None:
-        self._path = path
-        self._timeout = settings.statement_timeout_seconds
-        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=self._timeout)
-            connection.execute("PRAGMA query_only=ON")
-            local = self._local
-            connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
-            self._local.connection = connection
-            self._connections.append(connection)
-        return connection
-
-    def _run(self, sql: str, arguments: Sequence[Any], read: _Read) -> Any:
-        read.deadline = monotonic() + self._timeout
-        self._local.read = read
-        row = self._connection().execute(sql, arguments).fetchone()
-        return row[0] if row else None
-
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        read = _Read()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
-        except sqlite3.OperationalError as error:
-            if any(sign in str(error) for sign in ("interrupted", "locked", "unable to open", "disk I/O")):
-                raise Unavailable(str(error)) from error
-            if is_too_complex(error):
-                raise TooComplex from error
-            raise
-        except asyncio.CancelledError:
-            read.given_up = True
-            raise
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=True)
-        for connection in self._connections:
-            connection.close()
