@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ class Owner(Base):
 
     id: Mapped[Key]
     name: Mapped[Name]
+    token: Mapped[uuid.UUID | None] = mapped_column(unique=True)
 
 
 class Shelf(Base):
@@ -62,7 +64,7 @@ class Shelf(Base):
 
 
 class Box(Base):
-    __tablename__ = "box"
+    __tablename__ = "Box"  # which SQL must quote
     __root__ = "shelf"
     __table_args__ = (
         UniqueConstraint("shelf_id", "slot"),
@@ -88,6 +90,7 @@ class OwnerInput:
 @strawberry.input(one_of=True)
 class OwnerReference:
     id: strawberry.Maybe[strawberry.ID]
+    token: strawberry.Maybe[uuid.UUID]
     create: strawberry.Maybe[OwnerInput]
 
 
@@ -173,26 +176,37 @@ async def test_children_of_a_parent_that_has_no_key_yet(tables: Database) -> Non
     boxes = [BoxInput(slot=1, weight=1), BoxInput(slot=2, weight=0), BoxInput(slot=1, weight=1)]
     errors = await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=boxes)))
     assert short(errors) == [
-        ("CHECK", "input.0.boxes.1.weight", "ck_box_weight"),
-        ("UNIQUE", "input.0.boxes.2", "uq_box_shelf_id_slot"),
+        ("CHECK", "input.0.boxes.1.weight", "ck_Box_weight"),
+        ("UNIQUE", "input.0.boxes.2", "uq_Box_shelf_id_slot"),
     ]
 
 
 async def test_a_nullable_reference(tables: Database) -> None:
-    made = BoxInput(slot=1, weight=1, owner=some(OwnerReference(id=None, create=some(OwnerInput(name="me")))))
+    made = BoxInput(slot=1, weight=1, owner=some(OwnerReference(id=None, token=None, create=some(OwnerInput(name="me")))))
     cleared = BoxInput(slot=2, weight=1, owner=some(None))
-    there = BoxInput(slot=3, weight=1, owner=some(OwnerReference(id=some("Owner:1"), create=None)))
+    there = BoxInput(slot=3, weight=1, owner=some(OwnerReference(id=some("Owner:1"), token=None, create=None)))
     assert await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=[made, cleared]))) == []
     assert await attempt(tables, create(ShelfInput(code="b", aisle=1, boxes=[there]))) == []
     async with tables.engine.begin() as connection:
         assert (await connection.execute(sa.select(Box.owner_id).order_by(Box.id))).scalars().all() == [1, None, 1]
-    nobody = BoxInput(slot=1, weight=1, owner=some(OwnerReference(id=some("Owner:9"), create=None)))
-    blank = BoxInput(slot=2, weight=1, owner=some(OwnerReference(id=None, create=some(OwnerInput(name=" ")))))
+    nobody = BoxInput(slot=1, weight=1, owner=some(OwnerReference(id=some("Owner:9"), token=None, create=None)))
+    blank = BoxInput(slot=2, weight=1, owner=some(OwnerReference(id=None, token=None, create=some(OwnerInput(name=" ")))))
     errors = await attempt(tables, create(ShelfInput(code="c", aisle=1, boxes=[nobody, blank])))
     assert short(errors) == [
-        ("REFERENCE_NOT_FOUND", "input.0.boxes.0.owner.id", "fk_box_owner_id"),
+        ("REFERENCE_NOT_FOUND", "input.0.boxes.0.owner.id", "fk_Box_owner_id"),
         ("INVALID_INPUT", "input.0.boxes.1.owner.create.name", None),
     ]
+
+
+async def test_a_natural_key_that_is_stored_in_another_form(tables: Database) -> None:
+    mine, nobodys = uuid.UUID(int=1), uuid.UUID(int=2)
+    async with tables.engine.begin() as connection:
+        await connection.execute(sa.insert(Owner).values(name="me", token=mine))
+    owners = [some(OwnerReference(id=None, token=some(token), create=None)) for token in (mine, nobodys)]
+    boxes = [BoxInput(slot=n, weight=1, owner=owner) for n, owner in enumerate(owners)]
+    assert await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=boxes[:1]))) == []
+    errors = await attempt(tables, create(ShelfInput(code="b", aisle=1, boxes=boxes)))
+    assert short(errors) == [("REFERENCE_NOT_FOUND", "input.0.boxes.1.owner.token", "fk_Box_owner_id")]
 
 
 async def test_a_row_pointed_to_is_deleted_after_it_was_looked_up(tables: Database) -> None:
@@ -201,7 +215,7 @@ async def test_a_row_pointed_to_is_deleted_after_it_was_looked_up(tables: Databa
     deleted = []
 
     async def work(unit: Unit) -> None:
-        owner = some(OwnerReference(id=some("Owner:1"), create=None))
+        owner = some(OwnerReference(id=some("Owner:1"), token=None, create=None))
         unit.session.add(unit.create(Shelf, ShelfInput(code="a", aisle=1, boxes=[BoxInput(slot=1, weight=1, owner=owner)])))  # type: ignore[type-var]
         await unit.look_up()
         # What another writer does between the look-up and the flush; here it stays, since it is done again.
@@ -210,7 +224,7 @@ async def test_a_row_pointed_to_is_deleted_after_it_was_looked_up(tables: Databa
         await unit.flush()
 
     errors = await attempt(tables, work)
-    assert short(errors) == [("REFERENCE_NOT_FOUND", "input.boxes.0.owner.id", "fk_box_owner_id")]
+    assert short(errors) == [("REFERENCE_NOT_FOUND", "input.boxes.0.owner.id", "fk_Box_owner_id")]
     assert deleted == [False, True]
 
 
@@ -245,12 +259,12 @@ async def test_what_nobody_can_explain_is_told_as_the_driver_names_it(tables: Da
     assert short(await attempt(tables, create(ShelfInput(code="a", aisle=1)))) == [("UNIQUE", "input.0.code", "uq_shelf_code")]
     boxes = [BoxInput(slot=1, weight=0)]
     assert short(await attempt(tables, create(ShelfInput(code="b", aisle=1, boxes=boxes)))) == [
-        ("CHECK", "input.0.boxes.0.weight", "ck_box_weight")
+        ("CHECK", "input.0.boxes.0.weight", "ck_Box_weight")
     ]
 
 
 async def test_deleting_what_is_in_use(tables: Database) -> None:
-    owner = some(OwnerReference(id=None, create=some(OwnerInput(name="me"))))
+    owner = some(OwnerReference(id=None, token=None, create=some(OwnerInput(name="me"))))
     assert await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=[BoxInput(slot=1, weight=1, owner=owner)]))) == []
 
     async def work(unit: Unit) -> None:

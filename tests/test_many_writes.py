@@ -81,6 +81,13 @@ async def test_items_at_once(shop: Ask) -> None:
     assert [entry["item"]["sku"] for entry in payload["results"]] == ["C", "D"]
 
 
+@pytest.mark.parametrize("error", ["ROLLBACK", "CONTINUE"])
+@pytest.mark.parametrize("name", ["customers", "orders", "items"])
+async def test_nothing_at_once(shop: Ask, name: str, error: str) -> None:
+    payload = await done(shop, f"create{name.title()}", {name: [], "onError": error}, "results { index }")
+    assert payload["results"] == []
+
+
 @pytest.mark.parametrize("number", [2, 60])
 async def test_several_at_once_take_as_many_statements_as_few(shop: Ask, statements: Statements, number: int) -> None:
     statements.clear()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graph.database import Database
 from graph.models import Customer, Order
 from tests.conftest import Ask, Statements
 from tests.words import CUSTOMER, ITEM, ORDER, count, done
@@ -126,15 +127,46 @@ async def test_deletes_cascade_and_say_what_went(shop: Ask) -> None:
     assert await count(shop) == (0, 0, 1)
 
 
-@pytest.mark.parametrize("number", [1, 3, 40])
+async def test_all_rows_of_an_input_are_made_at_one_time(shop: Ask) -> None:
+    times = "createdAt updatedAt"
+    selection = f"customer {{ {times} orders {{ nodes {{ {times} orderDate items {{ item {{ {times} }} }} }} }} }}"
+    items = [{"item": {"create": {"sku": "C", "name": "C", "price": "1"}}, "quantity": 1}]
+    given = {"name": "Ada", "email": "ada@example.com", "orders": [{"items": items}, {}]}
+    customer = (await done(shop, "createCustomer", given, selection))["customer"]
+    now = customer["createdAt"]
+    whole = {"createdAt": now, "updatedAt": now}
+    lines_ = [{"item": whole}]
+    assert customer == {**whole, "orders": {"nodes": [{**whole, "orderDate": now, "items": made} for made in (lines_, [])]}}
+
+
+@pytest.mark.parametrize("number", [0, 3, 40])
 async def test_a_nested_create_takes_as_many_statements_for_many_rows_as_for_few(
     shop: Ask, statements: Statements, number: int
 ) -> None:
     statements.clear()
-    orders = [{"discount": "0.01", "items": lines("A", "B", "A")}, {"items": lines("B")}] * number
+    orders = [{"items": lines("B")}, *[{"discount": "0.01", "items": lines("A", "B", "A")}] * number]
     await done(shop, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders}, "customer { id }")
     # Look up the items; insert customer, orders, lines; read the payload.
     assert len(statements) == 5, statements.sql
+
+
+async def test_what_is_looked_up_does_not_grow_with_the_lines_that_point_to_it(
+    shop: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look-up draws the keys of the lines, too: they come once, not with each item."""
+    fetch, values = Database.rows_within, [0]
+
+    async def counted(*arguments: Any) -> Any:
+        rows = await fetch(*arguments)
+        values.append(sum(len(value) if isinstance(value, list) else 1 for row in rows for value in row))
+        return rows
+
+    monkeypatch.setattr(Database, "rows_within", counted)
+    for number in (2, 50):
+        given = {"name": "Ada", "email": f"{number}@example.com", "orders": [{"items": lines("A", "B") * number}]}
+        await done(shop, "createCustomer", given, "customer { id }")
+    few, many = values[1], values[3]
+    assert many - few in (0, 2 * (50 - 2)), values
 
 
 @pytest.mark.parametrize("number", [1, 10])

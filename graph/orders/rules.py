@@ -18,6 +18,8 @@ from graph.write.unit import Unit, rule
 
 #: Inputs can multiply to more than a BIGINT; what is over this is refused by the constraint on the subtotal anyway.
 MOST = 2 * 10**18
+#: What a line needs to count in a total.
+PRICED = frozenset({"quantity", "price_paid"})
 
 
 @rule
@@ -52,7 +54,7 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         # A new order without lines has its total too, or any discount would pass.
         if "items" in order.__dict__ or "id" not in order.__dict__:
             _number(order, changes, again=(id(order), "items") in unit.replaced)
-            if all(line.__dict__.keys() >= {"quantity", "price_paid"} for line in order.items):
+            if all(line.__dict__.keys() >= PRICED for line in order.items):
                 put(order, "total_amount", total(order))
     for order in (row for row in changes.deleted if isinstance(row, Order)):
         if order.status in (OrderStatus.PAID, OrderStatus.SHIPPED) and unit.origin(order).path != ROOT:

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import instance_state
 
 from graph.base import Base
 from graph.models import Item, Order, OrderItem, OrderStatus
@@ -67,10 +68,10 @@ async def move_stock(unit: Unit, changes: Changes) -> None:
 
 def _moves(unit: Unit, changes: Changes, line: OrderItem) -> list[tuple[int, int]]:
     """Pieces that a line takes (positive) and gives back (negative), by item."""
-    state: Any = sa.inspect(line)
+    state: Any = instance_state(line)
     target = unit.target(line, "item")
     quantity = max(0, line.__dict__.get("quantity") or 0)  # what is below is refused by its CHECK
-    if not state.persistent:
+    if state.key is None:
         if isinstance(target, Item):
             _take_from_new(unit, line, target, quantity)
             return []

@@ -5,8 +5,10 @@ What goes in: mapped classes, columns, values. What comes out: facts of the meta
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Dialect
 from sqlalchemy.orm import Mapper
 
-from graph.base import Base
+from graph.base import Base, utc_now
 from graph.read.mirror import MIRRORS, Mirror
 from graph.read.scalars import parse_id
 from graph.write.errors import NotFoundError, Path, RequiredError
@@ -99,18 +101,35 @@ def way_back(model: type[Base], relation: str) -> str | None:
     return back.key if back is not None and back.viewonly else None
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What Python gives a new row: plain values, the time it is made at, and what a function makes for each row."""
+
+    plain: dict[str, Any]
+    times: tuple[str, ...]
+    made: tuple[tuple[str, Callable[[None], Any]], ...]
+
+    def values(self, now: datetime) -> dict[str, Any]:
+        """The values of a row by attribute."""
+        found = self.plain | dict.fromkeys(self.times, now)
+        for name, make in self.made:
+            found[name] = make(None)
+        return found
+
+
 @cache
-def defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
-    """The attributes that Python gives a new row. Set early, all rows of a table have one INSERT and rules see values."""
-    found: list[tuple[str, Callable[[], Any]]] = []
-    mapper = model.__mapper__
-    for attribute in mapper.column_attrs:
+def start_of(model: type[Base]) -> Start:
+    """What new rows of a class start with. Set early, all rows of a table have one INSERT and rules see values."""
+    plain: dict[str, Any] = {}
+    made: dict[str, Any] = {}
+    for attribute in model.__mapper__.column_attrs:
         default: Any = attribute.columns[0].default
         if default is not None and default.is_scalar:
-            found.append((attribute.key, lambda value=default.arg: value))  # type: ignore[misc]  # mypy drops the default
+            plain[attribute.key] = default.arg
         elif default is not None and default.is_callable:
-            found.append((attribute.key, lambda make=default.arg: make(None)))  # type: ignore[misc]
-    return tuple(found)
+            made[attribute.key] = default.arg
+    times = tuple(name for name, make in made.items() if inspect.unwrap(make) is utc_now)
+    return Start(plain, times, tuple((name, make) for name, make in made.items() if name not in times))
 
 
 def attribute_name(mapper: Mapper[Any], column: Any) -> str:

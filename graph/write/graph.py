@@ -16,9 +16,21 @@ from typing import Any, TypeVar
 from sqlalchemy.orm.attributes import instance_state
 from strawberry import Some
 
-from graph.base import Base
+from graph.base import Base, utc_now
 from graph.context import Context
-from graph.write.columns import Step, attribute_name, defaults, key_of, missing, refusal, required, steps, type_name, way_back
+from graph.write.columns import (
+    Step,
+    attribute_name,
+    key_of,
+    missing,
+    refusal,
+    required,
+    start_of,
+    steps,
+    stored,
+    type_name,
+    way_back,
+)
 from graph.write.errors import ROOT, InvalidInputError, MutationError, Path
 from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.references import Reference, look_up, not_found
@@ -40,18 +52,20 @@ class Origin:
 
 
 class Graph:
-    """The rows that one input makes or changes, and what is wrong with them so far."""
+    """The rows that one input makes or changes, and what is wrong with them so far. All its new rows are made `now`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         session = self.session = context.session
         self.dialect = session.get_bind().dialect
         self.origins: dict[int, Origin] = {}
+        self.now = utc_now()
         self.errors: list[MutationError] = []
         self.references: list[Reference] = []
         self.targets: dict[tuple[int, str], Any] = {}
         self.replaced: set[tuple[int, str]] = set()
         self.parents: list[Base] = []
+        self.keys: dict[int, int] = {}
 
     def refuse(self, error: MutationError) -> None:
         """Collect a reason; the unit of work stops before the database is written."""
@@ -74,11 +88,10 @@ class Graph:
 
     def create(self, model: type[R], input_: Any, path: Path = ROOT) -> R:
         """A new row from an input, with everything below it."""
-        row = model()
+        row: R = model.__mapper__.class_manager.new_instance()  # as a row that was read is made: the input is all there is
         # Nothing was loaded, so nothing needs a history: an INSERT takes what stands here.
         values = row.__dict__
-        for name, make in defaults(model):
-            values[name] = make()
+        values.update(start_of(model).values(self.now))
         self._fill(row, input_, path, values)
         return row
 
@@ -234,7 +247,7 @@ class Graph:
             self.targets[id(row), relation.key] = made
             return
         attribute = "id" if field_ is None else field_.attribute
-        found = key_of(model, key) if attribute == "id" else key
+        found = key_of(model, key) if attribute == "id" else stored(model.__mapper__.columns[attribute], key, self.dialect)
         reference = Reference(row, relation, attribute, found, str(key), path)
         if found is None:
             self.refuse(not_found(reference))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -21,14 +22,15 @@ from graph.read.filters import unchanged
 from graph.write.changes import put
 from graph.write.columns import attribute_name, foreign_key_name, stored, target_columns, type_name
 from graph.write.errors import Path, ReferenceNotFoundError
+from graph.write.keys import Draw, draw_for, drawing
 
 if TYPE_CHECKING:
     from graph.write.graph import Graph
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Reference:
-    """A pointer to a row that is there already, not looked up yet."""
+    """A pointer to a row that is there already, not looked up yet. `value` is in the form it is stored in."""
 
     owner: Base
     relation: RelationshipProperty[Any]
@@ -38,70 +40,100 @@ class Reference:
     path: Path
 
 
-async def look_up(graphs: Iterable[Graph]) -> None:
-    """Find what the references of several graphs of one session lead to, one SELECT for each type of target."""
+async def look_up(graphs: Sequence[Graph]) -> None:
+    """Find what the references of several graphs of one session lead to, one SELECT for each type of target.
+
+    The first of them draws keys for the graphs' new parts, too; they are given when the rows are written.
+    """
     by_model: dict[type[Base], list[tuple[Graph, Reference]]] = defaultdict(list)
+    if not graphs:
+        return
+    draw = draw_for((origin.row for graph in graphs for origin in graph.origins.values()), graphs[0].dialect)
     for graph in graphs:
         for reference in graph.references:
             by_model[reference.relation.mapper.class_].append((graph, reference))
         graph.references = []
     for model, waiting in by_model.items():
-        graph = waiting[0][0]
-        found = await _rows(graph, model, [reference for _, reference in waiting])
-        columns = model.__mapper__.columns
+        found = await _rows(waiting[0][0], model, [reference for _, reference in waiting], draw)
+        if draw is not None:
+            for graph in graphs:
+                graph.keys = draw.keys
+            draw = None
         for graph, reference in waiting:
-            row = found.get((reference.attribute, stored(columns[reference.attribute], reference.value, graph.dialect)))
+            row = found.get((reference.attribute, reference.value))
             if row is None:
                 graph.refuse(not_found(reference))
                 continue
             relation, owner = reference.relation, reference.owner
-            for local, remote in relation.local_remote_pairs or ():
-                put(owner, attribute_name(relation.parent, local), getattr(row, attribute_name(relation.mapper, remote)))
+            for foreign_key, key in _pairs(relation):
+                put(owner, foreign_key, getattr(row, key))
             graph.targets[id(owner), relation.key] = row
 
 
-async def _rows(graph: Graph, model: type[Base], references: Iterable[Reference]) -> dict[tuple[str, Any], Any]:
-    """The rows that references of one type lead to, by attribute and value in stored form."""
-    columns = model.__mapper__.columns
+@cache
+def _pairs(relation: RelationshipProperty[Any]) -> tuple[tuple[str, str], ...]:
+    """The attributes that hold a foreign key, each with the attribute of the target that it repeats."""
+    pairs = relation.local_remote_pairs or ()
+    return tuple((attribute_name(relation.parent, local), attribute_name(relation.mapper, remote)) for local, remote in pairs)
+
+
+async def _rows(
+    graph: Graph, model: type[Base], references: Iterable[Reference], draw: Draw | None
+) -> dict[tuple[str, Any], Any]:
+    """The rows that references of one type lead to, by attribute and stored value."""
     wanted: dict[str, set[Any]] = defaultdict(set)
     for reference in references:
-        wanted[reference.attribute].add(stored(columns[reference.attribute], reference.value, graph.dialect))
-    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect)
-    arguments = [encode(sorted(wanted[attribute])) for attribute, encode in lookup.parameters]
-    rows = [lookup.row_of(row) for row in await graph.context.database.rows_within(graph.session, lookup.sql, arguments)]
-    return {(name, stored(columns[name], getattr(row, name), graph.dialect)): row for row in rows for name in wanted}
+        wanted[reference.attribute].add(reference.value)
+    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect, draws=draw is not None)
+    given = {} if draw is None else draw.parameters
+    arguments = [given[name] if encode is None else encode(sorted(wanted[name])) for name, encode in lookup.parameters]
+    rows = await graph.context.database.rows_within(graph.session, lookup.sql, arguments)
+    columns = model.__mapper__.columns
+    found = {}
+    for values in rows:
+        if draw is not None and values[-1] is not None:
+            draw.take(values[-1])
+            continue
+        row = lookup.row_of(values)
+        for attribute in wanted:
+            found[attribute, stored(columns[attribute], getattr(row, attribute), graph.dialect)] = row
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A SELECT of rows by some of their keys, spelled for a driver, and how to read what it gives."""
+    """A SELECT of rows by some of their attributes, spelled for a driver, and how to read what it gives.
+
+    A parameter without a function is one of a `Draw`.
+    """
 
     sql: str
-    parameters: tuple[tuple[str, Callable[[list[Any]], Any]], ...]
+    parameters: tuple[tuple[str, Callable[[list[Any]], Any] | None], ...]
     row_type: Any
     decoders: tuple[tuple[int, Callable[[Any], Any]], ...]
 
     def row_of(self, values: Sequence[Any]) -> Any:
         """A plain tuple with the attributes of the mapped class."""
-        decoded = list(values)
+        decoded = list(values[: len(self.row_type._fields)])
         for index, decode in self.decoders:
             decoded[index] = decode(decoded[index])
         return self.row_type._make(decoded)
 
 
-#: Kept by mapped class, attributes looked up by, and dialect: building and hashing a select costs more than running it.
-LOOKUPS: dict[tuple[type[Base], tuple[str, ...], str], Lookup] = {}
+#: Kept by mapped class, attributes looked up by, dialect, and whether it draws: building and hashing a select costs more than
+#: running it.
+LOOKUPS: dict[tuple[type[Base], tuple[str, ...], str, bool], Lookup] = {}
 
 
-def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -> Lookup:
-    key = (model, attributes, dialect.name)
+def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *, draws: bool) -> Lookup:
+    key = (model, attributes, dialect.name, draws)
     found = LOOKUPS.get(key)
     if found is None:
-        found = LOOKUPS[key] = _compile(model, attributes, dialect)
+        found = LOOKUPS[key] = _compile(model, attributes, dialect, draws=draws)
     return found
 
 
-def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -> Lookup:
+def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *, draws: bool) -> Lookup:
     encoders: dict[str, Callable[[list[Any]], Any]] = {}
     columns = target_columns(model)
 
@@ -112,14 +144,15 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect) -
 
         return member(dialect, getattr(model, attribute), unchanged, bind, False)
 
-    statement = sa.select(*columns).where(sa.or_(*map(among, attributes)))
+    select = sa.select(*columns).where(sa.or_(*map(among, attributes)))
+    statement = drawing(select) if draws else select
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     decoders = [
         (index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)
     ]
     return Lookup(
         str(compiled),
-        tuple((name, encoders[name]) for name in compiled.positiontup or ()),
+        tuple((name, encoders.get(name)) for name in compiled.positiontup or ()),
         namedtuple(model.__name__, [column.key for column in columns]),
         tuple((i, decode) for i, decode in decoders if decode is not None),
     )

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 import strawberry
 from sqlalchemy.dialects import postgresql, sqlite
 
-from graph.base import Base, utc_now
+from graph.base import Base
 from graph.read.dialects import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes
-from graph.write.columns import defaults, refusal, stored, type_name
+from graph.write.columns import refusal, start_of, stored, type_name
 from graph.write.errors import MOST_PIECES, ROOT, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
 from graph.write.inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
@@ -70,7 +70,7 @@ class Plain:
 
     def start(self) -> dict[str, Any]:
         """What every new row starts with."""
-        return {name: make() for name, make in defaults(self.model)}
+        return start_of(self.model).values(self.unit.now)
 
     def fit(self, values: dict[str, list[Any]]) -> bool:
         """Whether all values have the form their columns ask for."""
@@ -135,16 +135,14 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
         inserted = len((await unit.session.scalars(kept.returning(table.c.id))).all())
         return Written(inserted, skipped=number - inserted)
     last = {identity: index for index, identity in enumerate(identities)}
-    now = utc_now()
-    picked = _picked(values, [last[identity] for identity in sorted(last)])
-    insert = plain.insert(picked, {**plain.start(), "created_at": now, "updated_at": now})
+    insert = plain.insert(_picked(values, [last[identity] for identity in sorted(last)]), plain.start())
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     for name, value in sets.items():
         if table.columns[name].info.get("counter"):
             sets[name] = sa.func.coalesce(value, table.columns[name])
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now))
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, unit.now))
     made = (await unit.session.scalars(merged.returning(table.c.created_at))).all()
-    inserted = sum(created == now for created in made)
+    inserted = sum(created == unit.now for created in made)
     return Written(inserted, updated=number - inserted)
 
 
@@ -171,7 +169,6 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         await plain.explain(taken=False, twice=True)
     if not identities:
         return []
-    now = utc_now()
     insert = dialect_insert(unit, table)
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     start = plain.start()
@@ -187,9 +184,7 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + delta
         # More than the column holds is told by its CHECK, as less than nothing is.
         sets[counter.column] = sa.case((delta.is_(None), column), (after > MOST_PIECES, -1), else_=after)
-    for row in rows:
-        row.update(created_at=now, updated_at=now)
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, now))
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, unit.now))
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
     await unit.session.execute(merged, in_order)
     key = table.columns[plain.key]
@@ -197,7 +192,7 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     made = {stored(key, row[0], unit.dialect): row for row in found}
     name = type_name(sa.inspect(plain.model))
     return [
-        Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == now})
+        Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == unit.now})
         for index, identity in enumerate(identities)
     ]
 

@@ -24,6 +24,7 @@ from graph.write.columns import key_of, missing, type_name
 from graph.write.errors import ROOT, Path, Refused, Row, StaleVersionError
 from graph.write.graph import Graph
 from graph.write.inputs import ABSENT
+from graph.write.keys import give_keys
 from graph.write.violations import named, violations
 
 Info = strawberry.Info[Context, None]
@@ -85,6 +86,7 @@ class Unit(Graph):
             found = [*self.errors, *await violations(self, changes)]
             if found:
                 raise Refused(found)
+        await give_keys(self.context, self.dialect, self.keys)
         try:
             await self.session.flush()
         except IntegrityError as error:

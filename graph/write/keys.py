@@ -1,0 +1,111 @@
+"""Keys of new parts of aggregates, such as order lines, drawn from their sequences before they are written, on PostgreSQL.
+
+What goes in: new rows. What comes out: the same with their keys, all drawn by one statement, mostly the one that looks up what
+they point to. What may be refused here: nothing; SQLite gives no keys ahead, there the INSERT returns them.
+
+Rows that have their keys are inserted by one prepared statement, however many there are. To have keys back SQLAlchemy puts an
+INSERT together anew for every number of rows: for three lines that costs more than drawing does, and each number is one more
+statement for every connection to prepare and keep. Roots mostly come alone, a lone row's INSERT returns its key for little, and
+an order that is refused takes no number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Dialect
+from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
+
+from graph.base import Base
+from graph.context import Context
+from graph.write.changes import put
+
+#: One row with one column: the keys drawn for tables, table after table.
+DRAWN: Any = (
+    sa.text(
+        "SELECT array_agg(key ORDER BY place) AS keys FROM ("
+        "SELECT place, nextval(pg_get_serial_sequence(name, attribute)) AS key"
+        " FROM unnest(:tables, :attributes, :numbers) WITH ORDINALITY AS wanted(name, attribute, number, place),"
+        " generate_series(1, number)) AS drawn"
+    )
+    .bindparams(
+        sa.bindparam("tables", type_=ARRAY(sa.Text())),
+        sa.bindparam("attributes", type_=ARRAY(sa.Text())),
+        sa.bindparam("numbers", type_=ARRAY(sa.Integer())),
+    )
+    .columns(sa.column("keys"))
+)
+ALONE: Any = DRAWN.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+
+@dataclass(slots=True)
+class Draw:
+    """Rows that wait for keys, table after table, and the parameters of `DRAWN`. Then `keys`, by the `id` of their row."""
+
+    waiting: list[Base]
+    parameters: dict[str, list[Any]]
+    keys: dict[int, int] = field(default_factory=dict)
+
+    def take(self, drawn: Sequence[int]) -> None:
+        """Keep the keys that were drawn. Rows get them when they are written: until then they are new."""
+        self.keys = {id(row): key for row, key in zip(self.waiting, drawn, strict=True)}
+
+
+def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
+    """What is to be drawn for those of the rows that are parts without a key, if anything."""
+    if dialect.name != "postgresql":
+        return None
+    keyless: dict[type[Base], list[Base]] = defaultdict(list)
+    for row in rows:
+        model = type(row)
+        if _is_drawn(model) and row.__dict__.get(_key(model)) is None:
+            keyless[model].append(row)
+    if not keyless:
+        return None
+    parameters: dict[str, list[Any]] = {
+        "tables": [_table(model) for model in keyless],
+        "attributes": [_key(model) for model in keyless],
+        "numbers": [len(rows) for rows in keyless.values()],
+    }
+    return Draw([row for rows in keyless.values() for row in rows], parameters)
+
+
+async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) -> None:
+    """Give the new parts in a session their keys: those drawn before, by the `id` of their row, or drawn now."""
+    new: list[Base] = list(context.session.sync_session.new)
+    draw = draw_for((row for row in new if id(row) not in keys), dialect)
+    if draw is not None:
+        parameters = [draw.parameters[name] for name in ALONE.positiontup]
+        draw.take(await context.database.fetch_within(context.session, str(ALONE), parameters))
+        keys = keys | draw.keys
+    for row in new:
+        if id(row) in keys:
+            put(row, _key(type(row)), keys[id(row)])
+
+
+def drawing(statement: sa.Select[Any]) -> sa.CompoundSelect[Any]:
+    """A SELECT that draws, too: one more row, which is empty but for its end, the keys."""
+    drawn, found = DRAWN.subquery("drawn"), statement.subquery("found")
+    return sa.union_all(sa.select(*found.c, sa.null()), sa.select(*[sa.null() for _ in found.c], *drawn.c))
+
+
+@cache
+def _is_drawn(model: type[Base]) -> bool:
+    """Whether rows of a class are parts and get their key from a sequence."""
+    return model.__root__ is not None and model.__mapper__.primary_key[0].identity is not None
+
+
+@cache
+def _table(model: type[Base]) -> str:
+    """The name of a class's table as SQL spells it."""
+    return ALONE.preparer.format_table(model.__mapper__.local_table)  # type: ignore[no-any-return]  # found by name
+
+
+@cache
+def _key(model: type[Base]) -> str:
+    return str(model.__mapper__.primary_key[0].key)
