@@ -27,6 +27,8 @@ from sqlalchemy.util import await_only
 
 from graph.context import Context
 from graph.database import Database
+from graph.database.errors import Unavailable
+from graph.database.turns import Turns
 from graph.schema import schema
 from graph.serve.responses import result_body
 from tests.audit import audit, checked_out, pieces, rows_of
@@ -776,3 +778,33 @@ async def test_clients_that_hang_up_leave_all_or_nothing_and_no_connection(shop:
     assert {name for (name,) in names} >= {f"gone{n}" for n in range(7, 40, 8)}
     await check_nested(empty_url, [name for (name,) in names])
     assert not {name for (name,) in names} & {f"gone{n}" for n in range(0, 40, 4)}
+
+
+async def test_turns_come_in_order() -> None:
+    turns, came, leave = Turns(2, 60), list[int](), asyncio.Event()
+
+    async def stay(number: int) -> None:
+        async with turns:
+            came.append(number)
+            await leave.wait()
+
+    waiting = [asyncio.create_task(stay(number)) for number in range(6)]
+    await asyncio.sleep(0)
+    waiting[2].cancel()
+    await asyncio.sleep(0)
+    assert came == [0, 1]
+    leave.set()
+    waiting.append(asyncio.create_task(stay(6)))  # a turn is free, and others wait for it
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert came == [0, 1, 3, 4, 5, 6]
+
+
+async def test_who_waits_too_long_for_a_turn_is_told_and_takes_none() -> None:
+    turns = Turns(1, 0.05)
+    async with turns:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await turns.__aenter__()
+    for _ in range(2):
+        async with turns:
+            pass

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -812,3 +813,18 @@ async def test_an_order_by_that_names_a_field_twice_takes_the_first(shop_databas
         rows = list(await session.scalars(select(Order)))
     found = await ask_shop.data("query($o: [OrderSort!]) { orders(orderBy: $o, first: 5) { nodes { id } } }", {"o": order})
     assert found["orders"]["nodes"] == [{"id": f"Order:{row.id}"} for row in ordered(rows, order)[:5]]
+
+
+@pytest.mark.parametrize(("pause", "status"), [(0.0, 200), (30.0, 408)])
+async def test_a_body_that_does_not_arrive_in_half_the_time(
+    ask_with: Callable[..., AbstractAsyncContextManager[Ask]], pause: float, status: int
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"query": '
+        await asyncio.sleep(pause)
+        yield b'"{ customers { totalCount } }"}'
+
+    async with ask_with(request_timeout_seconds=1.0) as ask:
+        answer = await ask.client.post("/graphql", content=parts(), headers={"content-type": "application/json"})
+        assert answer.status_code == status
+        assert status == 200 or code(answer.json()) == "REQUEST_TIMEOUT"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ from graph.database.errors import (
     is_transient,
 )
 from graph.database.sqlite import SqliteReader, prepare_sqlite
+from graph.database.turns import Turns
 from graph.settings import Settings
 
 logger = logging.getLogger("ordergraph.database")
@@ -73,12 +74,13 @@ class Database:
         self.engine = self._engine()
         self.dialect = self.engine.dialect
         self._reader = SqliteReader(self.url.database or "", settings) if self.dialect_name == "sqlite" else None
-        self._turn = asyncio.Lock()
+        # One writer at a time is all SQLite has: writers wait for their turn instead of polling its lock.
+        connections = 1 if self._reader is not None else settings.pool_size
+        self._turns = Turns(connections, settings.pool_timeout_seconds)
 
     def _engine(self) -> AsyncEngine:
         settings = self.settings
         if self.dialect_name == "sqlite":
-            # One writer at a time is all SQLite has: writers wait for a pool of one instead of polling the lock.
             engine = create_async_engine(
                 self.url,
                 pool_size=1,
@@ -113,6 +115,11 @@ class Database:
             listener(sql)
         if self._reader is not None:
             return await self._reader.fetch(sql, arguments)
+        async with self._turns:
+            return await self._fetch(sql, arguments)
+
+    async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+        """`fetch` on PostgreSQL, whose turn has come."""
         for attempt in (1, 2):
             try:
                 connection = await self._checked_out()
@@ -181,7 +188,7 @@ class Database:
                 session.expunge_all()
             begun = committing = False
             try:
-                async with self._in_turn():
+                async with self._turns:
                     try:
                         await self._begin(session)
                         begun = True
@@ -213,19 +220,6 @@ class Database:
                     raise TransientError(str(error)) from error
             await asyncio.sleep(random.uniform(*JITTER_SECONDS))
         raise AssertionError("unreachable")
-
-    @asynccontextmanager
-    async def _in_turn(self) -> AsyncIterator[None]:
-        """Let writers of an SQLite file through in the order they came: the pool lets new ones pass those who wait."""
-        if self._reader is None:
-            yield
-            return
-        async with asyncio.timeout(self.settings.pool_timeout_seconds):
-            await self._turn.acquire()
-        try:
-            yield
-        finally:
-            self._turn.release()
 
     async def _begin(self, session: AsyncSession) -> None:
         """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""

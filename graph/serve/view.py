@@ -7,7 +7,7 @@ read it, run it, send the answer; the session is closed before the answer is sen
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 
 from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
@@ -21,6 +21,7 @@ from graph.serve.requests import Asked, ClientGone, check_media_type, header, re
 from graph.serve.responses import answer_body, refusal_body
 from graph.settings import Settings
 
+TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 
@@ -33,18 +34,22 @@ class GraphQLView:
         self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = secrets.token_hex(8)
+        if self._wants_playground(scope):
+            await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
+            return
+        request_id = os.urandom(8).hex()
+        asked: Asked | None = None
+        half = self.settings.request_timeout_seconds / 2
         try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds):
-                if self._wants_playground(scope):
-                    await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
-                    return
+            async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
                 asked = await self._read(scope, receive)
+                deadline.reschedule((deadline.when() or 0) + half)
                 status, body = await self._run(asked, request_id, only_queries=scope["method"] != "POST")
         except ClientGone:
             return
         except Exception as error:  # every failure has an answer, and none of them shows its insides
-            status, body = refusal_body(error, request_id)
+            late = asked is None and isinstance(error, TimeoutError)
+            status, body = refusal_body(TOO_SLOW if late else error, request_id)
         await self._send(scope, send, status, body, request_id)
 
     def _wants_playground(self, scope: Scope) -> bool:
@@ -58,17 +63,10 @@ class GraphQLView:
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] == "POST":
             check_media_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
-            return read_post(await self._body(receive))
+            return read_post(await read_body(receive, self.settings.max_body_bytes))
         if scope["method"] in ("GET", "HEAD"):
             return read_get(scope)
         raise refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
-
-    async def _body(self, receive: Receive) -> bytes:
-        try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds / 2):
-                return await read_body(receive, self.settings.max_body_bytes)
-        except TimeoutError:
-            raise refused("REQUEST_TIMEOUT", "The body took too long to arrive.", 408) from None
 
     async def _run(self, asked: Asked, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         context = Context(self.database)
