@@ -8,6 +8,7 @@ so one snapshot. The list-append test looks for what would follow if that were n
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import sqlite3
 from collections import Counter
@@ -461,6 +462,16 @@ async def test_a_shortage_that_is_over_before_it_is_explained_is_no_other_error(
     else:
         assert codes(told) == ["OUT_OF_STOCK"]
         assert told["errors"][0]["requested"] > told["errors"][0]["available"]
+
+
+async def test_an_entry_of_the_pool_without_a_connection_is_filled_again(shop: Ask) -> None:
+    """It is left when a connection is dropped. Nothing may be begun that nobody waits for: that is a warning, and so an error."""
+    create = 'mutation { createItem(input: {sku: "Z", name: "Z", price: "1"}) { item { id } } }'
+    for query in ("{ items { totalCount } }", create):
+        async with shop.app.state.database.engine.connect() as connection:
+            await connection.invalidate()
+        assert None not in (await shop.data(query)).values()
+    gc.collect()
 
 
 @pytest.mark.parametrize("directive", ["", "@atomic", "@dryRun"])

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import asyncpg
 import sqlalchemy as sa
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy.engine import URL, make_url
@@ -102,7 +103,7 @@ class Database:
             max_overflow=0,  # an overflow connection is closed on return: under load that is a reconnect a request
             pool_timeout=settings.pool_timeout_seconds,
             pool_use_lifo=True,
-            connect_args=arguments,
+            connect_args={**arguments, "async_creator_fn": Opening},
         )
 
     def session(self) -> AsyncSession:
@@ -122,7 +123,7 @@ class Database:
         """`fetch` on PostgreSQL, whose turn has come."""
         for attempt in (1, 2):
             try:
-                connection = await self._checked_out()
+                connection: Any = await self._connected(self.engine.sync_engine.pool.connect)
             except (PoolTimeoutError, OSError, PostgresError, DBAPIError) as error:
                 raise Unavailable(str(error)) from error
             try:
@@ -152,13 +153,13 @@ class Database:
                 connection.close()
         raise AssertionError("unreachable")
 
-    async def _checked_out(self) -> Any:
-        """A connection from SQLAlchemy's pool. One that lies ready is taken without a greenlet, which costs as much again."""
+    async def _connected(self, connect: Callable[[], T]) -> T:
+        """Run what takes a connection from SQLAlchemy's pool. A greenlet, which costs as much, is made where none lies ready."""
         pool = self.engine.sync_engine.pool
-        if isinstance(pool, sa.QueuePool) and pool.checkedin():
+        if self._reader is None and isinstance(pool, sa.QueuePool) and pool.checkedin():
             with suppress(MissingGreenlet):  # it was dropped, and another must be opened
-                return pool.connect()
-        return await greenlet_spawn(pool.connect)
+                return connect()
+        return await greenlet_spawn(connect)
 
     async def fetch_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Any:
         """The first value of the first row of a query, on the connection of a session's transaction."""
@@ -223,7 +224,7 @@ class Database:
 
     async def _begin(self, session: AsyncSession) -> None:
         """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""
-        connection = await session.run_sync(lambda session: session.connection())
+        connection = await self._connected(session.sync_session.connection)
         session.info["driver"] = connection.connection.driver_connection
         if self.settings.pgbouncer and self._reader is None:
             # Behind a pooler a connection is not ours: `SET LOCAL` leaks to nobody.
@@ -235,6 +236,16 @@ class Database:
         await self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
+
+
+class Opening:
+    """A connection that is opened when it is awaited, and not before: nothing is left over where nobody can wait for it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.arguments, self.options = arguments, options
+
+    def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
+        return asyncpg.connect(*self.arguments, **self.options).__await__()
 
 
 def _limits(settings: Settings) -> dict[str, str]:
