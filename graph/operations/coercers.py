@@ -8,11 +8,10 @@ here is given to it, and it says why.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from graphql import (
-    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
     Undefined,
@@ -67,37 +66,42 @@ def _list(entry: Coercer, null: Any) -> Coercer:
 
 
 def _object(type_: GraphQLInputObjectType, null: Any) -> Coercer:
-    fields: dict[str, tuple[str, Coercer]] = {}
-    place: dict[str, int] = {}
-    absent: list[tuple[str, GraphQLInputField]] = []  # those whose absence means something
+    fields: list[tuple[str, str, Coercer, Callable[[], Any] | None]] = []
 
     def learn() -> None:
         for name, field in type_.fields.items():
-            fields[name] = (field.out_name or name, coercer(field.type))
-            place[name] = len(place)
-            if is_required_input_field(field) or coerce_default_value(field) is not Undefined:
-                absent.append((name, field))
+            absent: Callable[[], Any] | None = None
+            if is_required_input_field(field):
+                absent = _undefined
+            elif coerce_default_value(field) is not Undefined:
+                absent = partial(coerce_default_value, field)
+            fields.append((name, field.out_name or name, coercer(field.type), absent))
 
     def coerce(value: Any) -> Any:
         if not isinstance(value, dict):
             return null if value is None else Undefined
         if not fields:  # not before the first value: types may contain themselves
             learn()
-        if not value.keys() <= fields.keys():
-            return Undefined
         coerced: dict[str, Any] = {}
-        for name in sorted(value, key=place.__getitem__):
-            out_name, convert = fields[name]
-            made = coerced[out_name] = convert(value[name])
+        unknown = len(value)
+        for name, out_name, convert, absent in fields:
+            if name in value:
+                unknown -= 1
+                made = convert(value[name])
+            elif absent is None:
+                continue
+            else:
+                made = absent()
             if made is Undefined:
                 return Undefined
-        if type_.is_one_of and (len(coerced) != 1 or None in coerced.values()):
+            coerced[out_name] = made
+        if unknown or (type_.is_one_of and (len(coerced) != 1 or None in coerced.values())):
             return Undefined
-        for name, field in absent:
-            if name not in value:
-                if is_required_input_field(field):
-                    return Undefined
-                coerced[field.out_name or name] = coerce_default_value(field)
         return type_.out_type(coerced)
 
     return coerce
+
+
+def _undefined() -> Any:
+    """What a required field is that is not there."""
+    return Undefined
