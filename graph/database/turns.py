@@ -24,9 +24,8 @@ class Turns:
         if not self._free.locked():
             await self._free.acquire()
             return
-        waiting = asyncio.timeout(self._seconds)
         try:
-            async with waiting:
+            async with asyncio.timeout(self._seconds):
                 await self._free.acquire()
         except TimeoutError:
             raise Unavailable("no connection came free in time") from None

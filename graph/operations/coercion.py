@@ -7,7 +7,7 @@ refused here: values that do not fit their types, texts that no database can sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
@@ -95,20 +95,14 @@ def _entries(value: Any, field: str, settings: Settings, depth: int) -> float:
         return 0 if len(value) <= settings.max_text_length and is_storable(value) else inf
     if depth > MAX_STEPS:
         return inf
-    entries: float = 0
-    parts: Iterable[tuple[str, Any]] = ()
     if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list):
+        return sum([_entries(part, name, settings, depth + 1) for name, part in value.items()])
+    if isinstance(value, list):
         if len(value) > list_limit(field, settings):
             return inf
-        parts = [("", part) for part in value]
-        if field != "rows":
-            entries = sum([isinstance(part, dict) for part in value])
-    for name, part in parts:
-        if part is not None and not isinstance(part, (int, float)):
-            entries += _entries(part, name, settings, depth + 1)
-    return entries
+        own = sum(isinstance(part, dict) for part in value) if field != "rows" else 0
+        return own + sum([_entries(part, "", settings, depth + 1) for part in value])
+    return 0
 
 
 def _unfit(value: Any, path: tuple[str, ...], settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -25,13 +25,12 @@ from graphql.execution.values import VariableValues
 
 from graph.read.arguments import Leaf, id_type, read_arguments
 from graph.read.errors import BadUserInput
-from graph.read.filters import EVERYTHING, mentions, read_where
+from graph.read.filters import BOUNDED_ROWS, EVERYTHING, filter_cost, mentions, read_where
 from graph.read.mirror import MIRRORS, Mirror, connection_node, mirror_of, python_name
 from graph.read.paging import cursor_values, order_tag, read_order
 from graph.read.plan import (
     Cursor,
     EdgePart,
-    Either,
     Entity,
     Every,
     Field,
@@ -41,12 +40,10 @@ from graph.read.plan import (
     Many,
     Meta,
     Nodes,
-    Not,
     One,
     Page,
     PagePart,
     Plan,
-    Related,
     Root,
     Rows,
     Search,
@@ -59,8 +56,6 @@ from graph.read.plan import (
 from graph.read.summary import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
 from graph.settings import Settings
 
-#: What the rows of a bounded list such as `Order.items` are taken to cost: DESIGN figures an order at ten lines.
-BOUNDED_ROWS = 10
 PAGE_INFO = {
     "hasNextPage": "has_next",
     "hasPreviousPage": "has_previous",
@@ -272,19 +267,6 @@ def _where(mirror: Mirror, relation: str | None, arguments: dict[str, Any]) -> F
     if hidden is not None and relation is None and not mentions(template, hidden):
         parts.append(IsTrue(hidden, False))
     return parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else EVERYTHING
-
-
-def filter_cost(filter_: Filter, rows: int = 1) -> int:
-    """What the relations in a filter are taken to cost: a row for one, `BOUNDED_ROWS` for a list, times those around it."""
-    match filter_:
-        case Every(parts) | Either(parts):
-            return sum(filter_cost(part, rows) for part in parts)
-        case Not(part):
-            return filter_cost(part, rows)
-        case Related(_, quantifier, _, part):
-            rows *= 1 if quantifier == "one" else BOUNDED_ROWS
-            return rows + filter_cost(part, rows)
-    return 0
 
 
 def _size(settings: Settings, arguments: dict[str, Any]) -> tuple[int, bool]:

@@ -34,14 +34,14 @@ class GraphQLView:
         self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._wants_playground(scope):
-            await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
-            return
         request_id = os.urandom(8).hex()
         asked: Asked | None = None
         half = self.settings.request_timeout_seconds / 2
         try:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
+                if self._wants_playground(scope):
+                    await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
+                    return
                 asked = await self._read(scope, receive)
                 deadline.reschedule((deadline.when() or 0) + half)
                 status, body = await self._run(asked, request_id, only_queries=scope["method"] != "POST")

@@ -19,12 +19,11 @@ from graph.base import Base, utc_now
 from graph.read.arguments import Source, lift, resolve
 from graph.read.dialects import member
 from graph.read.errors import too_expensive
-from graph.read.filters import Conditions, read_where, unchanged
+from graph.read.filters import Conditions, filter_cost, read_where, unchanged
 from graph.read.mirror import mirror_of
-from graph.read.selection import filter_cost
+from graph.write.constraints import check_error, check_text
 from graph.write.errors import ROOT, Path, Refused
 from graph.write.unit import Info, Unit
-from graph.write.violations import check_error, check_text
 
 
 class Values:

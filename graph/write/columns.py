@@ -53,9 +53,9 @@ def key_of(model: type[Base], id_: str) -> int | None:
 
 @cache
 def target_columns(model: type[Base]) -> tuple[Any, ...]:
-    """What a look-up reads of a row: all its columns but the times that Python gives a new one."""
-    names = [attribute.key for attribute in model.__mapper__.column_attrs if not attribute.key.startswith("_")]
-    return tuple(getattr(model, name) for name in names if name not in start_of(model).times)
+    """What a look-up reads of a row: all its columns."""
+    mapper = model.__mapper__
+    return tuple(getattr(model, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from graph.base import Base
 from graph.context import Context
 from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_of, missing, type_name
+from graph.write.constraints import named
 from graph.write.errors import ROOT, Path, Refused, Row, StaleVersionError
 from graph.write.graph import Graph
 from graph.write.inputs import ABSENT
 from graph.write.keys import give_keys
-from graph.write.violations import named, violations
+from graph.write.violations import violations
 
 Info = strawberry.Info[Context, None]
 R = TypeVar("R", bound=Base)

@@ -10,26 +10,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper
 
 from graph.write.changes import Changes, changed_columns
-from graph.write.columns import mirror_for, required, stored, type_name
-from graph.write.errors import (
-    CheckError,
-    MutationError,
-    ReferenceCount,
-    ReferenceNotFoundError,
-    Row,
-    StillReferencedError,
-    UniqueError,
-    position,
-)
+from graph.write.columns import required, stored, type_name
+from graph.write.constraints import attribute_of, check_error, check_text, still_referenced, table_type, unique_error
+from graph.write.errors import MutationError, ReferenceNotFoundError, position
 from graph.write.graph import Graph
 
 #: A value that the database will make.
@@ -93,21 +84,6 @@ def _is_key(value: Any) -> bool:
     return value is not UNKNOWN and not isinstance(value, Pending)
 
 
-def attribute_of(mapper: Mapper[Any], column: Any) -> str:
-    """The attribute clients know a column by: the to-one relation of a foreign key, else its own."""
-    for relation in mapper.relationships:
-        if not relation.uselist and column in relation.local_columns:
-            return str(relation.key)
-    return str(mapper.get_property_by_column(column).key)
-
-
-def graphql_name(mapper: Mapper[Any], attribute: str) -> str:
-    """The GraphQL field that shows an attribute."""
-    mirror = mirror_for(mapper.class_)
-    names = {} if mirror is None else {shown: name for name, shown in mirror.attributes.items()}
-    return names.get(attribute, attribute)
-
-
 def _nulls(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any], values: dict[int, dict[str, Any]]) -> list[MutationError]:
     table: Any = mapper.local_table
     return [
@@ -142,7 +118,7 @@ async def _duplicates(
         known = all(_is_key(value) for value in raw)
         token = tuple(stored(c, v, graph.dialect) if _is_key(v) else v for c, v in zip(columns, raw, strict=True))
         if token in seen:
-            found.append(_unique(graph, mapper, constraint, row, None))
+            found.append(unique_error(graph, mapper, constraint, row, None))
             continue
         seen[token] = row
         if known:
@@ -156,23 +132,8 @@ async def _duplicates(
     for key, *raw in existing:
         token = tuple(stored(c, v, graph.dialect) for c, v in zip(columns, raw, strict=True))
         own = str(mapper.get_property_by_column(key_column).key)
-        found += [_unique(graph, mapper, constraint, row, key) for row in asked.get(token, ()) if getattr(row, own) != key]
+        found += [unique_error(graph, mapper, constraint, row, key) for row in asked.get(token, ()) if getattr(row, own) != key]
     return found
-
-
-def _unique(graph: Graph, mapper: Mapper[Any], constraint: Any, row: Any, key: int | None) -> UniqueError:
-    attributes = [attribute_of(mapper, column) for column in constraint.columns]
-    names = [graphql_name(mapper, attribute) for attribute in attributes]
-    origin = graph.origin(row)
-    mirror = mirror_for(mapper.class_)
-    where = "stands twice in the input" if key is None else "is taken"
-    return UniqueError(
-        message=f"This {' with '.join(names)} {where}",
-        path=list(origin.place(*attributes) if len(attributes) == 1 else origin.path),
-        constraint=str(constraint.name),
-        fields=names,
-        row=None if key is None or mirror is None else Row(mirror.name, key),
-    )
 
 
 async def _dangling(
@@ -234,34 +195,10 @@ async def _checks(
     return found
 
 
-def check_text(graph: Graph, constraint: sa.CheckConstraint) -> str:
-    """A check as SQL."""
-    return str(constraint.sqltext.compile(dialect=graph.dialect, compile_kwargs={"literal_binds": True}))
-
-
 def _operand(graph: Graph, column: Any, value: Any) -> Any:
     operand = sa.literal(value, column.type) if _is_key(value) and value is not None else sa.null()
     # SQLite would make a number of a time that is cast; its values carry their types anyway.
     return sa.type_coerce(operand, column.type) if graph.dialect.name == "sqlite" else sa.cast(operand, column.type)
-
-
-def check_attributes(mapper: Mapper[Any], constraint: sa.CheckConstraint) -> tuple[str, ...]:
-    """The attributes that take part in a check; `info={"fields": ...}` names others where the server makes the value."""
-    if "fields" in constraint.info:
-        return tuple(constraint.info["fields"])
-    table: Any = mapper.local_table
-    words = dict.fromkeys(re.findall(r"\w+", str(constraint.sqltext)))
-    return tuple(attribute_of(mapper, table.columns[word]) for word in words if word in table.columns)
-
-
-def check_error(graph: Graph, mapper: Mapper[Any], constraint: sa.CheckConstraint, row: Any) -> CheckError:
-    """A check refuses a row."""
-    names = [graphql_name(mapper, attribute) for attribute in check_attributes(mapper, constraint)]
-    return CheckError(
-        message=f"{' with '.join(names) or 'The row'} is outside of what {constraint.name} allows",
-        path=graph.place(row, *check_attributes(mapper, constraint)),
-        constraint=str(constraint.name),
-    )
 
 
 async def _in_use(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any]) -> list[MutationError]:
@@ -277,47 +214,3 @@ async def _in_use(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any]) -> lis
             for key, count in (await graph.session.execute(counted)).all():
                 counts[key][table_type(mapper, source)] = count
     return [still_referenced(graph.place(row, "id"), type_name(mapper), counts[row.id]) for row in rows if row.id in counts]
-
-
-def table_type(mapper: Mapper[Any], table: sa.Table) -> str:
-    """What clients call the rows of a table."""
-    return next(type_name(other) for other in mapper.registry.mappers if other.local_table is table)
-
-
-def still_referenced(path: Iterable[str], type_: str, counts: dict[str, int]) -> StillReferencedError:
-    """A row cannot go because others use it."""
-    total = sum(counts.values())
-    return StillReferencedError(
-        message=f"This {type_} is used by {', '.join(f'{n} {name}' for name, n in counts.items())}",
-        path=list(path),
-        by_type=[ReferenceCount(type=name, count=n) for name, n in sorted(counts.items())],
-        count=total,
-    )
-
-
-def named(error: sa.exc.IntegrityError, graph: Graph, changes: Changes) -> list[MutationError]:
-    """What the driver tells of a refusal that nobody could explain."""
-    original: Any = error.orig
-    name = getattr(original, "constraint_name", None) or getattr(getattr(original, "__cause__", None), "constraint_name", None)
-    text = str(original)
-    rows = [*changes.new, *changes.dirty]
-    for mapper in dict.fromkeys(type(row).__mapper__ for row in rows):
-        own = [row for row in rows if type(row) is mapper.class_]
-        table: Any = mapper.local_table
-        for constraint in table.constraints:
-            columns = ", ".join(f"{table.name}.{column.name}" for column in getattr(constraint, "columns", ()))
-            unique = isinstance(constraint, sa.UniqueConstraint)
-            if constraint.name not in (name, text.rpartition(": ")[2]) and not (
-                unique and text.endswith(f"UNIQUE constraint failed: {columns}")
-            ):
-                continue
-            if isinstance(constraint, sa.CheckConstraint):
-                return [check_error(graph, mapper, constraint, own[0])]
-            if isinstance(constraint, sa.UniqueConstraint):
-                return [_unique(graph, mapper, constraint, own[0], None)]
-    return []
-
-
-async def explain(graph: Graph, session: AsyncSession) -> list[MutationError]:
-    """What is known to be wrong and what the database would add to it."""
-    return [*graph.errors, *await violations(graph, Changes(session.sync_session))]
