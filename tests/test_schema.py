@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from graph.__main__ import changes
 from graph.schema import schema
 
 COMMITTED = Path(__file__).parents[1] / "schema.graphql"
+VALUE_TYPES = Path(__file__).parent / "clients" / "value-types.json"
 TEXT = schema.as_str() + "\n"
 
 
@@ -53,6 +55,35 @@ def test_everything_is_described() -> None:
             bare += [f"@{directive.name}"] if not directive.description else []
             bare += [f"@{directive.name}({arg}:)" for arg, argument in directive.args.items() if not argument.description]
     assert bare == []
+
+
+def object_types() -> dict[str, GraphQLObjectType]:
+    """The object types that clients keep: not the roots, not introspection's."""
+    built = build_schema(TEXT)
+    roots = (built.query_type, built.mutation_type, built.subscription_type)
+    return {
+        name: kind
+        for name, kind in built.type_map.items()
+        if isinstance(kind, GraphQLObjectType) and kind not in roots and not is_introspection_type(kind)
+    }
+
+
+def test_only_entities_have_a_field_id() -> None:
+    identified = {name for name, kind in object_types().items() if "id" in kind.fields}
+    assert identified == {name for name, kind in object_types().items() if "Node" in (each.name for each in kind.interfaces)}
+    assert {"Customer", "Item", "Order", "OrderItem"} <= identified
+    # A field of an interface is one of every type that implements it.
+    interfaces = [kind for kind in build_schema(TEXT).type_map.values() if isinstance(kind, GraphQLInterfaceType)]
+    assert [kind.name for kind in interfaces if "id" in kind.fields] == ["Node"]
+
+
+def test_the_exceptions_of_the_lint_rule_are_the_value_types() -> None:
+    exceptions = json.loads(VALUE_TYPES.read_text(encoding="utf-8"))
+    types, suffixes = exceptions["types"], tuple(exceptions["suffixes"])
+    values = {name for name, kind in object_types().items() if "id" not in kind.fields}
+    assert types == sorted(name for name in values if not name.endswith(suffixes))
+    assert [suffix for suffix in suffixes if not any(name.endswith(suffix) for name in values)] == []
+    assert [name for name in object_types().keys() - values if name.endswith(suffixes)] == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ errors {
   ... on StillReferencedError { count byType { type count } }
   ... on CheckError { constraint }
   ... on RequiredError { constraint }
-  ... on NotFoundError { type id }
+  ... on NotFoundError { type missingId }
   ... on StaleVersionError { expected actual current { id ... on Order { version } } }
   ... on NotEditableError { status }
   ... on TransitionError { from to allowed }

@@ -31,7 +31,7 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
     while (found := await unit.session.scalar(update.returning(table.c.id))) is None:
         row = (await unit.session.execute(sa.select(table.c.stock).where(where))).first()
         if row is None:
-            raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name))])
+            raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name), field.name)])
         if row.stock is None or not 0 <= row.stock + input_.delta <= MOST_PIECES:
             raise Refused([_refusal(row.stock, input_.delta)])
     return answer(item=Row("Item", found))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
+import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.types.base import StrawberryList, get_object_definition
 
@@ -206,5 +207,7 @@ async def missing_rows(given: Answer, session: AsyncSession) -> list[MutationErr
 
 
 def _gone(row: Row) -> NotFoundError:
-    id_ = global_id(row.type_name, row.key)
-    return NotFoundError(message=f"The {row.type_name} of this request is gone", path=list(ROOT), type=row.type_name, id=id_)  # type: ignore[arg-type]  # ID is a str
+    id_ = strawberry.ID(global_id(row.type_name, row.key))
+    return NotFoundError(
+        message=f"The {row.type_name} of this request is gone", path=list(ROOT), type=row.type_name, missing_id=id_
+    )

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+import strawberry
 from sqlalchemy import Dialect
 from sqlalchemy.orm import Mapper
 
@@ -150,9 +151,10 @@ def required(column: Any, path: Path) -> RequiredError:
     )
 
 
-def missing(type_: str, id_: str, path: Path) -> NotFoundError:
-    """The row that a mutation is about is not there."""
-    return NotFoundError(message=f"There is no {type_} with this id", path=list(path), type=type_, id=id_)  # type: ignore[arg-type]  # ID is a str
+def missing(type_: str, id_: str, path: Path, by: str = "id") -> NotFoundError:
+    """The row that a mutation is about is not there; `by` names the key it was looked for by."""
+    message = f"There is no {type_} with this {by}"
+    return NotFoundError(message=message, path=list(path), type=type_, missing_id=strawberry.ID(id_))
 
 
 def foreign_key_name(column: Any) -> str:

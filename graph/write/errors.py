@@ -131,7 +131,7 @@ class RequiredError(MutationError):
 class NotFoundError(MutationError):
     code: ErrorCode = coded(ErrorCode.NOT_FOUND)
     type: str = strawberry.field(description="The type that was looked for.")
-    id: strawberry.ID = strawberry.field(description="The id as sent.")
+    missing_id: strawberry.ID = strawberry.field(description="The id, or the other key, as sent.")
 
 
 @strawberry.type(description="Somebody changed the row since the client read it.")
