@@ -7,25 +7,28 @@ session is made when first used and must be closed by whoever made the context, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database import Database
+
+if TYPE_CHECKING:
+    from graph.read.running import Running
 
 
 @dataclass(slots=True)
 class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
 
-    `running` is the mutation being run (`graph.operations.engine.Running`), set by the engine; `together` the transaction that
+    `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
     its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
     rows that errors name (`graph.read.payload.read_node`).
     """
 
     database: Database
     client: str = ""
-    running: Any = None
+    running: Running | None = None
     together: Any = None
     dry_run: bool = False
     nodes: Any = None

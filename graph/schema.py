@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 import strawberry
-from graphql import GraphQLInputObjectType
+from graphql import GraphQLInputObjectType, GraphQLSchema, get_nullable_type
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
@@ -85,8 +85,23 @@ class Mutation(CustomerMutations, OrderMutations, CatalogMutations, ArchiveMutat
 
 
 schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=SCALARS))
-for _type in schema._schema.type_map.values():  # noqa: SLF001  # Strawberry checks @oneOf by itself; graphql-core gives paths
-    if isinstance(_type, GraphQLInputObjectType) and _type.extensions["strawberry-definition"].is_one_of:
-        _type.is_one_of = True
-mirror.check(schema._schema)  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's
-quicken(schema._schema)  # noqa: SLF001
+_built = schema._schema  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's
+
+
+def _finish(built: GraphQLSchema) -> None:
+    """Add what Strawberry's declarations leave out.
+
+    A mutation's fields are nullable, so that what breaks in one of them leaves the others their answers. `@oneOf` is checked by
+    Strawberry itself, graphql-core gives paths.
+    """
+    assert built.mutation_type is not None
+    for field in built.mutation_type.fields.values():
+        field.type = get_nullable_type(field.type)
+    for type_ in built.type_map.values():
+        if isinstance(type_, GraphQLInputObjectType) and type_.extensions["strawberry-definition"].is_one_of:
+            type_.is_one_of = True
+
+
+_finish(_built)
+mirror.check(_built)
+quicken(_built)

@@ -85,9 +85,11 @@ async def test_what_is_gone_since_is_null(shop: Ask) -> None:
     assert [(e["code"], e["type"], e["id"]) for e in again["errors"]] == [("NOT_FOUND", "Customer", first["customer"]["id"])]
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_a_key_has_a_length(shop: Ask, key: str) -> None:
-    assert codes(await once(shop, key, eve())) == ["INVALID_INPUT"]
+async def test_a_key_has_a_length(shop: Ask) -> None:
+    for key in ("", "x" * 256):
+        answer = await shop(ONCE, {"input": eve(), "key": key})
+        assert [(e["extensions"]["code"], e["extensions"]["path"]) for e in answer["errors"]] == [("BAD_USER_INPUT", ["key"])]
+    assert codes(await once(shop, "x" * 255, eve())) == []
 
 
 async def test_values_and_refused_rows_come_back_too(shop: Ask) -> None:
@@ -245,7 +247,7 @@ async def test_a_payload_too_deep_for_the_database_is_refused(shop: Ask, directi
     answer = await shop(f"mutation {directive} {{ {create} {{ customer {{ {deep(3)} }} }} }}")
     if shop.app.state.database.dialect_name == "sqlite":
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["OPERATION_TOO_LARGE"]
-        assert answer.get("data") is None
+        assert not any((answer.get("data") or {}).values())
         assert await count(shop) == (1, 0, 1)
     else:
         assert answer["data"]["createCustomer"]["customer"] == {"orders": {"nodes": []}}

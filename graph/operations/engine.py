@@ -37,6 +37,7 @@ from graph.read.errors import BadUserInput, too_expensive
 from graph.read.payload import PayloadExecutor
 from graph.read.payload_plans import Payloads, plan_payloads
 from graph.read.plan import Plan
+from graph.read.running import running
 from graph.read.selection import Operation, meta_keys, plan_query
 from graph.read.sql import META, Statement, write
 from graph.settings import Settings
@@ -212,8 +213,9 @@ class Engine:
             # What the payloads select is judged before anything is written.
             payloads = plan_payloads(self.operation(document, variables), lambda plan: self.compiled(plan).statement)
             self.payloads.put(key, payloads, payloads.weight)
-        self._afford(payloads.cost(variables))
-        context.running = Running(variables, payloads)
+        # So is what every field is told: nothing runs of an operation that has one bad input.
+        context.running = running(self.schema, payloads, variables)
+        self._afford(context.running.cost())
 
         async def execute() -> ExecutionResult:
             executor = PayloadExecutor.of(self.schema, document.fragments, document.operation, variables, context)
@@ -224,11 +226,3 @@ class Engine:
 
         result = await self.around(context, document.operation, execute)
         return Answer(None, result)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The mutation that a context is running, for the reads of its payload."""
-
-    variables: VariableValues
-    payloads: Payloads

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Optional
 
 import strawberry
+from graphql import GraphQLInputType, get_named_type
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.tools import create_type
 from strawberry.types.base import StrawberryList, StrawberryOptional, get_object_definition
@@ -20,7 +21,7 @@ from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
-from graph.read.mirror import MIRRORS
+from graph.read.mirror import MIRRORS, Mirror
 from graph.read.scalars import DateTime, Money
 
 
@@ -125,6 +126,11 @@ def _where(name: str, mirrored: str) -> Any:
         if type_ is not None:
             made.append(input_field(field.python_name, optional(type_), f"Conditions on: {field.description}"))
     return create_type(name, made, is_input=True, description=f"A filter on {mirrored} rows; all that is given must hold.")
+
+
+def mirror_of_where(type_: GraphQLInputType) -> Mirror:
+    """The mirrored type whose rows a `<Type>Where` filters."""
+    return MIRRORS[get_named_type(type_).name.removesuffix("Where")]
 
 
 def _filter_type(type_: Any) -> Any:

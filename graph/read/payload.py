@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import strawberry
 from graphql import (
+    GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     GraphQLSchema,
@@ -32,6 +33,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from graph.context import Context
 from graph.read.errors import too_expensive
 from graph.read.payload_plans import NodePlan
+from graph.read.running import Running
 from graph.read.sql import KEYS
 
 
@@ -79,6 +81,24 @@ class PayloadExecutor(StrawberryGraphQLCoreExecutionContext):
             None,
         )
 
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: FieldDetailsList,
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        """A mutation's own fields have their arguments already: they were coerced before the first of them ran."""
+        running = self.context_value.running if parent_type is self.schema.mutation_type else None
+        field = None if running is None else running.fields.get(path.key)
+        if field is None:
+            return super().execute_field(parent_type, source, field_details_list, path, position_context)
+        type_ = field.definition.type
+        info = self.build_resolve_info(field.definition, list(field.nodes), parent_type, path)
+        result = field.definition.resolve(source, info, **field.arguments)
+        return self.complete_awaitable_value(type_, field_details_list, info, path, result, position_context)
+
     def complete_value(
         self,
         return_type: GraphQLOutputType,
@@ -109,6 +129,12 @@ def splice(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
+def running_in(context: Context) -> Running:
+    """The mutation that a context runs."""
+    assert context.running is not None, "the engine sets it before the first field"
+    return context.running
+
+
 async def read_entities(
     info: strawberry.Info[Context, None],
     fields: tuple[str, ...],
@@ -121,7 +147,7 @@ async def read_entities(
     empty `Fragments`.
     """
     found = {key: Fragments() for key in keys}
-    running = info.context.running
+    running = running_in(info.context)
     for place, statement in running.payloads.entities.get((str(info.path.key), *fields), ()):
         variables = {**running.variables.coerced, KEYS: list(keys)}
         text = await info.context.database.fetch_within(info.context.session, statement.sql, statement.arguments(variables))
@@ -138,7 +164,7 @@ async def read_node(info: strawberry.Info[Context, None], type_name: str, key: i
     """
     raw = info._raw_info  # noqa: SLF001  # Strawberry knows the field's parent type by another name
     context = info.context
-    plan = context.running.payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
+    plan = running_in(context).payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
     if context.nodes is None:
         alone = asyncio.Lock()  # a connection answers one question at a time
         context.nodes = DataLoader(lambda wanted: _read_nodes(context, alone, wanted), cache=False)
@@ -160,7 +186,7 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
         cost = plan.cost * len(listed)
         if plan.cost > 1 and cost > limit:
             raise too_expensive(cost, limit)
-        variables = {**context.running.variables.coerced, KEYS: sorted(listed)}
+        variables = {**running_in(context).variables.coerced, KEYS: sorted(listed)}
         arguments = plan.statement.arguments(variables)
         if together is None or together.over:
             text = await context.database.fetch(plan.statement.sql, arguments)

@@ -21,7 +21,6 @@ from graphql import (
     is_list_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues, get_argument_values
 
 from graph.read.mirror import MIRRORS
 from graph.read.plan import Plan
@@ -30,37 +29,29 @@ from graph.read.sql import Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """A mutation field whose payload has a result for each entry of a list: what a result costs to read."""
+class PlannedField:
+    """A root field of a mutation as its document has it. `each` is what the result of one entry of its input's list costs."""
 
+    key: str
+    nodes: tuple[FieldNode, ...]
     definition: GraphQLField
-    node: FieldNode
-    cost: int
-
-    def number(self, variables: VariableValues) -> int:
-        """How many entries the request sends."""
-        sent = get_argument_values(self.definition, self.node, variables)["input"]
-        return max((len(part) for part in sent.values() if isinstance(part, list)), default=0)
+    each: int
 
 
 @dataclass(slots=True)
 class Payloads:
-    """The statements that answer what a mutation's payloads select, planned before it runs.
+    """The root fields of a mutation and the statements that answer what their payloads select, planned before it runs.
 
     `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
     each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row, with what one costs.
-    `single` is the cost of all entities that are there once, `results` that of the others.
+    `single` is the cost of all entities that are there once.
     """
 
+    fields: list[PlannedField] = field(default_factory=list)
     entities: dict[tuple[str, ...], list[tuple[tuple[str, ...], Statement]]] = field(default_factory=lambda: defaultdict(list))
     nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
     single: int = 0
-    results: list[Results] = field(default_factory=list)
     weight: int = 0
-
-    def cost(self, variables: VariableValues) -> int:
-        """What reading all entities of the payloads costs."""
-        return self.single + sum([results.cost * results.number(variables) for results in self.results])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +74,8 @@ def plan_payloads(operation: Operation, statement: Callable[[Plan], Statement]) 
             definition = root.fields[name]
             planner.each = 0
             planner.walk(get_named_type(definition.type), details, (key,), (key,))
-            if planner.each:
-                planner.payloads.results.append(Results(definition, details[0].node, planner.each))
+            nodes = tuple(detail.node for detail in details)
+            planner.payloads.fields.append(PlannedField(key, nodes, definition, planner.each))
     return planner.payloads
 
 

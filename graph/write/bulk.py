@@ -10,20 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from graphql.execution.values import get_argument_values
 from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.base import Base, utc_now
-from graph.read.arguments import Source, lift, resolve
+from graph.read.arguments import Source, resolve
 from graph.read.dialects import member
-from graph.read.errors import too_expensive
-from graph.read.filters import Conditions, filter_cost, read_where, unchanged
-from graph.read.mirror import mirror_of
+from graph.read.filters import Conditions, unchanged
 from graph.write.constraints import check_error, check_text
-from graph.write.errors import ROOT, Path, Refused
-from graph.write.unit import Info, Unit
+from graph.write.errors import Path, Refused
+from graph.write.unit import Info, Unit, root_field
 
 
 class Values:
@@ -41,25 +38,18 @@ class Values:
         return f"m{self._aliases}"
 
 
-def matches(info: Info, unit: Unit, row: Any, model: type[Base]) -> ColumnElement[bool]:
+def matches(info: Info, unit: Unit, row: Any) -> ColumnElement[bool]:
     """The condition that an aliased row matches the `where` of the field's input."""
-    raw = info._raw_info  # noqa: SLF001  # Strawberry has no public way to graphql-core's info
-    definition = raw.parent_type.fields[raw.field_name]
-    argument = get_argument_values(definition, raw.field_nodes[0], info.context.running.variables)["input"]
-    input_type: Any = definition.args["input"].type
-    where_type = getattr(input_type, "of_type", input_type).fields["where"].type
-    filter_ = read_where(mirror_of(model), lift(where_type, argument["where"], None), (*ROOT, "where"))
-    cost, limit = filter_cost(filter_), info.context.database.settings.max_cost
-    if cost > limit:
-        raise too_expensive(cost, limit)
-    return Conditions(Values(unit.dialect)).of(row, filter_)
+    where = root_field(info).where
+    assert where is not None, "the schema has no such field without a filter"
+    return Conditions(Values(unit.dialect)).of(row, where)
 
 
 async def lock_matching(info: Info, unit: Unit, model: type[Base], *more: Callable[[Any], ColumnElement[bool]]) -> list[int]:
     """The keys of the rows that match, locked in key order."""
     row = aliased(model, name="matched")
     key: Any = row.id  # type: ignore[attr-defined]  # every table has one
-    found = sa.select(key).where(matches(info, unit, row, model), *(condition(row) for condition in more))
+    found = sa.select(key).where(matches(info, unit, row), *(condition(row) for condition in more))
     return list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
 
 

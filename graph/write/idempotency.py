@@ -15,15 +15,16 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from graphql.execution.values import get_argument_values, get_directive_values
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.base import Base, CodePointText, UtcDateTime, utc_now
 from graph.database import Database
-from graph.write.errors import ROOT, ErrorCode, IdempotencyError, InvalidInputError, Refused
-from graph.write.unit import Info
+from graph.read.errors import BadUserInput
+from graph.read.running import Running
+from graph.write.errors import ROOT, ErrorCode, IdempotencyError, Refused
+from graph.write.unit import Info, root_field
 
 MAX_KEY_LENGTH = 255
 
@@ -47,24 +48,23 @@ class Key:
     fingerprint: str
 
 
+def check_keys(running: Running) -> None:
+    """Hold the form of every key of a mutation against what may be kept. Raises `BadUserInput`."""
+    for field in running.fields.values():
+        values = field.directives.get("idempotent")
+        if values is not None and not 0 < len(values["key"]) <= MAX_KEY_LENGTH:
+            message = f"An idempotency key must have 1 to {MAX_KEY_LENGTH} characters."
+            raise BadUserInput(message, ("key",))
+
+
 def key_of(info: Info) -> Key | None:
-    """The idempotency key of a field, read from the document. Raises `Refused` where it is empty or too long."""
-    raw = info._raw_info  # noqa: SLF001  # Strawberry has no public way to graphql-core's info
-    if not any(directive.name.value == "idempotent" for node in raw.field_nodes for directive in node.directives or ()):
-        return None
-    directive: Any = raw.schema.get_directive("idempotent")
-    variables = info.context.running.variables
-    values = next((found for node in raw.field_nodes if (found := get_directive_values(directive, node, variables))), None)
+    """The idempotency key of the field that is being resolved, if it has one."""
+    field = root_field(info)
+    values = field.directives.get("idempotent")
     if values is None:
         return None
-    text = values["key"]
-    if not 0 < len(text) <= MAX_KEY_LENGTH:
-        reason = f"must have 1 to {MAX_KEY_LENGTH} characters"
-        raise Refused([InvalidInputError(message=f"The idempotency key {reason}", path=list(ROOT), reason=reason)])
-    node = raw.field_nodes[0]
-    arguments = get_argument_values(raw.parent_type.fields[raw.field_name], node, variables)
-    meant = json.dumps([raw.field_name, arguments], sort_keys=True, default=str)
-    return Key(info.context.client, text, hashlib.sha256(meant.encode()).hexdigest())
+    meant = json.dumps([field.name, field.arguments], sort_keys=True, default=str)
+    return Key(info.context.client, values["key"], hashlib.sha256(meant.encode()).hexdigest())
 
 
 async def claim(session: AsyncSession, database: Database, key: Key) -> str | None:

@@ -19,6 +19,7 @@ from graphql import ExecutionResult, OperationDefinitionNode
 from graph.context import Context
 from graph.database.errors import TransientError, is_from_database
 from graph.write.errors import MutationError, rolled_back, try_again
+from graph.write.idempotency import check_keys
 
 Execute = Callable[[], Awaitable[ExecutionResult]]
 
@@ -46,7 +47,9 @@ class Undone(Exception):
 
 
 async def run_mutation(context: Context, operation: OperationDefinitionNode, execute: Execute) -> ExecutionResult:
-    """Execute the fields of a mutation as its directives say."""
+    """Execute the fields of a mutation as its directives say. Raises `BadUserInput` before any of them runs."""
+    assert context.running is not None, "the engine sets it"
+    check_keys(context.running)
     names = {directive.name.value for directive in operation.directives or ()}
     context.dry_run = "dryRun" in names
     if "atomic" not in names:

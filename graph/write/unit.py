@@ -19,6 +19,8 @@ from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
 from graph.context import Context
+from graph.read.payload import running_in
+from graph.read.running import RootField
 from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_of, missing, type_name
 from graph.write.constraints import named
@@ -30,6 +32,11 @@ from graph.write.violations import violations
 
 Info = strawberry.Info[Context, None]
 R = TypeVar("R", bound=Base)
+
+
+def root_field(info: Info) -> RootField:
+    """The mutation field that is being resolved."""
+    return running_in(info.context).fields[str(info.path.key)]
 
 
 class Unit(Graph):

@@ -1,0 +1,102 @@
+"""The mutation that a request runs, known and judged before the first of its fields is executed.
+
+What goes in: the planned fields of a mutation, the coerced variables of a request. What comes out: `Running`, with one
+`RootField` for each field: what resolvers, the unit of work and idempotency keys ask of a field, read once. What may be refused
+here: what coercion and planning refuse of an input, as `BadUserInput`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import FieldNode, GraphQLError, GraphQLField, GraphQLSchema
+from graphql.execution.values import VariableValues, get_argument_values, get_directive_values
+
+from graph.read.arguments import lift
+from graph.read.errors import BadUserInput
+from graph.read.filters import filter_cost, read_where
+from graph.read.inputs import mirror_of_where
+from graph.read.payload_plans import Payloads, PlannedField
+from graph.read.plan import Filter
+
+
+@dataclass(frozen=True, slots=True)
+class RootField:
+    """One root field of the mutation that runs.
+
+    `key` is its response key, `name` that of its definition, `nodes` all that stand for it in the document. `arguments` are
+    coerced; `directives` holds the coerced arguments of each directive on the field. `where` is the filter in its `input`, for
+    those that have one and were sent it.
+    """
+
+    key: str
+    name: str
+    nodes: Sequence[FieldNode]
+    definition: GraphQLField
+    arguments: Mapping[str, Any]
+    directives: Mapping[str, Mapping[str, Any]]
+    where: Filter | None
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """The coerced value of the argument that every mutation has."""
+        input_: Mapping[str, Any] = self.arguments["input"]
+        return input_
+
+    def entries(self) -> int:
+        """How many entries the longest list of the input has."""
+        return max((len(part) for part in self.input.values() if isinstance(part, list)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The mutation of a request: its variables, its payloads' statements, its fields by response key."""
+
+    variables: VariableValues
+    payloads: Payloads
+    fields: Mapping[str, RootField]
+
+    def cost(self) -> int:
+        """What the rows cost that its payloads show and its filters look at."""
+        results = sum([planned.each * self.fields[planned.key].entries() for planned in self.payloads.fields if planned.each])
+        filters = sum([filter_cost(field.where) for field in self.fields.values() if field.where is not None])
+        return self.payloads.single + results + filters
+
+
+def running(schema: GraphQLSchema, payloads: Payloads, variables: VariableValues) -> Running:
+    """All that a mutation is told, read and judged. Raises `BadUserInput`."""
+    return Running(variables, payloads, {planned.key: _read(schema, planned, variables) for planned in payloads.fields})
+
+
+def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValues) -> RootField:
+    definition, nodes = planned.definition, planned.nodes
+    try:
+        arguments = get_argument_values(definition, nodes[0], variables)
+        directives = _directives(schema, nodes, variables)
+    except GraphQLError as error:
+        raise BadUserInput(error.message, (), error.nodes) from None
+    return RootField(
+        planned.key, nodes[0].name.value, nodes, definition, arguments, directives, _where(definition, arguments["input"])
+    )
+
+
+def _directives(schema: GraphQLSchema, nodes: Sequence[FieldNode], variables: VariableValues) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for node in nodes:
+        for name in {directive.name.value for directive in node.directives or ()}:
+            definition = schema.get_directive(name)
+            values = None if definition is None else get_directive_values(definition, node, variables)
+            if values is not None:
+                found.setdefault(name, values)
+    return found
+
+
+def _where(definition: GraphQLField, input_: Mapping[str, Any]) -> Filter | None:
+    """The filter of a field that writes all rows that match one."""
+    if input_.get("where") is None:
+        return None
+    input_type: Any = definition.args["input"].type
+    type_ = getattr(input_type, "of_type", input_type).fields["where"].type
+    return read_where(mirror_of_where(type_), lift(type_, input_["where"], None), ("input", "where"))
