@@ -35,6 +35,7 @@ from graph.database.errors import (
     is_too_complex,
     is_transient,
 )
+from graph.database.postgres import prepare_postgresql
 from graph.database.sqlite import SqliteReader, prepare_sqlite
 from graph.database.turns import Turns
 from graph.settings import Settings
@@ -97,7 +98,7 @@ class Database:
         }
         if settings.pgbouncer:
             arguments = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "timeout": settings.pool_timeout_seconds}
-        return create_async_engine(
+        engine = create_async_engine(
             self.url,
             pool_size=settings.pool_size,
             max_overflow=0,  # an overflow connection is closed on return: under load that is a reconnect a request
@@ -105,6 +106,8 @@ class Database:
             pool_use_lifo=True,
             connect_args={**arguments, "async_creator_fn": Opening},
         )
+        prepare_postgresql(engine)
+        return engine
 
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""

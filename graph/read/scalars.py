@@ -97,17 +97,31 @@ def money_text(value: object) -> str:
     return f"{Decimal(int(value)).scaleb(-EXPONENT):.{EXPONENT}f}"  # type: ignore[call-overload]  # int or its text
 
 
+TIME = re.compile(r"(\d{4})(-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(?:\.(\d{1,6})\d*)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII)
+EXAMPLE = '"2026-01-31T10:00:00Z"'
+#: After so many years the calendar repeats.
+CYCLE = 400
+
+
 def utc_time(value: object) -> datetime:
-    """An aware time in UTC from ISO 8601 with an offset. Raises `GraphQLError`."""
-    if not isinstance(value, str) or len(value) > 40:
-        raise GraphQLError('DateTime must be ISO 8601 text with an offset, such as "2026-01-31T10:00:00Z".')
+    """An aware time in UTC from RFC 3339 text; digits beyond microseconds are cut. Raises `GraphQLError`."""
+    found = TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise GraphQLError(f"DateTime must be RFC 3339 text with seconds and an offset, such as {EXAMPLE}.")
+    year, rest, seconds, fraction, offset = found.groups("")
+    if seconds == "60":
+        raise GraphQLError("DateTime cannot hold a leap second; send second 59 or the next minute.")
+    # The year before the first may be one in UTC, but no `datetime`.
+    shift = CYCLE if year == "0000" else 0
     try:
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is None or "T" not in value.upper():
-            raise GraphQLError('DateTime needs a time and an offset, such as "2026-01-31T10:00:00Z".')
-        return time.astimezone(UTC)
+        time = datetime.fromisoformat(f"{int(year) + shift:04}{rest}{seconds}.{fraction or 0}{offset or '+00:00'}")
+    except ValueError:
+        raise GraphQLError(f"DateTime must be a day and a time that exist, such as {EXAMPLE}.") from None
+    try:
+        time = time.astimezone(UTC)
+        return time.replace(year=time.year - shift) if shift else time
     except (ValueError, OverflowError):
-        raise GraphQLError('DateTime must be ISO 8601 text with an offset, such as "2026-01-31T10:00:00Z".') from None
+        raise GraphQLError("DateTime must lie in the years 0001 to 9999 in UTC.") from None
 
 
 def time_literal(node: ValueNode, variables: Any = None) -> datetime:
@@ -116,8 +130,8 @@ def time_literal(node: ValueNode, variables: Any = None) -> datetime:
 
 def time_text(value: datetime) -> str:
     """A time as the API shows it: UTC, `Z`, no more fraction than there is."""
-    text = value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
-    return f"{text}Z"
+    text = value.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return f"{text.rstrip('0') if '.' in text else text}Z"
 
 
 def parse_id(text: str) -> tuple[str, int] | None:
@@ -165,10 +179,13 @@ SCALARS: dict[object, Any] = {
     ),
     DateTime: strawberry.scalar(
         name="DateTime",
-        description='A moment in UTC in ISO 8601, such as "2026-01-31T10:00:00Z". Inputs must carry an offset.',
+        description=(
+            'A moment in UTC as RFC 3339 writes it, such as "2026-01-31T10:00:00Z", from year 0001 to 9999. Inputs must carry '
+            "seconds and an offset; digits beyond microseconds are cut; there are no leap seconds."
+        ),
         serialize=time_text,
         parse_value=utc_time,
         parse_literal=time_literal,
-        specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
     ),
 }
