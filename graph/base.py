@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Identity, Integer, MetaData, Text, TypeDecorator, event
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, Identity, Integer, MetaData, Text, TypeDecorator, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, RelationshipProperty, declared_attr, mapped_column, orm_insert_sentinel
 
@@ -113,6 +114,29 @@ Cents = Annotated[int, mapped_column(Money)]
 Utc = Annotated[datetime, mapped_column(UtcDateTime)]
 Created = Annotated[datetime, mapped_column(UtcDateTime, default=utc_now)]
 Updated = Annotated[datetime, mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a check allows an attribute to be, both ends included. An end may be open, or be another attribute of the row."""
+
+    attribute: str
+    minimum: int | None = None
+    maximum: int | str | None = None
+
+
+def between(
+    attribute: str, minimum: int | None = None, maximum: int | None = None, *, sql: str | None = None, **info: Any
+) -> CheckConstraint:
+    """A check that an attribute stays within bounds, which clients are told. `sql` computes what is no column.
+
+    `fields` names what a client would change to mend it, where the server makes the value; `made_of` the attributes the
+    server makes it of, `relation.attribute`: where one of these is refused, that is the cause, and this is not told beside it.
+    """
+    value = sql or attribute
+    ends = [f"{value} >= {minimum}"] if minimum is not None else []
+    ends += [f"{value} <= {maximum}"] if maximum is not None else []
+    return CheckConstraint(" AND ".join(ends), name=attribute, info={"bounds": Bounds(attribute, minimum, maximum), **info})
 
 
 class Base(DeclarativeBase):

@@ -35,6 +35,7 @@ from graph.base import (
     MAX_PRICE,
     MAX_SUBTOTAL,
     Base,
+    Bounds,
     Cents,
     Choice,
     CodePointText,
@@ -44,6 +45,7 @@ from graph.base import (
     Name,
     Updated,
     Utc,
+    between,
     email_address,
 )
 
@@ -62,6 +64,10 @@ TRANSITIONS: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.SHIPPED: (),
     OrderStatus.CANCELLED: (),
 }
+
+
+#: What the totals of an order are made of.
+LINE_VALUES = ("items.quantity", "items.price_paid")
 
 
 def table_args(*args: Any) -> tuple[Any, ...]:
@@ -91,7 +97,7 @@ class Customer(Base):
 
     __table_args__ = table_args(
         UniqueConstraint("email"),
-        CheckConstraint("version >= 1", name="version"),
+        between("version", 1),
         Index(None, "name", "id"),
         Index(None, "created_at", "id"),
         Index(None, "updated_at", "id"),
@@ -152,9 +158,9 @@ class Item(Base):
 
     __table_args__ = table_args(
         UniqueConstraint("sku"),
-        CheckConstraint("version >= 1", name="version"),
-        CheckConstraint(f"price >= 0 AND price <= {MAX_PRICE}", name="price"),
-        CheckConstraint("stock >= 0", name="stock"),
+        between("version", 1),
+        between("price", 0, MAX_PRICE),
+        between("stock", 0),
         Index(None, "name", "id"),
         Index(None, "price", "id"),
         Index(None, "stock", "id"),
@@ -198,13 +204,16 @@ class Order(Base):
 
     __table_args__ = table_args(
         UniqueConstraint("number"),
-        CheckConstraint("version >= 1", name="version"),
+        between("version", 1),
         CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in OrderStatus)})", name="status"),
-        CheckConstraint("discount >= 0", name="discount"),
-        # total_amount = subtotal - discount, so this is "the discount is at most the subtotal": `fields` says which
-        # input a client would change to mend it.
-        CheckConstraint("total_amount >= 0", name="discount_within_subtotal", info={"fields": ("discount", "items")}),
-        CheckConstraint(f"total_amount + discount <= {MAX_SUBTOTAL}", name="subtotal", info={"fields": ("items",)}),
+        between("discount", 0),
+        # total_amount = subtotal - discount, so this is "the discount is at most the subtotal".
+        CheckConstraint(
+            "total_amount >= 0",
+            name="discount_within_subtotal",
+            info={"bounds": Bounds("discount", maximum="subtotal"), "fields": ("discount", "items"), "made_of": LINE_VALUES},
+        ),
+        between("subtotal", maximum=MAX_SUBTOTAL, sql="total_amount + discount", fields=("items",), made_of=LINE_VALUES),
         Index(None, "customer_id", "id"),
         Index(None, "status", "id"),
         Index(None, "status", "order_date", "id"),
@@ -248,9 +257,9 @@ class OrderItem(Base):
 
     __table_args__ = table_args(
         UniqueConstraint("order_id", "position"),
-        CheckConstraint("position >= 1", name="position"),
-        CheckConstraint("quantity >= 1 AND quantity <= 100000", name="quantity"),
-        CheckConstraint(f"price_paid >= 0 AND price_paid <= {MAX_PRICE}", name="price_paid"),
+        between("position", 1),
+        between("quantity", 1, 100_000),
+        between("price_paid", 0, MAX_PRICE, made_of=("item.price",)),
         Index(None, "item_id", "id"),
     )
 

@@ -86,7 +86,7 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
     "more than a BIGINT holds": (
         "createOrder",
         {"customer": {"id": "Customer:1"}, "items": [line(quantity=2**31 - 1, pricePaid="9999999999")] * 4},
-        [("CHECK", "input.items"), *(("CHECK", f"input.items.{n}.quantity") for n in range(4))],
+        [("CHECK", f"input.items.{n}.quantity") for n in range(4)],
     ),
     "required values cleared": (
         "updateOrder",

@@ -16,7 +16,7 @@ errors {
   ... on UniqueError { constraint fields existing { __typename id } }
   ... on ReferenceNotFoundError { constraint targetType key }
   ... on StillReferencedError { count byType { type count } }
-  ... on CheckError { constraint }
+  ... on CheckError { constraint minimum maximum }
   ... on RequiredError { constraint }
   ... on NotFoundError { type missingId }
   ... on StaleVersionError { expected actual current { id ... on Order { version } } }

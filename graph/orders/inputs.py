@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 import graph.orders.types  # noqa: F401  # describes the status
-from graph.models import OrderStatus
+from graph.models import OrderItem, OrderStatus
 from graph.read.inputs import generated
 from graph.read.scalars import DateTime, Money, Percent
 from graph.write.batches import OnError
+from graph.write.bounds import allowed
 from graph.write.inputs import NEEDED
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 else:
     OrderWhere = generated("OrderWhere")
 
+PIECES = allowed(OrderItem, "quantity")
 VERSION = "Refuse the change if the order is not at this version any more."
 
 
 @strawberry.input(description="A new order line.")
 class OrderItemInput:
     item: Annotated[ItemReference, strawberry.lazy("graph.catalog.inputs")] = strawberry.field(description="What is ordered.")
-    quantity: int = strawberry.field(description="How many pieces, from 1 to 100,000.")
+    quantity: int = strawberry.field(description=f"How many pieces, {PIECES}.")
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(
         description="The price of one piece; the item's price when left out."
     )
@@ -62,7 +64,7 @@ class UpdateOrderItemInput:
     item: strawberry.Maybe[Annotated[ItemReference, strawberry.lazy("graph.catalog.inputs")] | None] = strawberry.field(
         description="What is ordered."
     )
-    quantity: strawberry.Maybe[int | None] = strawberry.field(description="How many pieces, from 1 to 100,000.")
+    quantity: strawberry.Maybe[int | None] = strawberry.field(description=f"How many pieces, {PIECES}.")
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(description="The price of one piece.")
 
 
@@ -73,7 +75,7 @@ class ReplaceOrderItemInput:
         description="What is ordered; a new line needs it.", metadata={NEEDED: True}
     )
     quantity: strawberry.Maybe[int | None] = strawberry.field(
-        description="How many pieces, from 1 to 100,000; a new line needs it.", metadata={NEEDED: True}
+        description=f"How many pieces, {PIECES}; a new line needs it.", metadata={NEEDED: True}
     )
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(
         description="The price of one piece; the item's price for a new line."

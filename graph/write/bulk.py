@@ -18,6 +18,7 @@ from graph.base import Base, utc_now
 from graph.read.arguments import Source, resolve
 from graph.read.dialects import member
 from graph.read.filters import Conditions, unchanged
+from graph.write.bounds import own_maximum
 from graph.write.constraints import check_error, check_text
 from graph.write.errors import Path, Refused
 from graph.write.unit import Info, Unit, root_field
@@ -86,9 +87,14 @@ async def _refuse_broken(
     after = sa.select(*columns).where(where).subquery(table.name)
     checks = sorted((c for c in table.constraints if isinstance(c, sa.CheckConstraint)), key=lambda c: str(c.name))
     broken = [sa.func.sum(sa.case((sa.literal_column(f"({check_text(unit, check)})"), 0), else_=1)) for check in checks]
-    counts = (await unit.session.execute(sa.select(*broken).select_from(after))).one()
+    # Where each row has a maximum of its own, all of them allow the least.
+    changed = aliased(model, after, adapt_on_names=True)
+    own = [None if (name := own_maximum(check)) is None else getattr(changed, name) for check in checks]
+    least = [sa.null() if maximum is None else sa.func.min(maximum) for maximum in own]
+    counts = (await unit.session.execute(sa.select(*broken, *least).select_from(after))).one()
     row = model()
     unit.origin(row).sent.update(sent)
-    found = [check_error(unit, mapper, check, row) for check, number in zip(checks, counts, strict=True) if number]
+    told = zip(checks, counts[: len(checks)], counts[len(checks) :], strict=True)
+    found = [check_error(unit, mapper, check, row, most) for check, number, most in told if number]
     if found:
         raise Refused(found)

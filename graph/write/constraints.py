@@ -6,13 +6,13 @@ error. Which constraint refuses which row is found in `graph.write.violations`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
+from graph.write.bounds import check_columns, own_maximum, range_of
 from graph.write.changes import Changes
 from graph.write.columns import mirror_for, type_name
 from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
@@ -59,18 +59,28 @@ def check_attributes(mapper: Mapper[Any], constraint: sa.CheckConstraint) -> tup
     """The attributes that take part in a check; `info={"fields": ...}` names others where the server makes the value."""
     if "fields" in constraint.info:
         return tuple(constraint.info["fields"])
-    table: Any = mapper.local_table
-    words = dict.fromkeys(re.findall(r"\w+", str(constraint.sqltext)))
-    return tuple(attribute_of(mapper, table.columns[word]) for word in words if word in table.columns)
+    return tuple(attribute_of(mapper, column) for column in check_columns(mapper.local_table, constraint))
 
 
-def check_error(graph: Graph, mapper: Mapper[Any], constraint: sa.CheckConstraint, row: Any) -> CheckError:
-    """A check refuses a row."""
-    names = [graphql_name(mapper, attribute) for attribute in check_attributes(mapper, constraint)]
+def check_error(
+    graph: Graph, mapper: Mapper[Any], constraint: sa.CheckConstraint, row: Any, own: int | None = None
+) -> CheckError:
+    """A check refuses a row; `own` is the maximum where each row has one of its own, asked of the row where it is not given."""
+    attributes = check_attributes(mapper, constraint)
+    named = own_maximum(constraint)
+    if named is not None and own is None:
+        own = getattr(row, named)
+    limits = range_of(mapper.local_table, constraint, own, "" if named is None else f"the {graphql_name(mapper, named)}")
+    if limits is None:
+        names = " with ".join(graphql_name(mapper, attribute) for attribute in attributes)
+        message = f"{names or 'The row'} is outside of what {constraint.name} allows"
+        return CheckError(message=message, path=graph.place(row, *attributes), constraint=str(constraint.name))
     return CheckError(
-        message=f"{' with '.join(names) or 'The row'} is outside of what {constraint.name} allows",
-        path=graph.place(row, *check_attributes(mapper, constraint)),
+        message=f"{graphql_name(mapper, limits.attribute)} must be {limits.words}",
+        path=graph.place(row, *attributes),
         constraint=str(constraint.name),
+        minimum=limits.minimum,
+        maximum=limits.maximum,
     )
 
 

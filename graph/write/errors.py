@@ -119,6 +119,12 @@ class StillReferencedError(MutationError):
 class CheckError(MutationError):
     code: ErrorCode = coded(ErrorCode.CHECK)
     constraint: str = strawberry.field(description="The constraint's name in the database.")
+    minimum: str | None = strawberry.field(
+        default=None, description='The least that is allowed, written as the field is, such as "1" or "0.00"; null where none is.'
+    )
+    maximum: str | None = strawberry.field(
+        default=None, description='The most that is allowed, written as the field is, such as "100000"; null where none is.'
+    )
 
 
 @strawberry.type(description="A value that must be there was set to null or left out.")

@@ -8,7 +8,6 @@ each foreign key that restricts it.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
+from graph.write.bounds import check_columns
 from graph.write.changes import Changes, changed_columns
 from graph.write.columns import required, stored, type_name
-from graph.write.constraints import attribute_of, check_error, check_text, still_referenced, table_type, unique_error
+from graph.write.constraints import (
+    attribute_of,
+    check_attributes,
+    check_error,
+    check_text,
+    still_referenced,
+    table_type,
+    unique_error,
+)
 from graph.write.errors import MutationError, ReferenceNotFoundError, position
 from graph.write.graph import Graph
 
@@ -34,6 +42,9 @@ class Pending:
     identity: int
 
 
+#: A check and a row that breaks it.
+Broken = tuple[Mapper[Any], sa.CheckConstraint, Any]
+
 #: SQLite takes at most 500 parts in a UNION.
 ROWS_A_CHECK = 400
 
@@ -41,6 +52,7 @@ ROWS_A_CHECK = 400
 async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     """Every reason the database would have to refuse these changes."""
     found: list[MutationError] = []
+    broken: list[Broken] = []
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in sorted((*changes.new, *changes.dirty), key=lambda row: position(graph.origin(row).path)):
         by_mapper[type(row).__mapper__].append(row)
@@ -53,7 +65,8 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
                 found += await _duplicates(graph, mapper, constraint, rows, values)
             elif isinstance(constraint, sa.ForeignKeyConstraint):
                 found += await _dangling(graph, mapper, constraint, rows, values)
-        found += await _checks(graph, mapper, rows, values)
+        broken += [(mapper, constraint, row) for row, constraint in await _broken(graph, mapper, rows, values)]
+    found += [check_error(graph, *each) for each in broken if not _derived(graph, each, broken)]
     deleted: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in changes.deleted:
         deleted[type(row).__mapper__].append(row)
@@ -162,18 +175,18 @@ async def _dangling(
     ]
 
 
-async def _checks(
+async def _broken(
     graph: Graph, mapper: Mapper[Any], rows: Sequence[Any], values: dict[int, dict[str, Any]]
-) -> list[MutationError]:
+) -> list[tuple[Any, sa.CheckConstraint]]:
     table: Any = mapper.local_table
     constraints = sorted((c for c in table.constraints if isinstance(c, sa.CheckConstraint)), key=lambda c: str(c.name))
     if not constraints:
         return []
     texts = [check_text(graph, constraint) for constraint in constraints]
-    words = set(re.findall(r"\w+", " ".join(texts)))
-    columns = [column for column in table.columns if column.name in words and column.computed is None]
+    read = {column for constraint in constraints for column in check_columns(table, constraint)}
+    columns = [column for column in table.columns if column in read and column.computed is None]
     verdicts = [sa.literal_column(f"({text})", sa.Boolean()).label(f"check_{i}") for i, text in enumerate(texts)]
-    found: list[MutationError] = []
+    found: list[tuple[Any, sa.CheckConstraint]] = []
     for start in range(0, len(rows), ROWS_A_CHECK):
         part = rows[start : start + ROWS_A_CHECK]
         selects = [
@@ -187,12 +200,27 @@ async def _checks(
         candidates = (selects[0] if len(selects) == 1 else sa.union_all(*selects)).subquery(table.name)
         answer = await graph.session.execute(sa.select(candidates.c.row_index, *verdicts).select_from(candidates))
         found += [
-            check_error(graph, mapper, constraint, part[index])
+            (part[index], constraint)
             for index, *holds in answer
             for constraint, ok in zip(constraints, holds, strict=True)
             if ok is not None and not ok
         ]
     return found
+
+
+def _derived(graph: Graph, each: Broken, broken: Sequence[Broken]) -> bool:
+    """Whether a check is broken by a value that the server made of others that are refused themselves."""
+    mapper, constraint, row = each
+    made_of = constraint.info.get("made_of", ())
+    sent = graph.origin(row).sent
+    if not made_of or all(attribute_of(mapper, c) in sent for c in check_columns(mapper.local_table, constraint)):
+        return False
+    causes = {(id(other), name) for other_mapper, check, other in broken for name in check_attributes(other_mapper, check)}
+    for relation, _, attribute in (path.partition(".") for path in made_of):
+        parts = graph.target(row, relation) or row.__dict__.get(relation)
+        if any((id(part), attribute) in causes for part in (parts if isinstance(parts, list) else (parts,))):
+            return True
+    return False
 
 
 def _operand(graph: Graph, column: Any, value: Any) -> Any:
