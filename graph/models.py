@@ -250,7 +250,7 @@ class OrderItem(Base):
     position: Mapped[int]
     item_id: Mapped[int] = mapped_column(ForeignKey("item.id", ondelete="RESTRICT"))
     quantity: Mapped[int]
-    price_paid: Mapped[Cents]
+    price_paid: Mapped[Cents] = mapped_column(info={"made": True})  # the item's price
 
     order: Mapped[Order] = relationship(back_populates="items", viewonly=True, lazy="raise")
     item: Mapped[Item] = relationship(back_populates="order_items", viewonly=True, lazy="raise")

@@ -29,9 +29,9 @@ from graph.read import mirror
 from graph.read.fields import NodeQueries
 from graph.read.payload import splice
 from graph.read.scalars import SCALARS
+from graph.write import inputs
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
-from graph.write.inputs import quicken
 from graph.write.operation import run_mutation
 
 
@@ -104,4 +104,5 @@ def _finish(built: GraphQLSchema) -> None:
 
 _finish(_built)
 mirror.check(_built)
-quicken(_built)
+inputs.check(_built)
+inputs.quicken(_built)

@@ -663,7 +663,7 @@ class ShopMachine(RuleBasedStateMachine):
             item.stock = item.stock if delta is None else (item.stock or 0) + delta
             return codes
 
-        given = {"sku": sku, "name": "upserted", "price": money_text(price), "stockDelta": delta}
+        given = {"sku": sku, "name": "upserted", "price": money_text(price)} | ({} if delta is None else {"stockDelta": delta})
         self.play.do("upsertItem", given, change, ["item"], how, {"created": created} if price >= 0 else None)
 
     @rule(

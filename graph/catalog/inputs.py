@@ -78,7 +78,7 @@ class UpsertItemInput:
     sku: str = strawberry.field(description="The stock keeping unit, by which the item is found.")
     name: str = strawberry.field(description="What people read; not blank.")
     price: Money = strawberry.field(description="The list price of one piece.")
-    stock_delta: strawberry.Maybe[int] = strawberry.field(
+    stock_delta: strawberry.Maybe[int | None] = strawberry.field(
         description="Pieces to add to the stock, or to take if negative; starts the tracking where there is none."
     )
 

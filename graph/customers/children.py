@@ -19,10 +19,10 @@ from graph.write.unit import Unit
 
 async def load_orders(unit: Unit, customer: Customer, input_: Any) -> None:
     """Load what the input may change."""
-    if input_ is ABSENT:
+    if input_ is ABSENT or input_ is None:
         return
     where = [Order.customer_id == customer.id]
-    if given(input_, "replace") is ABSENT:
+    if given(input_, "replace") in (ABSENT, None):
         named = [entry.id for entry in input_.update] + list(input_.remove)
         keys = {key for key in (key_of(Order, id_) for id_ in named) if key is not None}
         if not keys:

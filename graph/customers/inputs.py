@@ -73,7 +73,7 @@ class UpdateCustomerInput:
     expected_version: strawberry.Maybe[int | None] = strawberry.field(description=VERSION)
     name: strawberry.Maybe[str | None] = strawberry.field(description="The name of the person or company; not blank.")
     email: strawberry.Maybe[str | None] = strawberry.field(description="The e-mail address.")
-    orders: strawberry.Maybe[Annotated[CustomerOrdersInput, strawberry.lazy("graph.orders.inputs")]] = strawberry.field(
+    orders: strawberry.Maybe[Annotated[CustomerOrdersInput, strawberry.lazy("graph.orders.inputs")] | None] = strawberry.field(
         description="Changes of the customer's orders."
     )
 

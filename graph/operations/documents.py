@@ -41,7 +41,6 @@ from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.utilities import validate_input_literal
 from graphql.validation import NoSchemaIntrospectionCustomRule
-from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
@@ -115,7 +114,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
     errors = validate(
         schema,
         document,
-        [*rules, MaybeNullValidationRule],
+        rules,
         max_errors=MAX_VALIDATION_ERRORS,
         hide_suggestions=not settings.introspection,
     )

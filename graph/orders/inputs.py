@@ -31,15 +31,17 @@ class OrderItemInput:
     item: Annotated[ItemReference, strawberry.lazy("graph.catalog.inputs")] = strawberry.field(description="What is ordered.")
     quantity: int = strawberry.field(description=f"How many pieces, {PIECES}.")
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(
-        description="The price of one piece; the item's price when left out."
+        description="The price of one piece; the item's price when left out or null."
     )
 
 
 @strawberry.input(description="A new order. It starts as PENDING.")
 class OrderInput:
-    order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed; now when left out.")
+    order_date: strawberry.Maybe[DateTime | None] = strawberry.field(
+        description="When the order was placed; now when left out or null."
+    )
     discount: strawberry.Maybe[Money | None] = strawberry.field(
-        description="What is taken off the subtotal; nothing when left out."
+        description="What is taken off the subtotal; nothing when left out or null."
     )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text.")
     items: list[OrderItemInput] = strawberry.field(default_factory=list, description="The lines, in the order wanted.")
@@ -87,7 +89,7 @@ class OrderItemsInput:
     create: list[OrderItemInput] = strawberry.field(default_factory=list, description="Lines to add, after the others.")
     update: list[UpdateOrderItemInput] = strawberry.field(default_factory=list, description="Lines to change.")
     remove: list[strawberry.ID] = strawberry.field(default_factory=list, description="Global ids of lines to delete.")
-    replace: strawberry.Maybe[list[ReplaceOrderItemInput]] = strawberry.field(
+    replace: strawberry.Maybe[list[ReplaceOrderItemInput] | None] = strawberry.field(
         description="All lines in the order wanted; lines left out are deleted. Cannot be sent with the other lists."
     )
 
@@ -98,7 +100,9 @@ class ChangeOrderInput:
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed.")
     discount: strawberry.Maybe[Money | None] = strawberry.field(description="What is taken off the subtotal.")
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
-    items: strawberry.Maybe[OrderItemsInput] = strawberry.field(description="Changes of the lines, while the order is PENDING.")
+    items: strawberry.Maybe[OrderItemsInput | None] = strawberry.field(
+        description="Changes of the lines, while the order is PENDING."
+    )
 
 
 @strawberry.input(description="An order as it should be: with an id one that is there, else a new one.")
@@ -107,7 +111,7 @@ class ReplaceOrderInput:
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed.")
     discount: strawberry.Maybe[Money | None] = strawberry.field(description="What is taken off the subtotal.")
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
-    items: strawberry.Maybe[OrderItemsInput] = strawberry.field(description="Changes of the lines.")
+    items: strawberry.Maybe[OrderItemsInput | None] = strawberry.field(description="Changes of the lines.")
 
 
 @strawberry.input(description="Changes of a customer's orders. Orders that are not named stay, unless `replace` is sent.")
@@ -117,7 +121,7 @@ class CustomerOrdersInput:
     remove: list[strawberry.ID] = strawberry.field(
         default_factory=list, description="Global ids of orders to delete, none of them PAID or SHIPPED."
     )
-    replace: strawberry.Maybe[list[ReplaceOrderInput]] = strawberry.field(
+    replace: strawberry.Maybe[list[ReplaceOrderInput] | None] = strawberry.field(
         description="All orders of the customer; orders left out are deleted. Cannot be sent with the other lists."
     )
 

@@ -63,7 +63,7 @@ def target_columns(model: type[Base]) -> tuple[Any, ...]:
 class Step:
     """What a field of an input sets in a row: a column, or a relation whose foreign key is that column.
 
-    `free` says that a column takes every value of its type.
+    `free` says that a column takes every value of its type, `starts` that a new row has a value there without being told.
     """
 
     attribute: str
@@ -71,6 +71,7 @@ class Step:
     column: Any
     relation: Any
     free: bool = False
+    starts: bool = False
 
 
 def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
@@ -86,12 +87,18 @@ def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
                 made.append(Step(field.attribute, field.name, column, relation))
             elif field.attribute in mapper.column_attrs and not mapper.columns[field.attribute].primary_key:
                 column = mapper.columns[field.attribute]
-                made.append(Step(field.attribute, field.name, column, None, free="rule" not in column.info))
+                step = Step(field.attribute, field.name, column, None, "rule" not in column.info, starts(column))
+                made.append(step)
         found = STEPS[model, input_type] = tuple(made)
     return found
 
 
 STEPS: dict[tuple[type[Base], type], tuple[Step, ...]] = {}
+
+
+def starts(column: Any) -> bool:
+    """Whether a new row has a value in a column without being told: by a default, or by a rule (`info={"made": True}`)."""
+    return column.default is not None or column.server_default is not None or "made" in column.info
 
 
 @cache
@@ -145,10 +152,9 @@ def refusal(column: Any, value: Any) -> str | None:
 
 
 def required(column: Any, path: Path) -> RequiredError:
-    """A value that must be there is not. The constraint has the name PostgreSQL gives it."""
-    return RequiredError(
-        message=f"{path[-1]} is required", path=list(path), constraint=f"{column.table.name}_{column.name}_not_null"
-    )
+    """A value that must be there is not. The constraint has the name PostgreSQL gives it; without a column it is empty."""
+    constraint = "" if column is None else f"{column.table.name}_{column.name}_not_null"
+    return RequiredError(message=f"{path[-1]} must have a value, not null", path=list(path), constraint=constraint)
 
 
 def missing(type_: str, id_: str, path: Path, by: str = "id") -> NotFoundError:

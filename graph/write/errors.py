@@ -130,7 +130,7 @@ class CheckError(MutationError):
 @strawberry.type(description="A value that must be there was set to null or left out.")
 class RequiredError(MutationError):
     code: ErrorCode = coded(ErrorCode.REQUIRED)
-    constraint: str = strawberry.field(description="The constraint's name in the database.")
+    constraint: str = strawberry.field(description="The constraint's name in the database; empty if it knows of none.")
 
 
 @strawberry.type(description="The row that the mutation is about does not exist.")

@@ -109,18 +109,22 @@ class Graph:
                 value = value.value
             place = origin.sent[step.attribute] = (*path, step.name)
             if step.relation is None:
-                if (step.free and value is not None) or self._fits(step.column, value, place):
+                if value is None and values is not None and step.starts and not step.column.nullable:
+                    del origin.sent[step.attribute]  # a new row starts as if it were left out
+                elif (step.free and value is not None) or self._fits(step.column, value, place):
                     if values is None:
                         setattr(row, step.attribute, value)
                     else:
                         values[step.attribute] = value
             elif step.column is not None:
                 self._refer(origin, step, value, place)
+            elif value is None:
+                self.refuse(required(None, place))
             elif isinstance(value, list):
                 model = step.relation.mapper.class_
                 for index, inner in enumerate(value):
                     self.adopt(row, step.attribute, self.create(model, inner, (*place, str(index))))
-            elif value is not None:
+            else:
                 self.change(row, step.attribute, value, place)
 
     def adopt(self, parent: Base, relation: str, child: Base) -> None:
@@ -140,7 +144,9 @@ class Graph:
         model = type(row).__mapper__.relationships[relation].mapper.class_
         collection = getattr(row, relation)
         replacing = given(input_, "replace")
-        if replacing is not ABSENT and replacing is not None:
+        if replacing is None:
+            self.refuse(required(None, (*path, "replace")))
+        elif replacing is not ABSENT:
             self.replaced.add((id(row), relation))
             self._replace(row, relation, present, replacing, (*path, "replace"))
             if len(list(sent(input_))) > 1 and any(entries for field_, entries in sent(input_) if field_.attribute != "replace"):
@@ -170,7 +176,7 @@ class Graph:
             id_ = given(entry, "id")
             if id_ is ABSENT or id_ is None:
                 for field_ in input_fields(type(entry)):
-                    if field_.needed and given(entry, field_.attribute) is ABSENT:
+                    if field_.needed and given(entry, field_.attribute) in (ABSENT, None):
                         column = self._column(model, field_.attribute)
                         self.refuse(required(column, (*place, field_.name)))
                 made = self.create(model, entry, place)

@@ -1,17 +1,25 @@
 """Inputs as the unit of work sees them: which fields were sent, under which names.
 
 What goes in: instances of Strawberry input types, and the coerced values they are made of. What comes out: the fields that were
-sent. Absent and null are told apart: a field declared `Maybe[T | None]` is absent as `None` and null as `Some(None)`.
+sent. Absent and null are told apart: a field declared `Maybe[T | None]` is absent as `None` and null as `Some(None)`. What is
+refused here: a schema with an input field of a mutation that cannot tell them apart raises `InputError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, cast
 
-from graphql import GraphQLSchema, get_named_type
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLSchema,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+    is_non_null_type,
+)
 from strawberry import UNSET, Some
 from strawberry.types.base import StrawberryList, StrawberryMaybe, StrawberryOptional, get_object_definition
 from strawberry.types.lazy_type import LazyType
@@ -71,6 +79,52 @@ def chosen(input_: Any) -> tuple[Field, Any]:
     raise ValueError("nothing was chosen")
 
 
+# ---- checked at import
+
+
+class InputError(TypeError):
+    """An input field of a mutation would take null for something it is not."""
+
+
+def check(schema: GraphQLSchema) -> None:
+    """See that null has a meaning wherever the inputs of mutations let it stand. Raises `InputError`.
+
+    A nullable field is `Maybe[T | None]`: what works with it sees null, and refuses it or not. Of a `@oneOf` input one field is
+    sent, and coercion sees that it is not null. Filters are read by the reads' own code.
+    """
+    for type_ in _input_types(schema):
+        definition = type_.extensions["strawberry-definition"]
+        declared = {name: f for f in definition.fields for name in (f.graphql_name or to_camel_case(f.python_name),)}
+        for name, field in type_.fields.items():
+            kind = declared[name].resolve_type(type_definition=definition)
+            told_apart = isinstance(kind, StrawberryMaybe) and isinstance(kind.of_type, StrawberryOptional)
+            if not (is_non_null_type(field.type) or told_apart or type_.is_one_of):
+                raise InputError(f"{type_.name}.{name} takes null for absent: declare it Maybe[... | None], or without null")
+            inner: Any = get_nullable_type(field.type)
+            while is_list_type(inner):
+                if not is_non_null_type(inner.of_type):
+                    raise InputError(f"{type_.name}.{name} takes null among its entries: declare them without null")
+                inner = get_nullable_type(inner.of_type)
+
+
+def _input_types(schema: GraphQLSchema) -> Iterable[GraphQLInputObjectType]:
+    """The input objects that mutations take, filters left out."""
+    assert schema.mutation_type is not None
+    found: dict[str, GraphQLInputObjectType] = {}
+    waiting = [get_named_type(arg.type) for field in schema.mutation_type.fields.values() for arg in field.args.values()]
+    while waiting:
+        type_ = waiting.pop()
+        if isinstance(type_, GraphQLInputObjectType) and type_.name not in found and not is_filter(type_.name):
+            found[type_.name] = type_
+            waiting += [get_named_type(field.type) for field in type_.fields.values()]
+    return found.values()
+
+
+def is_filter(name: str) -> bool:
+    """Whether an input type is a filter, by its name."""
+    return name.endswith("Where")
+
+
 # ---- from coerced values to instances
 
 Convert = Callable[[Any], Any]
@@ -124,4 +178,4 @@ def _convert(type_: Any) -> Convert | None:
         type_ = type_.resolve_type()
     definition = get_object_definition(type_)
     # A filter is read from its coerced value, by the reads' own code.
-    return None if definition is None or definition.name.endswith("Where") else _converter(type_)
+    return None if definition is None or is_filter(definition.name) else _converter(type_)

@@ -21,7 +21,7 @@ from graph.base import Base
 from graph.read.dialects import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes
-from graph.write.columns import refusal, start_of, stored, type_name
+from graph.write.columns import refusal, required, start_of, stored, type_name
 from graph.write.errors import MOST_PIECES, ROOT, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
 from graph.write.inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
@@ -66,7 +66,12 @@ class Plain:
         fields = input_fields(type(self.inputs[0])) if self.inputs else ()
         names = [field.attribute for field in fields if field.attribute in self.table.columns]
         sent = {name: [getattr(input_, name) for input_ in self.inputs] for name in names}
-        return {name: [v.value if type(v) is strawberry.Some else v for v in listed] for name, listed in sent.items()}
+        values = {name: [v.value if type(v) is strawberry.Some else v for v in listed] for name, listed in sent.items()}
+        start = self.start()
+        for name in values.keys() & start.keys():
+            if not self.table.columns[name].nullable:
+                values[name] = [start[name] if value is None else value for value in values[name]]
+        return values
 
     def start(self) -> dict[str, Any]:
         """What every new row starts with."""
@@ -165,7 +170,8 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     unit, table = plain.unit, plain.table
     values = plain.values()
     identities = plain.identities(values)
-    if unit.explaining or not plain.fit(values) or len(set(identities)) < len(identities):
+    deltas = _deltas(plain, counter)
+    if unit.explaining or unit.errors or not plain.fit(values) or len(set(identities)) < len(identities):
         await plain.explain(taken=False, twice=True)
     if not identities:
         return []
@@ -174,16 +180,15 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     start = plain.start()
     rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
     if counter is not None:
-        deltas = [None if (delta := given(input_, counter.attribute)) is ABSENT else delta for input_ in plain.inputs]
         await _judge_counter(plain, counter, identities, deltas)
         # A new row's CHECK is held against the row offered, even where the conflict clause takes over.
         for row, delta in zip(rows, deltas, strict=True):
             row.update({counter.column: delta and max(delta, 0), "delta": delta})
         column = table.columns[counter.column]
-        delta = sa.bindparam("delta", type_=column.type)
-        after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + delta
+        added = sa.bindparam("delta", type_=column.type)
+        after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + added
         # More than the column holds is told by its CHECK, as less than nothing is.
-        sets[counter.column] = sa.case((delta.is_(None), column), (after > MOST_PIECES, -1), else_=after)
+        sets[counter.column] = sa.case((added.is_(None), column), (after > MOST_PIECES, -1), else_=after)
     merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, unit.now))
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
     await unit.session.execute(merged, in_order)
@@ -195,6 +200,15 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == unit.now})
         for index, identity in enumerate(identities)
     ]
+
+
+def _deltas(plain: Plain, counter: Counter | None) -> list[int | None]:
+    """What each row adds to the counter, None where it says nothing of it. That it says null is refused."""
+    sent = [ABSENT if counter is None else given(input_, counter.attribute) for input_ in plain.inputs]
+    for index, delta in enumerate(sent):
+        if counter is not None and delta is None:
+            plain.unit.refuse(required(None, (*plain.path(index), counter.name)))
+    return [None if delta is ABSENT else delta for delta in sent]
 
 
 async def _judge_counter(plain: Plain, counter: Counter, identities: list[Any], deltas: list[int | None]) -> None:
