@@ -260,23 +260,29 @@ async def test_a_filter_too_deep_for_the_database_is_refused(shop: Ask) -> None:
     answer = await shop(
         "mutation ($where: OrderWhere!) { deleteOrders(input: {where: $where}) { count errors { code } } }", {"where": where}
     )
-    assert [error["extensions"]["code"] for error in answer["errors"]] == ["OPERATION_TOO_EXPENSIVE"]
-    assert answer["data"] is None
+    (error,) = answer["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["field"]) == ("OPERATION_TOO_EXPENSIVE", ["deleteOrders"])
+    assert "fewer relations" in error["message"]
+    assert "data" not in answer
 
 
-ORDERS = "orders(first: 100) { nodes { items { id quantity } customer { id } } }"
+ORDERS = "orders(first: 100) { nodes { items { id quantity item { id } } customer { id orders(first: 5) { nodes { id } } } } }"
 
 
 async def test_payloads_cost_as_much_as_queries(shop: Ask) -> None:
     create = 'createCustomer(input: {name: "c", email: "c%d@example.com"})'
     customers = [f"c{n}: {create % n} {{ customer {{ {ORDERS} }} }}" for n in range(5)]
     answer = await shop(f"mutation {{ {' '.join(customers)} }}")
-    assert [error["extensions"]["code"] for error in answer["errors"]] == ["OPERATION_TOO_EXPENSIVE"]
+    (told,) = (error["extensions"] for error in answer["errors"])
+    assert (told["code"], told["field"]) == ("OPERATION_TOO_EXPENSIVE", ["c0", "customer", "orders"])
+    assert told["share"] == round(2700 / told["cost"], 3)
     query = f"""mutation ($c: [CustomerInput!]!) {{
         createCustomers(input: {{customers: $c}}) {{ results {{ customer {{ {ORDERS} }} }} }} }}"""
     for number, expensive in ((4, False), (5, True)):
         answer = await shop(query, {"c": [{"name": "d", "email": f"d{number}-{n}@example.com"} for n in range(number)]})
         assert ("errors" in answer) == expensive, answer
+    told = answer["errors"][0]["extensions"]
+    assert (told["field"], told["suggestion"]) == (["createCustomers", "results", "customer", "orders"], "first: 88")
     assert await count(shop) == (1 + 4, 0, 1)
 
 

@@ -61,7 +61,11 @@ async def test_warm_answers_are_the_cold_ones(ask_sample: Ask, name: str) -> Non
     [
         ("orders(first: $n) { nodes { id } }", {"n": 1000}, "BAD_USER_INPUT"),
         ('orders(after: "x") { nodes { id } }', {}, "BAD_USER_INPUT"),
-        ("orders(first: 100) { nodes { customer { orders(first: 100) { nodes { id } } } } }", {}, "OPERATION_TOO_EXPENSIVE"),
+        (
+            "orders(first: 100) { nodes { items { order { customer { orders { nodes { id } } } } } } }",
+            {},
+            "OPERATION_TOO_EXPENSIVE",
+        ),
     ],
 )
 async def test_a_payload_that_cannot_be_answered_is_refused_before_anything_is_written(

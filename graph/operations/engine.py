@@ -11,7 +11,7 @@ or SQL construction.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -33,10 +33,10 @@ from strawberry.execution import optimized_is_awaitable
 from graph.context import Context
 from graph.operations.coercion import coerce
 from graph.operations.documents import Document, RequestRefused, read_document, refused
-from graph.read.errors import BadUserInput, too_expensive
+from graph.read.cost import Price, prices, too_expensive, total
+from graph.read.errors import BadUserInput
 from graph.read.payload import PayloadExecutor
 from graph.read.payload_plans import Payloads, plan_payloads
-from graph.read.plan import Plan
 from graph.read.running import running
 from graph.read.selection import Operation, meta_keys, plan_query
 from graph.read.sql import META, Statement, write
@@ -86,9 +86,9 @@ class Recent(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A plan with its statement. `meta` names the introspection fields among its roots."""
+    """The statement of a plan, and the plan's cost. `meta` names the introspection fields among its roots."""
 
-    plan: Plan
+    cost: int
     statement: Statement
     meta: tuple[str, ...]
 
@@ -164,25 +164,23 @@ class Engine:
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}
         data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
-        return Answer(data, cost=compiled.plan.cost)
+        return Answer(data, cost=compiled.cost)
 
     def _compile(self, document: Document, variables: VariableValues) -> Compiled:
         self.counters.planned += 1
         try:
-            return self.compiled(plan_query(self.operation(document, variables)))
+            plan = plan_query(self.operation(document, variables))
         except BadUserInput:
             raise
         except GraphQLError as error:  # a directive's argument, which graphql-core judges while it collects fields
             raise BadUserInput(error.message, (), error.nodes) from None
+        found = prices(plan)
+        self._afford(found)
+        return Compiled(total(found), write(plan, self.dialect), tuple(meta_keys(plan)))
 
-    def compiled(self, plan: Plan) -> Compiled:
-        """A plan with its SQL; refused where it costs too much."""
-        self._afford(plan.cost)
-        return Compiled(plan, write(plan, self.dialect), tuple(meta_keys(plan)))
-
-    def _afford(self, cost: int) -> None:
-        if cost > self.settings.max_cost:
-            raise RequestRefused([too_expensive(cost, self.settings.max_cost)])
+    def _afford(self, found: Sequence[Price]) -> None:
+        if total(found) > self.settings.max_cost:
+            raise RequestRefused([too_expensive(found, self.settings.max_cost)])
 
     def operation(self, document: Document, variables: VariableValues) -> Operation:
         """What the planner needs of a request."""
@@ -211,11 +209,11 @@ class Engine:
         payloads = self.payloads.get(key)
         if payloads is None:
             # What the payloads select is judged before anything is written.
-            payloads = plan_payloads(self.operation(document, variables), lambda plan: self.compiled(plan).statement)
+            payloads = plan_payloads(self.operation(document, variables), lambda plan: write(plan, self.dialect), self._afford)
             self.payloads.put(key, payloads, payloads.weight)
         # So is what every field is told: nothing runs of an operation that has one bad input.
         context.running = running(self.schema, payloads, variables)
-        self._afford(context.running.cost())
+        self._afford(context.running.prices())
 
         async def execute() -> ExecutionResult:
             executor = PayloadExecutor.of(self.schema, document.fragments, document.operation, variables, context)

@@ -13,9 +13,3 @@ class BadUserInput(GraphQLError):
 
     def __init__(self, message: str, path: Sequence[str], nodes: Any = None) -> None:
         super().__init__(message, nodes, extensions={"code": "BAD_USER_INPUT", "path": list(path)})
-
-
-def too_expensive(cost: int, limit: int) -> GraphQLError:
-    """An operation that may read too many rows."""
-    message = f"The operation costs {cost}; at most {limit} is allowed."
-    return GraphQLError(message, extensions={"code": "OPERATION_TOO_EXPENSIVE"})

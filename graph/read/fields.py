@@ -55,7 +55,7 @@ def argument(name: str, annotation: Any, description: str, *, required: bool = F
 def connection(type_name: str, description: str, *, searchable: bool = False) -> Any:
     """A connection field over rows of the mirrored type `type_name`."""
     arguments = [
-        argument("first", int, "How many rows from the start, at most the page limit."),
+        argument("first", int, "How many rows from the start, at most the page limit; a page of the usual size when left out."),
         argument("after", str, "Only rows after this cursor."),
         argument("last", int, "How many rows from the end, at most the page limit."),
         argument("before", str, "Only rows before this cursor."),

@@ -1,7 +1,7 @@
 """Filters: a `where` input becomes a `Filter`, a `Filter` becomes an SQL condition.
 
 What goes in: templates of `where` arguments; frozen filters and aliased rows. What comes out: `plan.Filter` records, SQL
-conditions, what a filter costs. What is refused here: null where a value is needed raises `BadUserInput` at its path.
+conditions. What is refused here: null where a value is needed raises `BadUserInput` at its path.
 """
 
 from __future__ import annotations
@@ -36,10 +36,6 @@ OPERATORS = {
 }
 
 EVERYTHING = Every(())
-#: What the rows of a bounded list such as `Order.items` are taken to cost: DESIGN figures an order at ten lines.
-BOUNDED_ROWS = 10
-
-
 #: Conditions in one filter, and steps from it to the deepest: SQLite takes expressions up to 1,000 deep.
 MAX_CONDITIONS = 200
 MAX_STEPS = 40
@@ -275,16 +271,3 @@ def key_of(type_name: str) -> Callable[[Any], int]:
         return parsed[1] if parsed is not None and parsed[0] == type_name else 0
 
     return key
-
-
-def filter_cost(filter_: Filter, rows: int = 1) -> int:
-    """What the relations in a filter are taken to cost: a row for one, `BOUNDED_ROWS` for a list, times those around it."""
-    match filter_:
-        case Every(parts) | Either(parts):
-            return sum(filter_cost(part, rows) for part in parts)
-        case Not(part):
-            return filter_cost(part, rows)
-        case Related(_, quantifier, _, part):
-            rows *= 1 if quantifier == "one" else BOUNDED_ROWS
-            return rows + filter_cost(part, rows)
-    return 0

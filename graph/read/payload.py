@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -31,7 +32,7 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
-from graph.read.errors import too_expensive
+from graph.read.cost import too_expensive
 from graph.read.payload_plans import NodePlan
 from graph.read.running import Running
 from graph.read.sql import KEYS
@@ -183,9 +184,9 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
     found: dict[NodePlan, dict[int, Fragment]] = {}
     for plan, listed in keys.items():
         # As many rows as the request has sent may be named.
-        cost = plan.cost * len(listed)
-        if plan.cost > 1 and cost > limit:
-            raise too_expensive(cost, limit)
+        price = replace(plan.price, rows=len(listed))
+        if price.fields and price.total > limit:
+            raise too_expensive([price], limit)
         variables = {**running_in(context).variables.coerced, KEYS: sorted(listed)}
         arguments = plan.statement.arguments(variables)
         if together is None or together.over:

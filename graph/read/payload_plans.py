@@ -6,8 +6,8 @@ What goes in: a mutation operation. What comes out: `Payloads`. What may be refu
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphql import (
@@ -22,6 +22,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FieldDetailsList, collect_fields, collect_subfields
 
+from graph.read.cost import Price, prices
 from graph.read.mirror import MIRRORS
 from graph.read.plan import Plan
 from graph.read.selection import Operation, plan_rows
@@ -30,12 +31,12 @@ from graph.read.sql import Statement
 
 @dataclass(frozen=True, slots=True)
 class PlannedField:
-    """A root field of a mutation as its document has it. `each` is what the result of one entry of its input's list costs."""
+    """A root field of a mutation as its document has it. `each` is what is read for one entry of its input's list."""
 
     key: str
     nodes: tuple[FieldNode, ...]
     definition: GraphQLField
-    each: int
+    each: tuple[Price, ...]
 
 
 @dataclass(slots=True)
@@ -43,14 +44,14 @@ class Payloads:
     """The root fields of a mutation and the statements that answer what their payloads select, planned before it runs.
 
     `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
-    each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row, with what one costs.
-    `single` is the cost of all entities that are there once.
+    each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row. `single` are the
+    prices of all entities that are there once.
     """
 
     fields: list[PlannedField] = field(default_factory=list)
     entities: dict[tuple[str, ...], list[tuple[tuple[str, ...], Statement]]] = field(default_factory=lambda: defaultdict(list))
     nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
-    single: int = 0
+    single: list[Price] = field(default_factory=list)
     weight: int = 0
 
 
@@ -59,34 +60,39 @@ class NodePlan:
     """How rows that errors of one place name are read, and what one of them costs."""
 
     statement: Statement
-    cost: int
+    price: Price
 
 
-def plan_payloads(operation: Operation, statement: Callable[[Plan], Statement]) -> Payloads:
-    """Plan every row that the payloads of a mutation select. Raises what planning raises."""
+def plan_payloads(
+    operation: Operation, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
+) -> Payloads:
+    """Plan every row that the payloads of a mutation select. Raises what planning raises, and what `afford` does."""
     root = operation.schema.mutation_type
     assert root is not None
     collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
-    planner = _Planner(operation, statement)
+    planner = _Planner(operation, statement, afford)
     for key, details in collected.grouped_field_set.items():
         name = details[0].node.name.value
         if not name.startswith("__"):
             definition = root.fields[name]
-            planner.each = 0
+            planner.each = []
             planner.walk(get_named_type(definition.type), details, (key,), (key,))
             nodes = tuple(detail.node for detail in details)
-            planner.payloads.fields.append(PlannedField(key, nodes, definition, planner.each))
+            planner.payloads.fields.append(PlannedField(key, nodes, definition, tuple(planner.each)))
     return planner.payloads
 
 
 class _Planner:
-    """Walks the payloads of one mutation. `each` is the cost of what is read for every entry of the field's list."""
+    """Walks the payloads of one mutation. `each` are the prices of what is read for every entry of the field's list."""
 
-    def __init__(self, operation: Operation, statement: Callable[[Plan], Statement]) -> None:
+    def __init__(
+        self, operation: Operation, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
+    ) -> None:
         self.operation = operation
         self.statement = statement
+        self.afford = afford
         self.payloads = Payloads()
-        self.each = 0
+        self.each: list[Price] = []
 
     def walk(
         self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...], *, listed: bool = False
@@ -105,16 +111,13 @@ class _Planner:
                 named = get_named_type(shown)
                 if named.name in MIRRORS:
                     plan = plan_rows(self.operation, named.name, inner)
-                    self.payloads.entities[*names, name].append(((*keys, key), self._write(plan)))
-                    if listed:
-                        self.each += plan.cost
-                    else:
-                        self.payloads.single += plan.cost
+                    statement, price = self._write(plan, (*keys, key))
+                    self.payloads.entities[*names, name].append(((*keys, key), statement))
+                    (self.each if listed else self.payloads.single).append(price)
                 elif named.name == "Node":
                     for mirrored in MIRRORS:
                         plan = plan_rows(self.operation, mirrored, inner)
-                        node = NodePlan(self._write(plan), plan.cost)
-                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = node
+                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = NodePlan(*self._write(plan, (*keys, key)))
                 elif is_composite_type(named):
                     self.walk(named, inner, (*keys, key), (*names, name), listed=listed or is_list_type(get_nullable_type(shown)))
 
@@ -125,7 +128,9 @@ class _Planner:
         )
         return list(collected.grouped_field_set.items())
 
-    def _write(self, plan: Plan) -> Statement:
+    def _write(self, plan: Plan, path: tuple[str, ...]) -> tuple[Statement, Price]:
+        price = replace(prices(plan)[0], path=path)
+        self.afford([price])
         made = self.statement(plan)
         self.payloads.weight += len(made.sql)
-        return made
+        return made, price

@@ -197,12 +197,16 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Rows by global ids, in the order given; one row where `single`. Only types that the ids name are here."""
+    """Rows by global ids, in the order given; one row where `single`.
+
+    Only types that the ids name are here; `counts` says how many ids name each.
+    """
 
     key: str
     source: Source
     single: bool
     entities: tuple[Entity, ...]
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,6 @@ Root = Typename | Page | Lookup | Nodes | Meta | SummaryRoot
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole query operation, or one entity of a mutation's payload. `cost` bounds the rows it reads."""
+    """A whole query operation, or one entity of a mutation's payload."""
 
     roots: tuple[Root, ...] | Rows
-    cost: int

@@ -8,15 +8,16 @@ here: what coercion and planning refuse of an input, as `BadUserInput`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import FieldNode, GraphQLError, GraphQLField, GraphQLSchema
 from graphql.execution.values import VariableValues, get_argument_values, get_directive_values
 
 from graph.read.arguments import lift
+from graph.read.cost import Price, filter_cost
 from graph.read.errors import BadUserInput
-from graph.read.filters import filter_cost, read_where
+from graph.read.filters import read_where
 from graph.read.inputs import mirror_of_where
 from graph.read.payload_plans import Payloads, PlannedField
 from graph.read.plan import Filter
@@ -58,11 +59,16 @@ class Running:
     payloads: Payloads
     fields: Mapping[str, RootField]
 
-    def cost(self) -> int:
+    def prices(self) -> list[Price]:
         """What the rows cost that its payloads show and its filters look at."""
-        results = sum([planned.each * self.fields[planned.key].entries() for planned in self.payloads.fields if planned.each])
-        filters = sum([filter_cost(field.where) for field in self.fields.values() if field.where is not None])
-        return self.payloads.single + results + filters
+        found = list(self.payloads.single)
+        for planned in self.payloads.fields:
+            running_field = self.fields[planned.key]
+            if planned.each:
+                found += [replace(price, rows=running_field.entries()) for price in planned.each]
+            if running_field.where is not None:
+                found.append(Price((planned.key,), rows=0, once=filter_cost(running_field.where)))
+        return found
 
 
 def running(schema: GraphQLSchema, payloads: Payloads, variables: VariableValues) -> Running:

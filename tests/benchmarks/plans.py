@@ -19,6 +19,7 @@ from graph.context import Context
 from graph.database import Database
 from graph.operations.coercion import coerce
 from graph.read.selection import plan_query
+from graph.read.sql import write
 from graph.schema import schema
 from graph.settings import Settings
 
@@ -75,8 +76,8 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = engine.document(query, None)
     variables = coerce(engine.schema, engine.settings, document, {})
-    compiled = engine.compiled(plan_query(engine.operation(document, variables)))
-    return compiled.statement.sql, compiled.statement.arguments(variables.coerced)
+    made = write(plan_query(engine.operation(document, variables)), engine.dialect)
+    return made.sql, made.arguments(variables.coerced)
 
 
 async def deep_cursor(database: Database, query: str) -> str:
