@@ -55,7 +55,7 @@ async def test_replace_refuses_what_it_cannot_do(shop: Ask) -> None:
     replace = [{"id": "OrderItem:1"}, {"id": "OrderItem:1"}, {"pricePaid": "1"}, {"id": "OrderItem:2", "quantity": None}]
     assert await refusals(shop, "updateOrder", {"id": "Order:1", "items": {"replace": replace, "remove": ["OrderItem:1"]}}) == [
         ("INVALID_INPUT", "input.items.replace"),
-        ("NOT_FOUND", "input.items.replace.1.id"),
+        ("INVALID_INPUT", "input.items.replace.1.id"),
         ("REQUIRED", "input.items.replace.2.item"),
         ("REQUIRED", "input.items.replace.2.quantity"),
         ("REQUIRED", "input.items.replace.3.quantity"),

@@ -98,9 +98,48 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
         {"id": "Order:1", "items": {"update": [{"id": "OrderItem:9"}], "remove": ["OrderItem:1", "Order:1", "OrderItem:1"]}},
         [
             ("NOT_FOUND", "input.items.remove.1"),
-            ("NOT_FOUND", "input.items.remove.2"),
+            ("INVALID_INPUT", "input.items.remove.2"),
             ("NOT_FOUND", "input.items.update.0.id"),
         ],
+    ),
+    "a line that is changed and removed": (
+        "updateOrder",
+        {"id": "Order:1", "items": {"remove": ["OrderItem:1"], "update": [{"id": "OrderItem:1", "quantity": 5}]}},
+        [("INVALID_INPUT", "input.items.update.0.id")],
+    ),
+    "a line that is changed twice, beside a wrong one": (
+        "updateOrder",
+        {"id": "Order:1", "items": {"update": [{"id": f"OrderItem:{n}", "quantity": n - 1} for n in (2, 1, 2)]}},
+        [("CHECK", "input.items.update.1.quantity"), ("INVALID_INPUT", "input.items.update.2.id")],
+    ),
+    "a line that is kept twice": (
+        "updateOrder",
+        {"id": "Order:1", "items": {"replace": [{"id": "OrderItem:1"}, {"id": "OrderItem:2"}, {"id": "OrderItem:1"}]}},
+        [("INVALID_INPUT", "input.items.replace.2.id")],
+    ),
+    "an order that is changed and removed, and a line of it that is removed twice": (
+        "updateCustomer",
+        {
+            "id": "Customer:1",
+            "orders": {
+                "update": [{"id": "Order:1", "items": {"remove": ["OrderItem:1", "OrderItem:1"]}}],
+                "remove": ["Order:1"],
+            },
+        },
+        [("INVALID_INPUT", "input.orders.remove.0"), ("INVALID_INPUT", "input.orders.update.0.items.remove.1")],
+    ),
+    "an order that is kept twice, and a line of it that is removed and changed": (
+        "updateCustomer",
+        {
+            "id": "Customer:1",
+            "orders": {
+                "replace": [
+                    {"id": "Order:1", "items": {"remove": ["OrderItem:1"], "update": [{"id": "OrderItem:1"}]}},
+                    {"id": "Order:1", "note": "again"},
+                ]
+            },
+        },
+        [("INVALID_INPUT", "input.orders.replace.0.items.update.0.id"), ("INVALID_INPUT", "input.orders.replace.1.id")],
     ),
     "a changed line and a new one": (
         "updateOrder",
@@ -167,6 +206,41 @@ async def test_lines_change_only_while_the_order_is_pending(shop: Ask, database:
     ]
     await done(shop, "updateOrder", {"id": "Order:1", "note": "a note is no line"})
     await done(shop, "deleteOrder", {"id": "Order:1"})
+
+
+async def test_a_discount_changes_only_while_the_order_is_pending(shop: Ask) -> None:
+    await done(shop, "updateOrder", {"id": "Order:1", "discount": "1"})
+    await done(shop, "transitionOrder", {"id": "Order:1", "to": "PAID"})
+    given: dict[str, Any] = {"id": "Order:1", "discount": "2", "note": "x", "items": {"remove": ["OrderItem:1"]}}
+    assert await refusals(shop, "updateOrder", given) == [
+        ("NOT_EDITABLE", "input.discount"),
+        ("NOT_EDITABLE", "input.items"),
+    ]
+    for way in ("update", "replace"):
+        payload = await mutate(shop, "updateCustomer", {"id": "Customer:1", "orders": {way: [given]}})
+        assert [(e["code"], ".".join(e["path"]), e["status"]) for e in payload["errors"]] == [
+            ("NOT_EDITABLE", f"input.orders.{way}.0.discount", "PAID"),
+            ("NOT_EDITABLE", f"input.orders.{way}.0.items", "PAID"),
+        ]
+    payload = await done(
+        shop, "updateOrder", {"id": "Order:1", "discount": "1.00", "note": "x"}, "order { note discount version }"
+    )
+    assert payload["order"] == {"note": "x", "discount": "1.00", "version": 4}
+
+
+@pytest.mark.parametrize("id_", ["x", "", "Item:1", "Order:01", "Order:-1", "order:1", "T3JkZXI6MQ==", "Order:1" * 1_000])
+async def test_what_is_no_id_of_the_type_is_told_what_one_looks_like(shop: Ask, id_: str) -> None:
+    form = 'This is no global id of Order, which looks like "Order:42"'
+    customer = {"id": "Customer:1", "orders": {"update": [{"id": id_}], "replace": None}}
+    for field, given in (("deleteOrder", {"id": id_}), ("updateOrder", {"id": id_}), ("updateCustomer", customer)):
+        payload = await mutate(shop, field, given)
+        assert [error["message"] for error in payload["errors"] if error["code"] == "NOT_FOUND"] == [form]
+    payload = await mutate(shop, "createOrder", {"customer": {"id": id_}, "items": []})
+    assert [(error["code"], error["message"]) for error in payload["errors"]] == [
+        ("REFERENCE_NOT_FOUND", form.replace("Order", "Customer"))
+    ]
+    payload = await mutate(shop, "deleteOrder", {"id": "Order:42"})
+    assert [error["message"] for error in payload["errors"]] == ["There is no Order with this id"]
 
 
 async def test_the_connection_goes_back_whatever_happens(shop: Ask, database: Any) -> None:

@@ -800,7 +800,7 @@ class ShopMachine(RuleBasedStateMachine):
             order.number(after=highest)
             touched = touched or bool(made)
             pieces.update(held(order.lines))
-            if touched and order.status != "PENDING":
+            if (touched or before[1] != order.discount) and order.status != "PENDING":
                 codes.add("NOT_EDITABLE")
             if known and order.total < 0:
                 codes.add("CHECK")

@@ -98,7 +98,9 @@ class OrderItemsInput:
 class ChangeOrderInput:
     id: strawberry.ID = strawberry.field(description="The global id.")
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed.")
-    discount: strawberry.Maybe[Money | None] = strawberry.field(description="What is taken off the subtotal.")
+    discount: strawberry.Maybe[Money | None] = strawberry.field(
+        description="What is taken off the subtotal; changes only while the order is PENDING."
+    )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
     items: strawberry.Maybe[OrderItemsInput | None] = strawberry.field(
         description="Changes of the lines, while the order is PENDING."
@@ -109,7 +111,9 @@ class ChangeOrderInput:
 class ReplaceOrderInput:
     id: strawberry.Maybe[strawberry.ID | None] = strawberry.field(description="The global id of an order to keep.")
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed.")
-    discount: strawberry.Maybe[Money | None] = strawberry.field(description="What is taken off the subtotal.")
+    discount: strawberry.Maybe[Money | None] = strawberry.field(
+        description="What is taken off the subtotal; changes only while the order is PENDING."
+    )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
     items: strawberry.Maybe[OrderItemsInput | None] = strawberry.field(description="Changes of the lines.")
 

@@ -1,8 +1,8 @@
 """What holds for every order, whichever mutation writes it.
 
 What goes in: what a flush is about to write. What comes out: lines with a price and a position, orders with their total. What is
-refused here: archived items and customers (ARCHIVED), changes of the lines of an order that is not PENDING and the removal
-of PAID and SHIPPED orders through their customer (NOT_EDITABLE).
+refused here: archived items and customers (ARCHIVED), changes of the lines or the discount of an order that is not PENDING and
+the removal of PAID and SHIPPED orders through their customer (NOT_EDITABLE).
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
             if order.status is not OrderStatus.PENDING:
                 unit.refuse(not_editable(order, unit.place(order, "items")))
     for order in orders.values():
+        if order.status is not OrderStatus.PENDING and "discount" in changed_columns(order):
+            unit.refuse(not_editable(order, unit.place(order, "discount")))
         refuse_archived(unit, order, "customer", unit.target(order, "customer") or _added_to(order, changes))
         # A new order without lines has its total too, or any discount would pass.
         if "items" in order.__dict__ or "id" not in order.__dict__:

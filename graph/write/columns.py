@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapper
 
 from graph.base import Base, utc_now
 from graph.read.mirror import MIRRORS, Mirror
-from graph.read.scalars import parse_id
+from graph.read.scalars import global_id, parse_id
 from graph.write.errors import NotFoundError, Path, RequiredError
 from graph.write.inputs import input_fields
 
@@ -154,13 +154,29 @@ def refusal(column: Any, value: Any) -> str | None:
 def required(column: Any, path: Path) -> RequiredError:
     """A value that must be there is not. The constraint has the name PostgreSQL gives it; without a column it is empty."""
     constraint = "" if column is None else f"{column.table.name}_{column.name}_not_null"
-    return RequiredError(message=f"{path[-1]} must have a value, not null", path=list(path), constraint=constraint)
+    return RequiredError(message=f"{path[-1]} must have a value here", path=list(path), constraint=constraint)
 
 
 def missing(type_: str, id_: str, path: Path, by: str = "id") -> NotFoundError:
     """The row that a mutation is about is not there; `by` names the key it was looked for by."""
-    message = f"There is no {type_} with this {by}"
+    message = not_there(type_, by, id_)
     return NotFoundError(message=message, path=list(path), type=type_, missing_id=strawberry.ID(id_))
+
+
+def not_there(type_: str, by: str, key: str) -> str:
+    """Says that no row has this key; of an id that is none of this type, what form was expected."""
+    return f"There is no {type_} with this {by}" if by != "id" or is_id_of(type_, key) else f"This is no {id_form(type_)}"
+
+
+def is_id_of(type_: str, text: str) -> bool:
+    """Whether a text has the form of a global id of this type."""
+    parsed = parse_id(text)
+    return parsed is not None and parsed[0] == type_
+
+
+def id_form(type_: str) -> str:
+    """What a global id of this type looks like."""
+    return f'global id of {type_}, which looks like "{global_id(type_, 42)}"'
 
 
 def foreign_key_name(column: Any) -> str:

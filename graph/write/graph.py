@@ -10,6 +10,7 @@ SELECT for each type of target, however many rows point to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ from graph.write.columns import (
     type_name,
     way_back,
 )
-from graph.write.errors import ROOT, InvalidInputError, MutationError, Path
+from graph.write.errors import ROOT, InvalidInputError, MutationError, Path, position
 from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.references import Reference, look_up, not_found
 
@@ -153,27 +154,42 @@ class Graph:
                 reason = "must be sent alone"
                 self.refuse(InvalidInputError(message=f"replace {reason}", path=[*path, "replace"], reason=reason))
             return
-        for index, entry in enumerate(_list(input_, "update")):
+        updates, removals = _list(input_, "update"), _list(input_, "remove")
+        places = [((*path, "update", str(index), "id"), entry.id) for index, entry in enumerate(updates)]
+        places += [((*path, "remove", str(index)), id_) for index, id_ in enumerate(removals)]
+        again = self._named_again(places)
+        for index, entry in enumerate(updates):
             place = (*path, "update", str(index))
-            child = self._child(model, present, entry.id, (*place, "id"))
+            child = None if (*place, "id") in again else self._child(model, present, entry.id, (*place, "id"))
             if child is not None:
                 self._fill_child(child, entry, place)
-        for index, id_ in enumerate(_list(input_, "remove")):
+        for index, id_ in enumerate(removals):
             place = (*path, "remove", str(index))
-            child = self._child(model, present, id_, place)
+            child = None if place in again else self._child(model, present, id_, place)
             if child is not None:
-                del present[child.id]
                 self._remove(collection, child, place)
         for index, entry in enumerate(_list(input_, "create")):
             self.adopt(row, relation, self.create(model, entry, (*path, "create", str(index))))
+
+    def _named_again(self, places: Iterable[tuple[Path, str]]) -> set[Path]:
+        """Refuse the places that name a row which an earlier place of the input names: what is to become of it is not clear."""
+        first: dict[str, Path] = {}
+        again: set[Path] = set()
+        for place, id_ in sorted(places, key=lambda named: position(named[0])):
+            if first.setdefault(id_, place) is not place:
+                again.add(place)
+                reason = f"must name a row that {'.'.join(first[id_])} does not name"
+                self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
+        return again
 
     def _replace(self, row: Base, relation: str, present: dict[int, Any], entries: list[Any], path: Path) -> None:
         model = type(row).__mapper__.relationships[relation].mapper.class_
         collection = getattr(row, relation)
         kept: list[Any] = []
-        for index, entry in enumerate(entries):
+        ids = [given(entry, "id") for entry in entries]
+        again = self._named_again(((*path, str(index), "id"), id_) for index, id_ in enumerate(ids) if isinstance(id_, str))
+        for index, (entry, id_) in enumerate(zip(entries, ids, strict=True)):
             place = (*path, str(index))
-            id_ = given(entry, "id")
             if id_ is ABSENT or id_ is None:
                 for field_ in input_fields(type(entry)):
                     if field_.needed and given(entry, field_.attribute) in (ABSENT, None):
@@ -183,7 +199,7 @@ class Graph:
                 self.adopt(row, relation, made)
                 kept.append(made)
                 continue
-            child = self._child(model, present, id_, (*place, "id"))
+            child = None if (*place, "id") in again else self._child(model, present, id_, (*place, "id"))
             if child is not None:
                 del present[child.id]
                 self._fill_child(child, entry, place)

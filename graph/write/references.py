@@ -20,7 +20,7 @@ from graph.base import Base
 from graph.read.dialects import member
 from graph.read.filters import unchanged
 from graph.write.changes import put
-from graph.write.columns import attribute_name, foreign_key_name, stored, target_columns, type_name
+from graph.write.columns import attribute_name, foreign_key_name, not_there, stored, target_columns, type_name
 from graph.write.errors import Path, ReferenceNotFoundError
 from graph.write.keys import Draw, draw_for, drawing
 
@@ -163,7 +163,7 @@ def not_found(reference: Reference) -> ReferenceNotFoundError:
     target = type_name(reference.relation.mapper)
     local = reference.relation.local_remote_pairs[0][0]
     return ReferenceNotFoundError(
-        message=f"There is no {target} with this {reference.path[-1]}",
+        message=not_there(target, reference.attribute, reference.text),
         path=list(reference.path),
         constraint=foreign_key_name(local),
         target_type=target,
