@@ -133,28 +133,21 @@ def changes(before: str, after: str) -> list[str]:
 
 def usable_settings() -> Settings:
     """The settings of the environment, the database's URL understood."""
-    from sqlalchemy.exc import ArgumentError
-
-    from graph.database import database_url
+    from graph.database.url import database_url
     from graph.settings import SettingsError, current
 
     try:
         settings = current()
+        database_url(settings.database_url)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
-    try:
-        database_url(settings.database_url)
-    except ArgumentError:
-        raise click.ClickException("DATABASE_URL must be sqlite:///FILE or postgresql://USER@HOST/DATABASE") from None
-    except ValueError as error:
-        raise click.ClickException(f"DATABASE_URL: {error}") from None
     return settings
 
 
 def is_sqlite(settings: Settings) -> bool:
-    from graph.database import database_url
+    from graph.database.url import database_url
 
-    return database_url(settings.database_url).get_backend_name() == "sqlite"
+    return database_url(settings.database_url).dialect_name == "sqlite"
 
 
 async def prepare(settings: Settings) -> None:
@@ -180,17 +173,17 @@ async def fill_if_empty(settings: Settings) -> None:
 def finished(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     """What `work` comes to; a database that refuses is told in one line."""
     from alembic.util import CommandError
-    from sqlalchemy import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
-    from graph.database.errors import TransientError, Unavailable
+    from graph.database.errors import DATABASE_ERRORS, TransientError, Unavailable
+    from graph.database.url import database_url
 
     try:
         return asyncio.run(work)
-    except (CommandError, SQLAlchemyError, TransientError, Unavailable, OSError) as error:
+    except (CommandError, SQLAlchemyError, TransientError, Unavailable, *DATABASE_ERRORS) as error:
         reason = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-        url = make_url(settings.database_url).render_as_string(hide_password=True)
-        raise click.ClickException(f"cannot use {url}: {reason.splitlines()[0]}") from None
+        shown = database_url(settings.database_url).shown
+        raise click.ClickException(f"cannot use {shown}: {reason.splitlines()[0]}") from None
 
 
 if __name__ == "__main__":

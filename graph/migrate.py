@@ -1,7 +1,8 @@
 """The schema of a database: bring it to a revision, or ask which one it has.
 
-What goes in: a database URL. What comes out: a migrated database, or its revision. What may be refused here: a database
-that cannot be reached or written raises the driver's or SQLAlchemy's error, an unknown revision `alembic.util.CommandError`.
+What goes in: a database URL. What comes out: a migrated database, or its revision. What may be refused here: a URL that
+cannot be used raises `DatabaseUrlError`, a database that cannot be reached or written the driver's or SQLAlchemy's error, an
+unknown revision `alembic.util.CommandError`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from graph.database import database_url
+from graph.database.opening import connect_arguments
+from graph.database.url import database_url
 
 T = TypeVar("T")
 
@@ -47,10 +49,9 @@ async def connected(url: str) -> AsyncIterator[AsyncConnection]:
     would delete the children, and no statement timeout cuts a long migration.
     """
     target = database_url(url)
-    sqlite = target.get_backend_name() == "sqlite"
-    engine = create_async_engine(
-        target, poolclass=sa.NullPool, connect_args={"isolation_level": None, "timeout": 30} if sqlite else {"timeout": 10}
-    )
+    sqlite = target.dialect_name == "sqlite"
+    arguments = {"isolation_level": None, "timeout": 30} if sqlite else connect_arguments(target, 10)
+    engine = create_async_engine(target.url, poolclass=sa.NullPool, connect_args=arguments)
     if sqlite:
         event.listen(engine.sync_engine, "begin", _begin_immediate)
     try:

@@ -28,15 +28,22 @@ class SettingsError(ValueError):
     """A setting in the environment cannot be used; the message names the variable."""
 
 
-def setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+class DatabaseUrlError(SettingsError):
+    """`DATABASE_URL` cannot be used; the message names the part and holds no value, which could be a piece of a password."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"DATABASE_URL: {reason}")
+
+
+def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"doc": doc}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an operator may set. Sizes are in bytes, times in seconds, unless the name says otherwise."""
 
-    database_url: str = setting("sqlite:///./ordergraph.db", "A file on SQLite, or postgresql://user@host/database")
+    database_url: str = setting("sqlite:///./ordergraph.db", "A file on SQLite, or postgresql://user@host/database", secret=True)
     currency: str = setting("USD", "ISO 4217 code of the one currency of this deployment")
 
     max_tokens: int = setting(2_000, "Tokens in a GraphQL document, comments counted")

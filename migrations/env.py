@@ -10,12 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import context
+from alembic.util import CommandError
 
 import graph.models  # every module that declares tables is imported here
 import graph.write.idempotency  # noqa: F401
 from graph.base import Base
+from graph.database.url import database_url
 from graph.migrate import connected
-from graph.settings import current
+from graph.settings import SettingsError, current
 
 # Defaults are not compared here: on SQLite Alembic takes every identity for a difference, and it cannot compare generated
 # columns. tests/test_migrations.py compares them, with all the rest, between the migrations and the tables declared.
@@ -30,7 +32,12 @@ def run(connection: sa.Connection) -> None:
 
 
 async def run_alone() -> None:
-    async with connected(current().database_url) as connection:
+    try:
+        url = current().database_url
+        database_url(url)
+    except SettingsError as error:
+        raise CommandError(str(error)) from None  # Alembic tells it in one line
+    async with connected(url) as connection:
         await connection.run_sync(run)
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx2
 import pytest
@@ -42,6 +43,19 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+def alembic(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Alembic's own command line, in the checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -79,13 +93,43 @@ def test_a_postgresql_that_is_not_migrated_is_refused_with_the_remedy(run: Run, 
         ("sqlite:////no/such/folder/orders.db", "unable to open database file"),
         ("sqlite://", "in-memory"),
         ("mysql://shop@host/orders", "not mysql"),
-        ("orders", "DATABASE_URL must be"),
+        ("orders", "DATABASE_URL: it must be"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_told_in_one_line(run: Run, url: str, reason: str) -> None:
     told = refused(run("serve", DATABASE_URL=url))
     assert reason in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys"])
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://shop:p@ss:w/rd#secret@db/orders", "the password must be percent-encoded"),
+        ("postgresql://shop@db/orders?password=secret&sslmode=no-verify", "sslmode can be disable"),
+        (
+            "postgresql://shop@127.0.0.1:1/orders?password=secret&sslmode=require",
+            "cannot use postgresql://shop:***@127.0.0.1:1/orders",
+        ),
+    ],
+)
+def test_every_command_reads_the_url_alike_and_shows_no_secret(run: Run, command: str, url: str, reason: str) -> None:
+    done = run(command, DATABASE_URL=url)
+    assert reason in refused(done)
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_url_as_managed_postgresql_hands_it_out(run: Run, postgres_engines: Any) -> None:
+    url = postgres_engines.new("nothing")
+    path, _, host = url.replace("postgresql://", "postgres://").partition("?host=")
+    managed = path.replace("@/", f"@{quote(unquote(host), safe='')}/") if host else path
+    managed += "?sslmode=prefer&connect_timeout=10&application_name=shop&options=-c%20geqo%3Doff&target_session_attrs=read-write"
+    done = run("migrate", DATABASE_URL=managed)
+    assert done.stdout == f"The database is at revision {migrate.head()}.\n", done
+    assert "830 orders" in run("sample", DATABASE_URL=managed).stdout
+    assert run("purge-keys", DATABASE_URL=managed).stdout == "Deleted 0 idempotency keys.\n"
+    postgres_engines.drop(url)
 
 
 def test_a_setting_that_cannot_be_used_is_told_in_one_line(run: Run) -> None:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import asyncpg
 import sqlalchemy as sa
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -35,9 +33,11 @@ from graph.database.errors import (
     is_too_complex,
     is_transient,
 )
+from graph.database.opening import connect_arguments
 from graph.database.postgres import prepare_postgresql
 from graph.database.sqlite import SqliteReader, prepare_sqlite
 from graph.database.turns import Turns
+from graph.database.url import database_url
 from graph.settings import Settings
 
 logger = logging.getLogger("ordergraph.database")
@@ -53,26 +53,14 @@ JITTER_SECONDS = (0.02, 0.2)
 driver_listeners: list[Callable[[str], None]] = []
 
 
-def database_url(text: str) -> URL:
-    """A URL as users write it, with the driver this package uses. Raises `ValueError` for other databases."""
-    url = make_url(text)
-    name = url.get_backend_name()
-    if name == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise ValueError("an in-memory SQLite database has one connection only; name a file")
-        return url.set(drivername="sqlite+aiosqlite")
-    if name in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+asyncpg")
-    raise ValueError(f"it must be sqlite:///FILE or postgresql://..., not {name}")
-
-
 class Database:
     """The connections of one process to one database."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.url = database_url(settings.database_url)
-        self.dialect_name = self.url.get_backend_name()
+        self.target = database_url(settings.database_url)
+        self.url = self.target.url
+        self.dialect_name = self.target.dialect_name
         self.engine = self._engine()
         self.dialect = self.engine.dialect
         self._reader = SqliteReader(self.url.database or "", settings) if self.dialect_name == "sqlite" else None
@@ -92,19 +80,20 @@ class Database:
             )
             prepare_sqlite(engine)
             return engine
-        arguments: dict[str, Any] = {
-            "server_settings": {"application_name": "ordergraph", **_limits(settings)},
-            "timeout": settings.pool_timeout_seconds,
-        }
         if settings.pgbouncer:
-            arguments = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "timeout": settings.pool_timeout_seconds}
+            arguments = connect_arguments(
+                self.target, settings.pool_timeout_seconds, statement_cache_size=0, prepared_statement_cache_size=0
+            )
+        else:
+            told = {"application_name": "ordergraph", **_limits(settings)}
+            arguments = connect_arguments(self.target, settings.pool_timeout_seconds, told)
         engine = create_async_engine(
             self.url,
             pool_size=settings.pool_size,
             max_overflow=0,  # an overflow connection is closed on return: under load that is a reconnect a request
             pool_timeout=settings.pool_timeout_seconds,
             pool_use_lifo=True,
-            connect_args={**arguments, "async_creator_fn": Opening},
+            connect_args=arguments,
         )
         prepare_postgresql(engine)
         return engine
@@ -239,16 +228,6 @@ class Database:
         await self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
-
-
-class Opening:
-    """A connection that is opened when it is awaited, and not before: nothing is left over where nobody can wait for it."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.arguments, self.options = arguments, options
-
-    def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
-        return asyncpg.connect(*self.arguments, **self.options).__await__()
 
 
 def _limits(settings: Settings) -> dict[str, str]:
