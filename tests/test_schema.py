@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from graphql import (
 )
 
 from graph.__main__ import changes
+from graph.read import mirror
+from graph.read.mirror import MIRRORS, MirrorError
 from graph.schema import schema
 
 COMMITTED = Path(__file__).parents[1] / "schema.graphql"
@@ -104,3 +107,24 @@ def test_the_exceptions_of_the_lint_rule_are_the_value_types() -> None:
 )
 def test_changes_are_named_the_breaking_ones_first(before: str, after: str, expected: list[str]) -> None:
     assert changes(before, after) == expected
+
+
+def test_look_ups_take_every_unique_column_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = schema._schema
+    by = built.type_map["OrderBy"]
+    assert isinstance(by, GraphQLInputObjectType)
+    assert sorted(by.fields) == ["id", "number"]
+    mirror.check(built)
+    with monkeypatch.context() as patch:
+        patch.delitem(by.fields, "number")
+        with pytest.raises(MirrorError, match=r"OrderBy: Order\.number is unique, so 'number' must be one of the keys"):
+            mirror.check(built)
+    with monkeypatch.context() as patch:
+        patch.setitem(by.fields, "note", by.fields["number"])
+        with pytest.raises(MirrorError, match=r"order\(by: \{note\}\): Order has no unique column that Order\.note shows"):
+            mirror.check(built)
+    with monkeypatch.context() as patch:
+        patch.setitem(MIRRORS, "Order", replace(MIRRORS["Order"], sorts=("note",)))
+        with pytest.raises(MirrorError, match=r"Order: Order\.number is unique, so 'number' must be in sorts"):
+            mirror.check(built)
+    mirror.check(built)

@@ -82,6 +82,7 @@ SORTS: dict[str, dict[str, str]] = {
         "UPDATED_AT": "updated_at",
     },
     "Order": {
+        "NUMBER": "number",
         "ORDER_DATE": "order_date",
         "TOTAL_AMOUNT": "total_amount",
         "STATUS": "status",

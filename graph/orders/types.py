@@ -43,7 +43,7 @@ class OrderItem(Node):
 
 @mirror(
     models.Order,
-    sorts=("order_date", "total_amount", "status", "created_at", "updated_at", "customer.name"),
+    sorts=("number", "order_date", "total_amount", "status", "created_at", "updated_at", "customer.name"),
     search=("number", "note", "customer.name", "customer.email"),
 )
 @strawberry.type(description="What a customer orders at one time.")
@@ -66,6 +66,7 @@ class Order(Node):
 @strawberry.input(description="Finds one order by one of its unique keys.", one_of=True)
 class OrderBy:
     id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The global id.")
+    number: strawberry.Maybe[str] = strawberry.field(description="The number that people read, such as `SO-1042`.")
 
 
 @strawberry.type

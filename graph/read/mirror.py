@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import strawberry
 from graphql import (
     GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLNamedInputType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -23,7 +25,7 @@ from graphql import (
     is_list_type,
     is_non_null_type,
 )
-from sqlalchemy import ColumnElement, inspect
+from sqlalchemy import ColumnElement, Table, UniqueConstraint, inspect
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper, MapperProperty, RelationshipProperty
 from sqlalchemy.sql import sqltypes
@@ -127,6 +129,35 @@ def check(schema: GraphQLSchema) -> None:
             mirror_.attributes[name] = attribute
         for path in (*mirror_.sorts, *mirror_.search, *filter(None, [mirror_.hidden_unless_mentioned])):
             _check_path(mirror_, path)
+    for name, field_ in (schema.query_type.fields if schema.query_type else {}).items():
+        by = field_.args.get("by")
+        found = MIRRORS.get(str(get_named_type(field_.type).name))
+        if by is not None and found is not None:
+            _check_keys(found, name, get_named_type(by.type))
+
+
+def _check_keys(mirror_: Mirror, place: str, by: GraphQLNamedInputType) -> None:
+    """A look-up takes the id and every unique column that the type shows, and nothing else; rows are sorted by these too."""
+    assert isinstance(by, GraphQLInputObjectType)
+    keys, model = {"id", *_unique(mirror_.mapper)}, mirror_.model.__name__
+    for key in by.fields:
+        if mirror_.attributes.get(key) not in keys:
+            raise MirrorError(f"{place}(by: {{{key}}}): {model} has no unique column that {mirror_.name}.{key} shows")
+    for name, attribute in mirror_.attributes.items():
+        if attribute in keys and name not in by.fields:
+            raise MirrorError(f"{by.name}: {model}.{attribute} is unique, so {name!r} must be one of the keys")
+        if attribute in keys and attribute not in ("id", *mirror_.sorts):
+            raise MirrorError(f"{mirror_.name}: {model}.{attribute} is unique, so {attribute!r} must be in sorts")
+
+
+def _unique(mapper: Mapper[Any]) -> list[str]:
+    """The attributes whose column alone is a unique key of the table."""
+    table = mapper.local_table
+    assert isinstance(table, Table)
+    keys = [list(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)]
+    whole = [index for index in table.indexes if index.unique and not any(name.endswith("_where") for name in index.kwargs)]
+    keys += [list(index.columns) for index in whole]
+    return [mapper.get_property_by_column(columns[0]).key for columns in keys if len(columns) == 1]
 
 
 def _check_field(mirror_: Mirror, place: str, attribute: str, type_: GraphQLOutputType) -> None:
