@@ -23,7 +23,8 @@ class Context:
 
     `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
     its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
-    rows that errors name (`graph.read.payload.read_node`).
+    rows that errors name (`graph.read.payload.read_node`). `broken` is what a field of the mutation met after which no
+    later one is run.
     """
 
     database: Database
@@ -32,6 +33,7 @@ class Context:
     together: Any = None
     dry_run: bool = False
     nodes: Any = None
+    broken: Exception | None = None
     _session: AsyncSession | None = field(default=None, repr=False)
 
     @property

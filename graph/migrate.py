@@ -1,12 +1,13 @@
 """The schema of a database: bring it to a revision, or ask which one it has.
 
 What goes in: a database URL. What comes out: a migrated database, or its revision. What may be refused here: a URL that
-cannot be used raises `DatabaseUrlError`, a database that cannot be reached or written the driver's or SQLAlchemy's error, an
+cannot be used raises `DatabaseUrlError`, a database that cannot be `Unavailable`, the driver's or SQLAlchemy's error, an
 unknown revision `alembic.util.CommandError`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from graph.database.opening import connect_arguments
+from graph.database.sqlite import START_SECONDS, open_file
 from graph.database.url import database_url
 
 T = TypeVar("T")
@@ -50,8 +52,10 @@ async def connected(url: str) -> AsyncIterator[AsyncConnection]:
     """
     target = database_url(url)
     sqlite = target.dialect_name == "sqlite"
-    arguments = {"isolation_level": None, "timeout": 30} if sqlite else connect_arguments(target, 10)
-    engine = create_async_engine(target.url, poolclass=sa.NullPool, connect_args=arguments)
+    if sqlite:
+        await asyncio.to_thread(open_file, target.url.database or "")
+    arguments = {"isolation_level": None, "timeout": START_SECONDS} if sqlite else connect_arguments(target, 10)
+    engine = create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
     if sqlite:
         event.listen(engine.sync_engine, "begin", _begin_immediate)
     try:

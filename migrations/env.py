@@ -23,11 +23,17 @@ from graph.settings import SettingsError, current
 # columns. tests/test_migrations.py compares them, with all the rest, between the migrations and the tables declared.
 OPTIONS: dict[str, Any] = {"target_metadata": Base.metadata, "compare_server_default": False, "transactional_ddl": True}
 
+#: The advisory lock of those who migrate; a number that nobody else is likely to use.
+MIGRATING = 0x6F7264657267
+
 
 def run(connection: sa.Connection) -> None:
     # SQLite changes a table by copying it, which Alembic calls batch mode.
     context.configure(connection=connection, render_as_batch=connection.dialect.name == "sqlite", **OPTIONS)
     with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            # Who comes second waits here, and finds nothing left to do. On SQLite BEGIN IMMEDIATE makes him wait.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
         context.run_migrations()
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
+from asyncpg.exceptions import PostgresError
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
@@ -74,15 +74,21 @@ def places(database: Database, happens: Callable[[Places], None]) -> Iterator[Pl
 
 def passing(database: Database, place: Places) -> Exception:
     """What the driver raises when the transaction may simply be run again."""
+    return refusing(database, place, "SQLITE_BUSY" if database.dialect_name == "sqlite" else "40001")
+
+
+def refusing(database: Database, place: Places, code: str, said: str = "injected") -> Exception:
+    """What the driver raises at a place for an SQLSTATE, or for the name of one of SQLite's result codes."""
+    error: Exception
     if database.dialect_name == "sqlite":
-        busy = sqlite3.OperationalError("database is locked")
-        return OperationalError("COMMIT", None, busy) if place.seen[-1] == "COMMIT" else busy
-    if place.straight:
-        return asyncpg.exceptions.SerializationError("could not serialize access")
-    dbapi: Any = database.dialect.loaded_dbapi
-    error: Exception = dbapi.OperationalError("could not serialize access")
-    error.sqlstate = "40001"  # type: ignore[attr-defined]  # where the driver's adapter puts it
-    if place.seen[-1] == "COMMIT":
-        # Nobody wraps what is raised there as SQLAlchemy wraps what a driver raises.
-        return OperationalError("COMMIT", None, error)
-    return error
+        error = sqlite3.OperationalError(said)
+        error.sqlite_errorcode = getattr(sqlite3, code)
+        error.sqlite_errorname = code
+    else:
+        error = PostgresError.new({"S": "ERROR", "C": code, "M": said})
+        if place.straight:
+            return error
+        dbapi: Any = database.dialect.loaded_dbapi
+        error = dbapi.OperationalError(said, error)
+    # Nobody wraps what is raised at a COMMIT as SQLAlchemy wraps what a driver raises.
+    return OperationalError("COMMIT", None, error) if place.seen[-1] == "COMMIT" else error

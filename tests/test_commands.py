@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import httpx2
 import pytest
+from sqlalchemy import make_url
 
 from graph import migrate
+from graph.settings import Settings
+from tests import postgres
+from tests.audit import rows_of
+from tests.conftest import asking
+from tests.engines import Postgres
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +41,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, preexec_fn: Callable[[], None] | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "graph", *arguments],
             cwd=tmp_path,
@@ -40,6 +50,7 @@ def run(tmp_path: Path) -> Run:
             text=True,
             timeout=60,
             check=False,
+            preexec_fn=preexec_fn,
         )
 
     return run
@@ -85,12 +96,126 @@ def test_a_postgresql_that_is_not_migrated_is_refused_with_the_remedy(run: Run, 
     postgres_engines.drop(url)
 
 
+COMMANDS = ["migrate", "serve", "sample", "purge-keys"]
+
+
+@pytest.fixture
+def latin_url(postgres_engines: Postgres) -> Iterator[str]:
+    """A PostgreSQL database that cannot hold every text."""
+    name = postgres.new_name()
+    server = postgres_engines.server
+    server.execute(f"""CREATE DATABASE "{name}" ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0""")
+    yield make_url(server.url).set(database=name).render_as_string(hide_password=False)
+    server.drop(name)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_database_whose_encoding_cannot_hold_every_text_is_refused(run: Run, command: str, latin_url: str) -> None:
+    assert "its encoding is LATIN1" in refused(run(command, DATABASE_URL=latin_url))
+    # Not a table was made.
+    assert asyncio.run(rows_of(latin_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")) == [[(0,)]]
+
+
+async def test_the_app_itself_does_not_use_such_a_database(latin_url: str) -> None:
+    async with asking(Settings(database_url=latin_url)) as ask:
+        answer = await ask("{ customers { totalCount } }")
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["SERVICE_UNAVAILABLE"]
+
+
+def obey_modes() -> None:
+    """For the child that is about to start: not even root writes where the mode of a file says that nobody may."""
+    if os.geteuid() == 0:
+        cap_dac_override, drop_from_bounding_set = 1, 24
+        assert ctypes.CDLL(None).prctl(drop_from_bounding_set, cap_dac_override, 0, 0, 0) == 0
+
+
+def no_sqlite(path: Path) -> None:
+    path.write_text("An old diary, longer than the header of a database. " * 40, encoding="utf-8")
+
+
+def utf_16(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA encoding = 'UTF-16le'; CREATE TABLE diary (entry)")
+
+
+def migrated(path: Path, mode: int, folder_mode: int = 0o755) -> None:
+    asyncio.run(migrate.upgrade(f"sqlite:///{path}"))
+    path.chmod(mode)
+    path.parent.chmod(folder_mode)
+
+
+def content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+#: What makes a file that cannot be used, and what is said of it.
+UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a folder": (Path.mkdir, "it is a folder"),
+    "no SQLite": (no_sqlite, "it is no SQLite database"),
+    "another encoding": (utf_16, "its encoding is UTF-16le"),
+    "read-only": (lambda path: migrated(path, 0o444), "it or its folder cannot be written"),
+    "unreadable": (lambda path: migrated(path, 0o000), "it or its folder cannot be written"),
+    "in a read-only folder": (lambda path: migrated(path, 0o644, 0o555), "it or its folder cannot be written"),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [*(("migrate", name) for name in UNUSABLE), *((command, "read-only") for command in COMMANDS[1:])]
+)
+def test_a_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path, run: Run, command: str, name: str) -> None:
+    spoil, reason = UNUSABLE[name]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    spoil(folder / "orders.db")
+    before = content(folder / "orders.db")
+    told = refused(run(command, DATABASE_URL=f"sqlite:///{folder}/orders.db", preexec_fn=obey_modes))
+    folder.chmod(0o755)
+    assert reason in told
+    assert content(folder / "orders.db") == before
+
+
+async def starting(tmp_path: Path, number: int, url: str, *arguments: str) -> list[asyncio.subprocess.Process]:
+    """Several commands at once."""
+    return await asyncio.gather(
+        *(
+            asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "graph", *arguments),
+                cwd=tmp_path,
+                env=environment(DATABASE_URL=url),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            for _ in range(number)
+        )
+    )
+
+
+async def test_several_that_migrate_at_once_all_succeed(tmp_path: Path, bare_url: str) -> None:
+    said = [await process.communicate() for process in await starting(tmp_path, 4, bare_url, "migrate")]
+    assert said == [(f"The database is at revision {migrate.head()}.\n".encode(), b"")] * 4
+
+
+async def test_several_that_start_at_once_on_a_new_file_all_serve_one_sample(tmp_path: Path) -> None:
+    url, ports = f"sqlite:///{tmp_path}/orders.db", [free_port() for _ in range(3)]
+    served = [(await starting(tmp_path, 1, url, "serve", "--port", str(port)))[0] for port in ports]
+    try:
+        for process, port in zip(served, ports, strict=True):
+            answer = await asyncio.to_thread(ask_when_up, process, port, "{ orders(first: 1) { totalCount } }")
+            assert answer == {"data": {"orders": {"totalCount": 830}}}
+    finally:
+        for process in served:
+            process.terminate()
+        said = [(await process.communicate())[1].decode() for process in served]
+    assert sum("loaded the Northwind sample" in text for text in said) == 1
+    assert "Traceback" not in "".join(said)
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
         ("postgresql://shop:secret@127.0.0.1:1/orders", "shop:***@127.0.0.1:1"),
         ("postgresql://shop@host.invalid/orders", "host.invalid"),
-        ("sqlite:////no/such/folder/orders.db", "unable to open database file"),
+        ("sqlite:////no/such/folder/orders.db", "there is no folder /no/such/folder"),
         ("sqlite://", "in-memory"),
         ("mysql://shop@host/orders", "not mysql"),
         ("orders", "DATABASE_URL: it must be"),
@@ -157,13 +282,13 @@ def free_port() -> int:
         return port
 
 
-def ask_when_up(process: subprocess.Popen[str], port: int, query: str) -> Any:
+def ask_when_up(process: subprocess.Popen[str] | asyncio.subprocess.Process, port: int, query: str) -> Any:
     """The answer of a server that is just starting."""
     for _ in range(200):
         try:
             return httpx2.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}).json()
         except httpx2.ConnectError:
-            assert process.poll() is None, process.communicate()
+            assert isinstance(process, asyncio.subprocess.Process) or process.poll() is None, process.communicate()
             time.sleep(0.05)
     raise AssertionError("the server did not come up")
 

@@ -1,7 +1,7 @@
 """Engines, sessions, driver reads, and transactions that are tried again.
 
 What goes in: settings and SQL. What comes out: `Database`, which owns the connections of a process. What may be
-refused here: `Unavailable` when no connection can be had or a statement ran too long; transient refusals
+refused here: `Unavailable` when the database or its machine refuses to serve or a read ran too long; transient refusals
 (serialization, deadlock, busy) are tried again and then raised as `TransientError`.
 """
 
@@ -15,25 +15,25 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
-from sqlalchemy.exc import DBAPIError, MissingGreenlet
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from asyncpg.exceptions import PostgresError
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from graph.database.errors import (
-    DATABASE_ERRORS,
-    QUERY_CANCELED,
-    RETRYABLE_SQLSTATES,
     TooComplex,
     TransientError,
+    Trouble,
     Unavailable,
-    is_disconnect,
-    is_timeout,
-    is_too_complex,
-    is_transient,
+    driver_error,
+    is_from_database,
+    is_stale,
+    is_unknown,
+    told,
+    trouble,
 )
 from graph.database.opening import connect_arguments
+from graph.database.pool import Pool
 from graph.database.postgres import prepare_postgresql
 from graph.database.sqlite import SqliteReader, prepare_sqlite
 from graph.database.turns import Turns
@@ -73,9 +73,11 @@ class Database:
         if self.dialect_name == "sqlite":
             engine = create_async_engine(
                 self.url,
+                poolclass=Pool,
                 pool_size=1,
                 max_overflow=0,
                 pool_timeout=settings.pool_timeout_seconds,
+                hide_parameters=True,
                 connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
             )
             prepare_sqlite(engine)
@@ -85,18 +87,26 @@ class Database:
                 self.target, settings.pool_timeout_seconds, statement_cache_size=0, prepared_statement_cache_size=0
             )
         else:
-            told = {"application_name": "ordergraph", **_limits(settings)}
-            arguments = connect_arguments(self.target, settings.pool_timeout_seconds, told)
+            told_server = {"application_name": "ordergraph", **_limits(settings)}
+            arguments = connect_arguments(self.target, settings.pool_timeout_seconds, told_server)
         engine = create_async_engine(
             self.url,
+            poolclass=Pool,
             pool_size=settings.pool_size,
             max_overflow=0,  # an overflow connection is closed on return: under load that is a reconnect a request
             pool_timeout=settings.pool_timeout_seconds,
             pool_use_lifo=True,
+            hide_parameters=True,
             connect_args=arguments,
         )
         prepare_postgresql(engine)
         return engine
+
+    @property
+    def _pool(self) -> Pool:
+        pool = self.engine.sync_engine.pool
+        assert isinstance(pool, Pool)
+        return pool
 
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
@@ -115,40 +125,34 @@ class Database:
         """`fetch` on PostgreSQL, whose turn has come."""
         for attempt in (1, 2):
             try:
-                connection: Any = await self._connected(self.engine.sync_engine.pool.connect)
-            except (PoolTimeoutError, OSError, PostgresError, DBAPIError) as error:
-                raise Unavailable(str(error)) from error
+                connection: Any = await self._connected(self._pool.connect)
+            except Exception as error:
+                if is_from_database(error):
+                    raise Unavailable(told(error)) from error
+                raise
             try:
                 driver: Any = connection.driver_connection
                 return await driver.fetchval(sql, *arguments, timeout=self.settings.statement_timeout_seconds)
-            except PostgresError as error:
-                if getattr(error, "sqlstate", None) in (*RETRYABLE_SQLSTATES, QUERY_CANCELED):
-                    raise Unavailable(str(error)) from error
-                if not is_disconnect(error):
+            except BaseException as error:
+                # What PostgreSQL answered leaves a connection as it was; cut off in the middle it is not to be trusted.
+                if not isinstance(driver_error(error), PostgresError):
+                    _discard(connection)
+                elif is_stale(error):
+                    _discard(connection)
+                    self._pool.distrust()
+                found = trouble(error)
+                if found is None:
                     raise
-                _discard(connection)
-                if attempt == 2:
-                    raise Unavailable("the connection was lost") from error
-            except (InterfaceError, InternalClientError, ConnectionError) as error:
-                # A read changes nothing, so a connection that died in the pool may be replaced and the read repeated once.
-                _discard(connection)
-                if attempt == 2:
-                    raise Unavailable("the connection was lost") from error
-            except TimeoutError as error:
-                _discard(connection)
-                raise Unavailable("the statement took too long") from error
-            except BaseException:
-                # Cancelled in the middle of the protocol: the connection is not to be trusted.
-                _discard(connection)
-                raise
+                # A read changes nothing, so it may be repeated once on another connection.
+                if found is not Trouble.LOST or attempt == 2:
+                    raise Unavailable(told(error)) from error
             finally:
                 connection.close()
         raise AssertionError("unreachable")
 
     async def _connected(self, connect: Callable[[], T]) -> T:
         """Run what takes a connection from SQLAlchemy's pool. A greenlet, which costs as much, is made where none lies ready."""
-        pool = self.engine.sync_engine.pool
-        if self._reader is None and isinstance(pool, sa.QueuePool) and pool.checkedin():
+        if self._reader is None and self._pool.checkedin():
             with suppress(MissingGreenlet):  # it was dropped, and another must be opened
                 return connect()
         return await greenlet_spawn(connect)
@@ -173,8 +177,9 @@ class Database:
     async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` in one transaction of `session` and commit it; run it again after a passing refusal.
 
-        `work` starts each time with an empty session. Raises `TransientError` after `ATTEMPTS`, `Unavailable` when no
-        connection can be had, and whatever `work` raises, always after the rollback.
+        `work` starts each time with an empty session. Raises `TransientError` after `ATTEMPTS`, `Unavailable` when the database
+        does not serve, and whatever `work` raises, always after the rollback. A COMMIT without an answer may have happened: its
+        error is raised as it is.
         """
         for attempt in range(1, ATTEMPTS + 1):
             if any(True for _ in session):
@@ -189,28 +194,26 @@ class Database:
                         committing = True
                         await session.commit()
                     except BaseException as error:
-                        if is_disconnect(error):  # SQLAlchemy has not seen it where the driver was asked directly
+                        if is_stale(error):  # SQLAlchemy has not seen it where the driver was asked directly
                             await session.invalidate()
+                            self._pool.distrust()
                         else:
                             await session.rollback()
                         raise
                 return result
-            except PoolTimeoutError as error:
-                raise Unavailable(str(error)) from error
-            except DATABASE_ERRORS as error:
-                if is_too_complex(error):
+            except Exception as error:
+                found = trouble(error)
+                if found is Trouble.TOO_COMPLEX:
                     raise TooComplex from error
-                if not is_transient(error):
-                    # A commit without an answer may have happened; only what went before it certainly did not.
-                    if committing or not (is_disconnect(error) or is_timeout(error)):
-                        raise
-                    if not begun:
-                        raise Unavailable(str(error)) from error
-                    if is_timeout(error):
-                        raise TransientError(str(error)) from error
-                logger.info("transaction refused for a passing reason, try %d: %s", attempt, error)
-                if attempt == ATTEMPTS:
-                    raise TransientError(str(error)) from error
+                if not begun and found is not Trouble.PASSING and is_from_database(error):
+                    raise Unavailable(told(error)) from error
+                if found is None or (committing and is_unknown(error)):
+                    raise
+                if found is Trouble.REFUSED or (found is Trouble.LOST and attempt == ATTEMPTS):
+                    raise Unavailable(told(error)) from error
+                if found is Trouble.SLOW or attempt == ATTEMPTS:
+                    raise TransientError(told(error)) from error
+                logger.debug("try %d of a transaction was refused for a passing reason: %s", attempt, told(error))
             await asyncio.sleep(random.uniform(*JITTER_SECONDS))
         raise AssertionError("unreachable")
 

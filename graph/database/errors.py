@@ -1,28 +1,79 @@
-"""What can go wrong with a database, and what an error of a driver says about it.
+"""What can go wrong with a database, and what an error says about it: the one place that judges errors of databases.
 
-What goes in: exceptions of SQLAlchemy, asyncpg and sqlite3. What comes out: whether they pass by themselves, and the exceptions
-that the rest of the product knows.
+What goes in: exceptions of SQLAlchemy, asyncpg and sqlite3. What comes out: a `Trouble`, the reason as a log may tell it, and
+the exceptions that the rest of the product knows. An error is judged by its SQLSTATE or SQLite's result code and not by its
+class: SQLAlchemy wraps some errors, its pool wraps none, and what goes straight to the driver nobody wraps.
 """
 
 from __future__ import annotations
 
+import enum
 import sqlite3
 
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from graphql import GraphQLError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-#: PostgreSQL's SQLSTATEs after which the whole transaction may simply run again: serialization failure, deadlock,
-#: lock not available (PostgreSQL 18 documentation, appendix A).
-RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
-#: ... and those that say that the server or the connection is gone.
-CONNECTION_SQLSTATES = ("08", "57P")
-#: A statement ran over `statement_timeout`.
-QUERY_CANCELED = "57014"
+
+class Trouble(enum.Enum):
+    """What an error means for a transaction whose COMMIT was not sent, and for a read."""
+
+    PASSING = "the same may simply be run again"
+    SLOW = "a statement took longer than it may"
+    LOST = "the connection is gone; another one may do"
+    REFUSED = "the database or its machine is not as it must be; nothing is wrong with the statement"
+    TOO_COMPLEX = "the statement is too much for the database's parser"
+
+
+#: What PostgreSQL's SQLSTATEs mean, by code or the beginning of one; the longest that fits counts (PostgreSQL 18, appendix A).
+SQLSTATES = {
+    "08": Trouble.LOST,  # connection exceptions, those of a pooler too
+    "25006": Trouble.REFUSED,  # read-only transaction
+    "25P03": Trouble.LOST,  # idle too long in a transaction
+    "25P04": Trouble.LOST,  # transaction timeout
+    "28": Trouble.REFUSED,  # wrong password, no such role, no login
+    "3D000": Trouble.REFUSED,  # no such database
+    "40001": Trouble.PASSING,  # serialization failure
+    "40P01": Trouble.PASSING,  # deadlock
+    "42501": Trouble.REFUSED,  # missing privilege
+    "53": Trouble.REFUSED,  # disk full, out of memory, too many connections
+    "55P03": Trouble.PASSING,  # lock not available
+    "57014": Trouble.SLOW,  # query canceled
+    "57P": Trouble.LOST,  # shut down, crashed, starting up, dropped, idle too long
+    "58": Trouble.REFUSED,  # the machine's files
+    "XX001": Trouble.REFUSED,  # data corrupted
+    "XX002": Trouble.REFUSED,  # index corrupted
+}
+
+#: What SQLite's primary result codes mean (sqlite.org/rescode.html).
+SQLITE_CODES = {
+    sqlite3.SQLITE_PERM: Trouble.REFUSED,
+    sqlite3.SQLITE_BUSY: Trouble.PASSING,
+    sqlite3.SQLITE_LOCKED: Trouble.PASSING,
+    sqlite3.SQLITE_NOMEM: Trouble.REFUSED,
+    sqlite3.SQLITE_READONLY: Trouble.REFUSED,
+    sqlite3.SQLITE_INTERRUPT: Trouble.SLOW,
+    sqlite3.SQLITE_IOERR: Trouble.REFUSED,
+    sqlite3.SQLITE_CORRUPT: Trouble.REFUSED,
+    sqlite3.SQLITE_FULL: Trouble.REFUSED,
+    sqlite3.SQLITE_CANTOPEN: Trouble.REFUSED,
+    sqlite3.SQLITE_PROTOCOL: Trouble.PASSING,
+    sqlite3.SQLITE_NOLFS: Trouble.REFUSED,
+    sqlite3.SQLITE_AUTH: Trouble.REFUSED,
+    sqlite3.SQLITE_NOTADB: Trouble.REFUSED,
+}
+
+#: The session has learned for its life that it may only read; one that is opened later may have not.
+READ_ONLY = "25006"
+#: What asyncpg raises on a connection that is gone, besides PostgreSQL's own errors.
+LOST = (InterfaceError, InternalClientError, OSError)
+#: What databases, their drivers and SQLAlchemy raise.
+DATABASE_ERRORS = (DBAPIError, EmulatedDBAPIException, PoolTimeoutError, PostgresError, sqlite3.Error, *LOST)
 
 
 class Unavailable(Exception):
-    """The database cannot serve now: no connection within the wait, or a statement over its time."""
+    """The database cannot serve now, and nothing was written. The message is for the log and holds no values."""
 
 
 class TooComplex(GraphQLError):
@@ -36,10 +87,52 @@ class TransientError(Exception):
     """A transaction was refused for a passing reason on every try; nothing is left behind."""
 
 
-#: What asyncpg raises on a connection that is gone, besides PostgreSQL's own errors.
-LOST = (InterfaceError, InternalClientError, OSError)
-#: What databases and their drivers raise.
-DATABASE_ERRORS = (DBAPIError, PostgresError, *LOST, sqlite3.Error)
+def driver_error(error: BaseException) -> BaseException:
+    """What the driver raised, below what SQLAlchemy made of it."""
+    for wrapper in (DBAPIError, EmulatedDBAPIException):
+        if isinstance(error, wrapper) and error.orig is not None:
+            error = error.orig
+    return error
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code for an error, or nothing."""
+    return getattr(driver_error(error), "sqlstate", None) or ""
+
+
+def sqlite_code(error: BaseException) -> int:
+    """SQLite's primary result code for an error, or 0."""
+    return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """What an error says about the database; nothing where it says something about the statement, or is none of a database."""
+    driver = driver_error(error)
+    if isinstance(driver, PostgresError):
+        state = sqlstate(driver)
+        return SQLSTATES.get(state) or SQLSTATES.get(state[:3]) or SQLSTATES.get(state[:2])
+    if isinstance(driver, sqlite3.Error):
+        if any(sign in str(driver) for sign in ("parser stack overflow", "too large")):
+            return Trouble.TOO_COMPLEX
+        return SQLITE_CODES.get(sqlite_code(driver))
+    if isinstance(driver, TimeoutError):
+        return Trouble.SLOW
+    if isinstance(driver, PoolTimeoutError):
+        return Trouble.REFUSED
+    if isinstance(driver, LOST) and not isinstance(driver, ValueError):  # which asyncpg raises for a value it cannot send
+        return Trouble.LOST
+    return Trouble.LOST if getattr(error, "connection_invalidated", False) else None
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether the connection that met this error is not to be used again, and maybe none that was opened before."""
+    found = trouble(error)
+    return found is Trouble.LOST or sqlstate(error) == READ_ONLY or (found is Trouble.REFUSED and sqlite_code(error) > 0)
+
+
+def is_unknown(error: BaseException) -> bool:
+    """Whether a COMMIT that ended so may have happened all the same: it was not answered, or not written as a whole."""
+    return trouble(error) in (Trouble.LOST, Trouble.SLOW) or sqlite_code(error) == sqlite3.SQLITE_IOERR
 
 
 def is_from_database(error: BaseException) -> bool:
@@ -47,30 +140,13 @@ def is_from_database(error: BaseException) -> bool:
     return isinstance(error, DATABASE_ERRORS)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the whole transaction may simply be run again."""
-    original = getattr(error, "orig", error)  # a read of a payload goes straight to the driver, and nobody wraps its error
-    if getattr(original, "sqlstate", None) in RETRYABLE_SQLSTATES:
-        return True
-    return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
-
-
-def is_disconnect(error: BaseException) -> bool:
-    """Whether the server or the connection went away."""
-    original = getattr(error, "orig", error)
-    state = getattr(original, "sqlstate", None)
-    if state is not None and state.startswith(CONNECTION_SQLSTATES):
-        return True
-    return isinstance(original, LOST) or bool(getattr(error, "connection_invalidated", False))
-
-
-def is_too_complex(error: BaseException) -> bool:
-    """Whether a statement was too much for the parser of SQLite."""
-    original = getattr(error, "orig", error)
-    return isinstance(original, sqlite3.Error) and any(sign in str(original) for sign in ("parser stack overflow", "too large"))
-
-
-def is_timeout(error: BaseException) -> bool:
-    """Whether a statement took longer than it may."""
-    original = getattr(error, "orig", error)
-    return getattr(original, "sqlstate", None) == QUERY_CANCELED or isinstance(original, TimeoutError)
+def told(error: BaseException) -> str:
+    """An error as a log may tell it: what the server says of itself, and nothing it says of the values it was sent."""
+    driver = driver_error(error)
+    code = sqlstate(driver) or getattr(driver, "sqlite_errorname", "")
+    text = " ".join(part for part in (type(driver).__name__, code) if part)
+    if trouble(error) is None:
+        return text
+    # A driver's first line; DETAIL and HINT follow on others.
+    said = str(driver.args[0] if isinstance(driver, PostgresError) and driver.args else driver).partition("\n")[0]
+    return f"{text}: {said}" if said else text

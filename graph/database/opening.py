@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: one opened on the first host that will do.
 
 What goes in: a `DatabaseUrl`. What comes out: the arguments that SQLAlchemy hands to its driver. What is refused here: what
-the last host that was tried refused.
+the last host that was tried refused; `Unavailable` for a database whose encoding cannot hold every text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 from asyncpg.exceptions import CannotConnectNowError, TargetServerAttributeNotMatched
 
+from graph.database.errors import Unavailable
 from graph.database.url import DatabaseUrl
 
 
@@ -54,6 +55,13 @@ class Opening:
                 except TargetServerAttributeNotMatched:
                     refused = refused or TargetServerAttributeNotMatched(f"no host is {attributes}")
                 else:
+                    # Told by the server when it connects, without a question; a pooler may keep it to itself.
+                    encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
+                    if encoding != "UTF8":
+                        await connection.close()
+                        raise Unavailable(
+                            f"its encoding is {encoding}, which cannot hold every text: make one with ENCODING UTF8"
+                        )
                     transport = connection._transport  # noqa: SLF001  # the driver has no public way to its socket
                     tell(transport.get_extra_info("socket"), self.target.socket_options)
                     return connection

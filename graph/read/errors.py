@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from graphql import GraphQLError
@@ -13,3 +13,19 @@ class BadUserInput(GraphQLError):
 
     def __init__(self, message: str, path: Sequence[str], nodes: Any = None) -> None:
         super().__init__(message, nodes, extensions={"code": "BAD_USER_INPUT", "path": list(path)})
+
+
+def root(error: GraphQLError) -> BaseException:
+    """What was raised where graphql-core made an error of it: a refusal is an error itself."""
+    cause: BaseException = error
+    while isinstance(cause, GraphQLError) and cause.original_error is not None:
+        cause = cause.original_error
+    return cause
+
+
+def each_cause_once(errors: Iterable[GraphQLError]) -> list[GraphQLError]:
+    """The first error that each cause has."""
+    found: dict[int, GraphQLError] = {}
+    for error in errors:
+        found.setdefault(id(root(error)), error)
+    return list(found.values())

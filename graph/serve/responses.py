@@ -1,12 +1,13 @@
 """Responses: JSON bytes, the errors a client may see, and the status that fits.
 
-What goes in: answers and exceptions. What comes out: `(status, body)`. An exception that is no refusal is logged under the
-request's id and shown as a generic message: no SQL, path or stack reaches a client.
+What goes in: answers and exceptions. What comes out: `(status, body)`. An exception that is no refusal is logged, once, under
+the request's id and shown as a generic message: no SQL, path or stack reaches a client.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from graphql import ExecutionResult, GraphQLError
 from graph.database.errors import Unavailable
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Answer
+from graph.read.errors import each_cause_once, root
 from graph.read.payload import splice
 
 logger = logging.getLogger("ordergraph.serve")
@@ -33,7 +35,7 @@ def result_body(result: ExecutionResult, request_id: str) -> tuple[int, bytes]:
     """The response to a mutation, fragments spliced in."""
     if not result.errors:
         return 200, orjson.dumps({"data": result.data}, default=splice)
-    errors = [shown(error, request_id) for error in result.errors]
+    errors = told(result.errors, request_id)
     unavailable = all(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors)
     nothing = result.data is None or not any(result.data.values())
     body: dict[str, Any] = {"errors": errors, "data": result.data}
@@ -49,28 +51,34 @@ def refusal_body(error: Exception, request_id: str) -> tuple[int, bytes]:
         status, errors = 400, [error]
     elif isinstance(error, (Unavailable, TimeoutError)):
         status = 503
-    return status, orjson.dumps({"errors": [shown(each, request_id) for each in errors]})
+    return status, orjson.dumps({"errors": told(errors, request_id)})
+
+
+def told(errors: Sequence[GraphQLError], request_id: str) -> list[dict[str, Any]]:
+    """Errors as clients may see them; those that are no refusals go to the log, each cause in one line."""
+    of_request = {"request_id": request_id}
+    for error in each_cause_once(errors):
+        cause = root(error)
+        if isinstance(cause, Unavailable):
+            logger.warning("The database does not serve: %s", cause, extra=of_request)
+        elif isinstance(cause, TimeoutError):
+            logger.warning("A request took longer than it may", extra=of_request)
+        elif not isinstance(cause, GraphQLError):
+            logger.error("A request failed", exc_info=cause, extra=of_request)
+    return [shown(error, request_id) for error in errors]
 
 
 def shown(error: GraphQLError, request_id: str) -> dict[str, Any]:
     """A GraphQL error as clients may see it."""
-    original = error.original_error
-    while isinstance(original, GraphQLError) and original.original_error is not None:
-        original = original.original_error
-    if original is None or isinstance(original, GraphQLError):
+    cause = root(error)
+    if isinstance(cause, GraphQLError):
         formatted: dict[str, Any] = dict(error.formatted)
         formatted["extensions"] = {"code": "BAD_REQUEST", **(error.extensions or {}), "requestId": request_id}
         return formatted
-    masked: dict[str, Any] = {
-        "message": "Internal server error",
-        "extensions": {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id},
-    }
-    if isinstance(original, (Unavailable, TimeoutError)):
-        logger.warning("request %s: database unavailable: %s", request_id, original)
-        masked["message"] = "The service cannot answer now; try again."
-        masked["extensions"]["code"] = "SERVICE_UNAVAILABLE"
-    else:
-        logger.error("request %s failed", request_id, exc_info=original)
+    message, code = "Internal server error", "INTERNAL_SERVER_ERROR"
+    if isinstance(cause, (Unavailable, TimeoutError)):
+        message, code = "The service cannot answer now; try again.", "SERVICE_UNAVAILABLE"
+    masked: dict[str, Any] = {"message": message, "extensions": {"code": code, "requestId": request_id}}
     if error.path:
         masked["path"] = error.path
     return masked

@@ -18,6 +18,7 @@ from graphql import ExecutionResult, OperationDefinitionNode
 
 from graph.context import Context
 from graph.database.errors import TransientError, is_from_database
+from graph.read.errors import each_cause_once, root
 from graph.write.errors import MutationError, rolled_back, try_again
 from graph.write.idempotency import check_keys
 
@@ -35,7 +36,6 @@ class Together:
     over: bool = False
     verdicts: dict[str, Any] = field(default_factory=dict)
     reason: MutationError = field(default_factory=rolled_back)
-    error: BaseException | None = None
 
 
 class Undone(Exception):
@@ -57,9 +57,12 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
 
     async def first_pass() -> ExecutionResult:
         together = context.together = Together()
+        context.broken = None
         result = await execute()
-        if together.error is not None and is_from_database(together.error):
-            raise together.error
+        for error in result.errors or ():
+            cause = root(error)
+            if is_from_database(cause):  # whoever runs the transaction knows what it means for all of it
+                raise cause
         if together.failed or result.errors or context.dry_run:
             raise Undone(result)
         return result
@@ -69,7 +72,7 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
     except Undone as undone:
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.
-            return ExecutionResult(None, undone.result.errors)
+            return ExecutionResult(None, each_cause_once(undone.result.errors))
         if not context.together.failed:
             return undone.result
     except TransientError:

@@ -2,7 +2,7 @@
 
 What goes in: the resolve info of the field, its payload type, and the work: a function of a `Unit`. What comes out: the payload,
 entities read back in the same transaction, or all errors. What may be refused here: everything the database or a rule
-refuses, as data; `Unavailable` and bugs are raised.
+refuses, as data; `Unavailable` and bugs are raised, and again by every later field if those could not fare better.
 
 When the database refuses, the work is undone and done again with a unit that explains. If nothing is wrong with the rows (the
 other writer is gone) they are written after all; a second refusal is told as the driver names it.
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from graph.database.errors import TransientError
+from graph.database.errors import TransientError, Unavailable
 from graph.write import idempotency
 from graph.write.answers import Answer, entry_type, keep, missing_rows, payload_of, recall
 from graph.write.errors import ROOT, MutationError, Refused, rolled_back, try_again
@@ -44,15 +44,17 @@ async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries:
     if together is not None and together.failed:
         verdict: P = together.verdicts.get(field) or payload(errors=[together.reason])
         return verdict
+    if info.context.broken is not None:
+        raise info.context.broken
     try:
         return await (_alone if together is None else _within)(info, payload, work)
     except Refused as refused:
         answer = _refusal(payload, refused.errors, entries)
     except (TransientError, IntegrityError):
         answer = payload(errors=[try_again()])
-    except BaseException as error:
-        if together is not None:
-            together.error = error
+    except Exception as error:
+        if together is not None or isinstance(error, Unavailable):
+            info.context.broken = error
         raise
     if together is not None:
         together.failed = True
