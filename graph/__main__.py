@@ -38,12 +38,23 @@ def serve(host: str, port: int, no_sample: bool) -> None:
     """
     import uvicorn
 
+    from graph.serve import logs
+
     settings = usable_settings()
     finished(prepare(settings), settings)
     if not no_sample and is_sqlite(settings):
         finished(fill_if_empty(settings), settings)
     click.echo(f"Serving http://{host}:{port}/graphql", err=True)
-    uvicorn.run("graph.serve.app:create_app", factory=True, host=host, port=port, access_log=False, server_header=False)
+    logs.configure()
+    uvicorn.run(
+        "graph.serve.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+    )
 
 
 @main.command()
