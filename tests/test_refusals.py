@@ -117,16 +117,15 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
         {"id": "Order:1", "items": {"replace": [{"id": "OrderItem:1"}, {"id": "OrderItem:2"}, {"id": "OrderItem:1"}]}},
         [("INVALID_INPUT", "input.items.replace.2.id")],
     ),
-    "an order that is changed and removed, and a line of it that is removed twice": (
+    "an order that is removed and changed": (
         "updateCustomer",
-        {
-            "id": "Customer:1",
-            "orders": {
-                "update": [{"id": "Order:1", "items": {"remove": ["OrderItem:1", "OrderItem:1"]}}],
-                "remove": ["Order:1"],
-            },
-        },
-        [("INVALID_INPUT", "input.orders.remove.0"), ("INVALID_INPUT", "input.orders.update.0.items.remove.1")],
+        {"id": "Customer:1", "orders": {"remove": ["Order:1"], "update": [{"id": "Order:1", "note": "x"}]}},
+        [("INVALID_INPUT", "input.orders.update.0.id")],
+    ),
+    "a line of a customer's order that is removed twice": (
+        "updateCustomer",
+        {"id": "Customer:1", "orders": {"update": [{"id": "Order:1", "items": {"remove": ["OrderItem:1", "OrderItem:1"]}}]}},
+        [("INVALID_INPUT", "input.orders.update.0.items.remove.1")],
     ),
     "an order that is kept twice, and a line of it that is removed and changed": (
         "updateCustomer",
