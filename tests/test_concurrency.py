@@ -201,14 +201,14 @@ MOVES: dict[str, tuple[str, str, Payload]] = {
         "updateCustomer",
         {"id": "Customer:1", "orders": {"update": [{"id": "Order:1", "items": {"remove": ["OrderItem:1"]}}]}},
     ),
-    "an update by filter": ("Order:1", "updateOrders", {"where": {}, "set": {"note": "all"}}),
+    "an update by filter": ("Order:1", "updateOrders", {"all": True, "set": {"note": "all"}}),
     "a discount by filter": (
         "Order:1",
         "discountOrders",
         {"where": {"customer": {"email": {"eq": "ada@example.com"}}}, "percent": "10"},
     ),
-    "an archive of customers": ("Customer:1", "archiveCustomers", {"where": {}}),
-    "an archive of items": ("Item:1", "archiveItems", {"where": {}}),
+    "an archive of customers": ("Customer:1", "archiveCustomers", {"all": True}),
+    "an archive of items": ("Item:1", "archiveItems", {"all": True}),
     "an upsert of a customer": ("Customer:1", "upsertCustomer", {"email": "ADA@example.com", "name": "Ada L."}),
     "an upsert of an item": ("Item:1", "upsertItem", {"sku": "A", "name": "A", "price": "7"}),
     "an insert that updates": (
@@ -618,7 +618,7 @@ ONCE: dict[str, tuple[str, Payload, str, str]] = {
     "a counter": ("adjustStock", {"item": {"sku": "A"}, "delta": -5}, "item", ITEM),
     "a transfer": ("moveOrderItem", {"id": "OrderItem:1", "toOrder": "Order:2", "quantity": 1}, "toOrder", ORDER),
     "a delete": ("deleteOrder", {"id": "Order:2"}, "deletedIds", ""),
-    "a discount by filter": ("discountOrders", {"where": {}, "percent": "10"}, "count", ""),
+    "a discount by filter": ("discountOrders", {"all": True, "percent": "10"}, "count", ""),
 }
 
 

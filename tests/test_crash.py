@@ -182,7 +182,7 @@ MUTATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a cancellation": ("transitionOrder", {"id": "Order:1", "to": "CANCELLED"}, f"order {ORDER}"),
     "a delete with a cascade": ("deleteCustomer", {"id": "Customer:1"}, "deletedIds"),
     "a bulk delete": ("deleteOrders", {"where": {"totalAmount": {"gt": "0"}}}, "count"),
-    "a bulk discount": ("discountOrders", {"where": {}, "percent": "12.5"}, "count"),
+    "a bulk discount": ("discountOrders", {"all": True, "percent": "12.5"}, "count"),
     "plain rows": ("insertItems", {"rows": [{"sku": f"P{n}", "name": "p", "price": "1"} for n in range(1_001)]}, "inserted"),
     "an upsert": (
         "upsertItems",

@@ -71,9 +71,10 @@ def made(type_: Any, place: str) -> Any:
         return REFERENCES[type_.name]
     if isinstance(type_, GraphQLInputObjectType):
         if is_filter(type_.name):
-            return {"id": {"eq": "Order:1"}}
+            return {"id": {"isNull": False}}
         needed = {name: made(f.type, f"{type_.name}.{name}") for name, f in type_.fields.items() if is_required_input_field(f)}
-        return needed | NEEDS.get(type_.name, {})
+        filter_ = {"where": made(type_.fields["where"].type, "")} if "where" in type_.fields else {}
+        return needed | filter_ | NEEDS.get(type_.name, {})
     if type_.name == "ID":
         owner = place.partition(".")[0]
         kind = "Customer" if "Customer" in owner else "Item" if owner.endswith("ItemInput") else "Order"

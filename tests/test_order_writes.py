@@ -211,23 +211,23 @@ async def test_orders_change_by_filter(shop: Ask) -> None:
 
 async def test_a_bulk_change_that_breaks_a_check_is_refused_at_the_value(shop: Ask) -> None:
     await done(shop, "createOrder", {"customer": {"id": "Customer:2"}, "items": [line("B", 3)]})
-    given = {"where": {}, "set": {"discount": "6.50", "note": "x"}}
+    given = {"all": True, "set": {"discount": "6.50", "note": "x"}}
     assert await refusals(shop, "updateOrders", given) == [("CHECK", "input.set.discount")]
     assert (await order(shop))["note"] is None
-    assert await refusals(shop, "updateOrders", {"where": {}, "set": {"discount": None}}) == [("REQUIRED", "input.set.discount")]
+    assert await refusals(shop, "updateOrders", {"all": True, "set": {"discount": None}}) == [("REQUIRED", "input.set.discount")]
 
 
 async def test_a_discount_is_rounded_half_up_and_only_for_pending_orders(shop: Ask) -> None:
     await done(shop, "createOrder", {"customer": {"id": "Customer:2"}, "items": [line("B", 1, pricePaid="0.50")]})
     await done(shop, "createOrder", {"customer": {"id": "Customer:2"}, "items": [line("B", 3)]})
     await done(shop, "transitionOrder", {"id": "Order:3", "to": "PAID"})
-    payload = await done(shop, "discountOrders", {"where": {}, "percent": "5"}, "count")
+    payload = await done(shop, "discountOrders", {"all": True, "percent": "5"}, "count")
     assert payload["count"] == 2
     assert [(await order(shop, f"Order:{n}"))["discount"] for n in (1, 2, 3)] == ["0.35", "0.03", "0.00"]
     assert [(await order(shop, f"Order:{n}"))["totalAmount"] for n in (1, 2, 3)] == ["6.65", "0.47", "6.00"]
     for percent in ("0", "100.01", "-1"):
-        assert await refusals(shop, "discountOrders", {"where": {}, "percent": percent}) == [("INVALID_INPUT", "input.percent")]
-    await done(shop, "discountOrders", {"where": {}, "percent": 100})
+        assert await refusals(shop, "discountOrders", {"all": True, "percent": percent}) == [("INVALID_INPUT", "input.percent")]
+    await done(shop, "discountOrders", {"all": True, "percent": 100})
     assert (await order(shop))["totalAmount"] == "0.00"
 
 
@@ -249,9 +249,9 @@ async def test_bulk_statements_do_not_grow_with_the_orders(shop: Ask, statements
     orders = [{"customer": {"id": "Customer:2"}, "items": [line("B", 1), line("A")]} for _ in range(min(number, 7))]
     await done(shop, "createOrders", {"orders": orders})
     for field, given, most in (
-        ("updateOrders", {"where": {}, "set": {"note": "x"}}, 2),
-        ("discountOrders", {"where": {}, "percent": "1"}, 2),
-        ("deleteOrders", {"where": {}}, 6),
+        ("updateOrders", {"all": True, "set": {"note": "x"}}, 2),
+        ("discountOrders", {"all": True, "percent": "1"}, 2),
+        ("deleteOrders", {"all": True}, 6),
     ):
         statements.clear()
         await done(shop, field, given, "count")
@@ -292,7 +292,7 @@ MOST = 2**31 - 1
     [
         ("transitionOrder", {"id": "Order:1", "to": "CANCELLED"}, "input"),
         ("deleteOrder", {"id": "Order:1"}, "input"),
-        ("deleteOrders", {"where": {}}, "input"),
+        ("deleteOrders", {"all": True}, "input"),
         ("deleteCustomer", {"id": "Customer:1"}, "input"),
         ("updateOrder", {"id": "Order:1", "items": {"remove": ["OrderItem:1"]}}, "input.items.remove.0"),
         ("updateOrder", {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 1}]}}, "input.items.update.0"),

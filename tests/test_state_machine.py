@@ -904,13 +904,15 @@ class ShopMachine(RuleBasedStateMachine):
         def change(shop: Shop) -> Codes:
             codes = set[str]()
             for order in shop.orders:
+                before = (order.note, order.discount)
                 if order.status == status:
                     order.note, order.discount = "bulk", order.discount if discount is None else discount
-                    order.version += 1
+                    order.version += before != (order.note, order.discount)
                     codes |= {"CHECK"} if order.total < 0 else set()
+                    codes |= {"NOT_EDITABLE"} if before[1] != order.discount and status != "PENDING" else set()
             return codes
 
-        more = {"count": len(found)} if discount is None else None
+        more = {"count": len([order for order in found if order.note != "bulk"])} if discount is None else None
         self.play.do("updateOrders", {"where": {"status": {"eq": status}}, "set": set_}, change, how=how, more=more)
 
     @rule(n=PICK, percent=st.sampled_from(["1", "12.5", "33.33", "100", "0", "100.01"]), how=HOW)
@@ -925,8 +927,9 @@ class ShopMachine(RuleBasedStateMachine):
             customer = picked(shop.customers, n)
             for order in shop.orders:
                 if order.customer is customer and order.status == "PENDING":
-                    order.discount += (order.total * hundredths + 5_000) // 10_000
-                    order.version += 1
+                    off = (order.total * hundredths + 5_000) // 10_000
+                    order.discount += off
+                    order.version += off > 0
             return set()
 
         self.play.do("discountOrders", given, change, how=how)

@@ -1,6 +1,7 @@
 """The end of what is archived: customers with their orders, and items that were never sold.
 
-What goes in: a time. What comes out: how many rows are gone, how many sold items are kept. Nothing is refused here.
+What goes in: a time. What comes out: which rows are gone and how many, how many sold items are kept. What is refused here: more
+rows than the input allows.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from typing import Any
 
 import sqlalchemy as sa
 import strawberry
+from sqlalchemy import ColumnElement
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.models import Customer, Item, Order, OrderItem
 from graph.read.scalars import DateTime
 from graph.write.answers import Answer, answer
 from graph.write.bulk import among
+from graph.write.errors import Refused
+from graph.write.matching import Capped, asked, hold, ids_of, judge_cap
 from graph.write.payloads import Input, Payload
 from graph.write.perform import perform
 from graph.write.unit import Info, Unit
 
 
 @strawberry.input(description="What to delete for good.")
-class PurgeArchivedInput:
+class PurgeArchivedInput(Capped):
     before: DateTime = strawberry.field(description="Only what was archived before this moment.")
 
 
@@ -30,34 +35,48 @@ class PurgeArchivedPayload(Payload):
     customers: int = strawberry.field(default=0, description="How many customers are gone, with all their orders.")
     items: int = strawberry.field(default=0, description="How many items are gone.")
     items_kept: int = strawberry.field(default=0, description="How many archived items stay because they were sold.")
+    deleted_ids: list[strawberry.ID] = strawberry.field(
+        default_factory=list,
+        description="The global ids of all that is gone: the customers, their orders, the orders' lines, the items.",
+    )
 
 
-async def purge(unit: Unit, before: DateTime) -> Answer:
+async def purge(info: Info, unit: Unit, input_: PurgeArchivedInput) -> Answer:
     """Delete what was archived before a time."""
+    judge_cap(unit, input_)
+    if unit.errors:
+        raise Refused(unit.errors)
     session = unit.session
-    old = sa.select(Customer.id).where(Customer.archived_at < before).order_by(Customer.id).with_for_update()
-    customers = list((await session.scalars(old)).all())
+    customers, orders, lines = await _lock(session, Customer, Customer.archived_at < input_.before), [], []
     if customers:
-        orders = sa.select(Order.id).where(among(unit, Order.customer_id, customers)).order_by(Order.id).with_for_update()
-        await session.execute(orders)
+        orders = await _lock(session, Order, among(unit, Order.customer_id, customers))
+        if orders and asked(info, "deletedIds"):
+            theirs = sa.select(OrderItem.id).where(among(unit, OrderItem.order_id, orders)).order_by(OrderItem.id)
+            lines = list((await session.scalars(theirs)).all())
         await unit.depart(Order, among(unit, Order.customer_id, customers))
         table: Any = sa.inspect(Customer).local_table
         await session.execute(sa.delete(table).where(among(unit, table.c.id, customers)))
     item: Any = sa.inspect(Item).local_table
-    archived = list(
-        (await session.scalars(sa.select(Item.id).where(Item.archived_at < before).order_by(Item.id).with_for_update())).all()
-    )
-    gone = 0
+    archived, items = await _lock(session, Item, Item.archived_at < input_.before), []
     if archived:
         sold = sa.select(OrderItem.id).where(OrderItem.item_id == item.c.id).exists()
-        deleted = await session.execute(sa.delete(item).where(among(unit, item.c.id, archived), ~sold).returning(item.c.id))
-        gone = len(deleted.all())
-    counts = {"count": len(customers) + gone, "customers": len(customers), "items": gone, "items_kept": len(archived) - gone}
-    return answer(counts)
+        deleted = sa.delete(item).where(among(unit, item.c.id, archived), ~sold).returning(item.c.id)
+        items = sorted((await session.scalars(deleted)).all())
+    # Which items were sold is known only now that their lines are gone; a refusal undoes it all.
+    hold(unit, input_, len(customers) + len(items))
+    counts = {"customers": len(customers), "items": len(items), "items_kept": len(archived) - len(items)}
+    gone = {"Customer": customers, "Order": orders, "OrderItem": lines, "Item": items}
+    ids = ids_of(info, "deleted_ids", ((name, key) for name, keys in gone.items() for key in keys))
+    return answer({"count": len(customers) + len(items), **counts, **ids})
+
+
+async def _lock(session: AsyncSession, model: Any, where: ColumnElement[bool]) -> list[int]:
+    """The keys of the rows of a table that match, locked in key order."""
+    return list((await session.scalars(sa.select(model.id).where(where).order_by(model.id).with_for_update())).all())
 
 
 @strawberry.type
 class ArchiveMutations:
     @strawberry.mutation(description="Delete for good what was archived before a moment; items that were sold stay.")
     async def purge_archived(self, info: Info, input: Input[PurgeArchivedInput]) -> PurgeArchivedPayload:  # noqa: A002
-        return await perform(info, PurgeArchivedPayload, lambda unit: purge(unit, input.before))
+        return await perform(info, PurgeArchivedPayload, lambda unit: purge(info, unit, input))

@@ -9,6 +9,7 @@ import strawberry
 from graph.read.inputs import generated
 from graph.read.scalars import Money
 from graph.write.batches import OnError
+from graph.write.matching import Matching
 from graph.write.rows import OnConflict
 
 if TYPE_CHECKING:
@@ -113,5 +114,7 @@ class RestoreItemInput:
 
 
 @strawberry.input(description="Which items to archive.")
-class ArchiveItemsInput:
-    where: ItemWhere = strawberry.field(description="The items to archive; archived ones stay as they are.")
+class ArchiveItemsInput(Matching):
+    where: strawberry.Maybe[ItemWhere | None] = strawberry.field(
+        description="The items to archive; archived ones stay as they are."
+    )

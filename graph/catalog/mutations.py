@@ -111,9 +111,9 @@ class CatalogMutations:
     async def restore_item(self, info: Info, input: Input[RestoreItemInput]) -> RestoreItemPayload:  # noqa: A002
         return await perform(info, RestoreItemPayload, lambda unit: archive(unit, models.Item, "item", input, archived=False))
 
-    @strawberry.mutation(description="Archive all items that match a filter.")
+    @strawberry.mutation(description="Archive the items that match a filter, or all of them.")
     async def archive_items(self, info: Info, input: Input[ArchiveItemsInput]) -> ArchiveItemsPayload:  # noqa: A002
-        return await perform(info, ArchiveItemsPayload, lambda unit: archive_matching(info, unit, models.Item))
+        return await perform(info, ArchiveItemsPayload, lambda unit: archive_matching(info, unit, models.Item, input))
 
     @strawberry.mutation(description="Delete an item that was never ordered; one that was can only be archived.")
     async def delete_item(self, info: Info, input: Input[DeleteItemInput]) -> DeleteItemPayload:  # noqa: A002

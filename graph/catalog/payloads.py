@@ -71,6 +71,7 @@ class RestoreItemPayload(Payload):
 @strawberry.type(description="What `archiveItems` answers.")
 class ArchiveItemsPayload(Payload):
     count: int = strawberry.field(default=0, description="How many items were archived.")
+    ids: list[strawberry.ID] = strawberry.field(default_factory=list, description="The global ids of those items.")
 
 
 @strawberry.type(description="What `deleteItem` answers.")

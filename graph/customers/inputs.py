@@ -8,6 +8,7 @@ import strawberry
 
 from graph.read.inputs import generated
 from graph.write.batches import OnError
+from graph.write.matching import Matching
 from graph.write.rows import OnConflict
 
 if TYPE_CHECKING:
@@ -97,5 +98,7 @@ class RestoreCustomerInput:
 
 
 @strawberry.input(description="Which customers to archive.")
-class ArchiveCustomersInput:
-    where: CustomerWhere = strawberry.field(description="The customers to archive; archived ones stay as they are.")
+class ArchiveCustomersInput(Matching):
+    where: strawberry.Maybe[CustomerWhere | None] = strawberry.field(
+        description="The customers to archive; archived ones stay as they are."
+    )

@@ -103,9 +103,9 @@ class CustomerMutations:
             info, RestoreCustomerPayload, lambda unit: archive(unit, models.Customer, "customer", input, archived=False)
         )
 
-    @strawberry.mutation(description="Archive all customers that match a filter.")
+    @strawberry.mutation(description="Archive the customers that match a filter, or all of them.")
     async def archive_customers(self, info: Info, input: Input[ArchiveCustomersInput]) -> ArchiveCustomersPayload:  # noqa: A002
-        return await perform(info, ArchiveCustomersPayload, lambda unit: archive_matching(info, unit, models.Customer))
+        return await perform(info, ArchiveCustomersPayload, lambda unit: archive_matching(info, unit, models.Customer, input))
 
     @strawberry.mutation(description="Delete a customer with all orders; PENDING and PAID ones give their stock back.")
     async def delete_customer(self, info: Info, input: Input[DeleteCustomerInput]) -> DeleteCustomerPayload:  # noqa: A002

@@ -59,6 +59,7 @@ class RestoreCustomerPayload(Payload):
 @strawberry.type(description="What `archiveCustomers` answers.")
 class ArchiveCustomersPayload(Payload):
     count: int = strawberry.field(default=0, description="How many customers were archived.")
+    ids: list[strawberry.ID] = strawberry.field(default_factory=list, description="The global ids of those customers.")
 
 
 @strawberry.type(description="How many rows went with a customer.")

@@ -1,7 +1,8 @@
 """Orders by filter: changed, discounted, deleted in single statements that keep totals, versions and stock.
 
-What goes in: the `where` of the input and what to do. What comes out: how many orders it was done to. What is refused here: a
-discount above one of the subtotals, a required value cleared, a percentage out of range.
+What goes in: which orders, and what to do. What comes out: which of them it was done to, and how many; an order that is as it
+should be already is none of them. What is refused here: a discount above one of the subtotals or for an order that is not
+PENDING, a required value cleared, a percentage out of range.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement
 
 from graph.models import Order, OrderItem, OrderStatus
+from graph.orders.errors import NotEditableError
+from graph.orders.inputs import DeleteOrdersInput, DiscountOrdersInput, UpdateOrdersInput
 from graph.orders.payloads import DeletedWithOrder
 from graph.write.answers import Answer, answer
-from graph.write.bulk import among, lock_matching, update_rows
+from graph.write.bulk import among, update_rows
 from graph.write.columns import required
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
 from graph.write.inputs import sent
+from graph.write.matching import asked, ids_of, judge, lock_matching
 from graph.write.unit import Info, Unit
 
 TABLE: Any = sa.inspect(Order).local_table
@@ -24,47 +29,76 @@ TABLE: Any = sa.inspect(Order).local_table
 WHOLE = 100 * 100
 
 
-async def update_matching(info: Info, unit: Unit, set_: Any) -> Answer:
-    """Set columns of the orders that match."""
+async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> Answer:
+    """Set columns of the orders that are meant and differ."""
     values: dict[str, Any] = {}
     places: dict[str, Path] = {}
-    for field, value in sent(set_):
+    for field, value in sent(input_.set):
         places[field.attribute] = (*ROOT, "set", field.name)
         if value is None and not TABLE.columns[field.attribute].nullable:
             unit.refuse(required(TABLE.columns[field.attribute], places[field.attribute]))
-        values[field.attribute] = value
+        else:
+            values[field.attribute] = value
+
+    def differs(order: Any) -> ColumnElement[bool]:
+        return sa.or_(sa.false(), *(getattr(order, name).is_distinct_from(value) for name, value in values.items()))
+
+    keys = await lock_matching(info, unit, Order, input_, differs)
+    if keys:
+        if "discount" in values:
+            await _refuse_discount(unit, keys, values["discount"], places["discount"])
+            discount = sa.literal(values["discount"], TABLE.c.discount.type)
+            values["total_amount"] = TABLE.c.total_amount + TABLE.c.discount - discount
+        await update_rows(unit, Order, keys, values, places)
     if unit.errors:
         raise Refused(unit.errors)
-    if "discount" in values:
-        values["total_amount"] = TABLE.c.total_amount + TABLE.c.discount - sa.literal(values["discount"], TABLE.c.discount.type)
-    keys = await lock_matching(info, unit, Order)
-    if keys and values:
-        await update_rows(unit, Order, keys, values, places)
-    return answer({"count": len(keys) if values else 0})
+    return answer({"count": len(keys), **ids_of(info, "ids", (("Order", key) for key in keys))})
 
 
-async def discount_matching(info: Info, unit: Unit, percent: int) -> Answer:
-    """Take a percentage off the totals of the PENDING orders that match."""
+async def _refuse_discount(unit: Unit, keys: list[int], discount: int, place: Path) -> None:
+    """The discount of an order that is not PENDING stays as it is."""
+    fixed = sa.and_(Order.status != OrderStatus.PENDING, Order.discount != discount)
+    found = sa.select(Order.status).where(among(unit, Order.id, keys), fixed).order_by(Order.id).limit(1)
+    status = await unit.session.scalar(found)
+    if status is not None:
+        message = f"An order among them is {status} and does not take another discount"
+        unit.refuse(NotEditableError(message=message, path=list(place), status=status))
+
+
+async def discount_matching(info: Info, unit: Unit, input_: DiscountOrdersInput) -> Answer:
+    """Take a percentage off the totals of the PENDING orders that are meant, where that is anything."""
+    percent = input_.percent
     if not 0 < percent <= WHOLE:
         reason = "must be above 0 and at most 100"
-        raise Refused([InvalidInputError(message=f"percent {reason}", path=[*ROOT, "percent"], reason=reason)])
-    keys = await lock_matching(info, unit, Order, lambda order: order.status == OrderStatus.PENDING)
-    # Whole parts and rest apart, or the product would leave a BIGINT.
-    total = TABLE.c.total_amount
-    off = (total // WHOLE) * percent + ((total % WHOLE) * percent + WHOLE // 2) // WHOLE
+        unit.refuse(InvalidInputError(message=f"percent {reason}", path=[*ROOT, "percent"], reason=reason))
+        judge(info, unit, input_)
+        raise Refused(unit.errors)
+
+    def off(total: Any) -> Any:
+        # Whole parts and rest apart, or the product would leave a BIGINT.
+        return (total // WHOLE) * percent + ((total % WHOLE) * percent + WHOLE // 2) // WHOLE
+
+    def discounted(order: Any) -> ColumnElement[bool]:
+        return sa.and_(order.status == OrderStatus.PENDING, off(order.total_amount) > 0)
+
+    keys = await lock_matching(info, unit, Order, input_, discounted)
     if keys:
-        values = {"discount": TABLE.c.discount + off, "total_amount": total - off}
+        amount = off(TABLE.c.total_amount)
+        values = {"discount": TABLE.c.discount + amount, "total_amount": TABLE.c.total_amount - amount}
         await update_rows(unit, Order, keys, values, {"discount": (*ROOT, "percent")})
-    return answer({"count": len(keys)})
+    return answer({"count": len(keys), **ids_of(info, "ids", (("Order", key) for key in keys))})
 
 
-async def delete_matching(info: Info, unit: Unit) -> Answer:
-    """Delete the orders that match; their lines go with them, and what PENDING and PAID ones hold returns."""
-    keys = await lock_matching(info, unit, Order)
-    lines = 0
+async def delete_matching(info: Info, unit: Unit, input_: DeleteOrdersInput) -> Answer:
+    """Delete the orders that are meant; their lines go with them, and what PENDING and PAID ones hold returns."""
+    keys = await lock_matching(info, unit, Order, input_)
+    lines: list[int] = []
     if keys:
-        counted = sa.select(sa.func.count()).select_from(OrderItem).where(among(unit, OrderItem.order_id, keys))
-        lines = (await unit.session.scalar(counted)) or 0
+        if asked(info, "deletedIds") or asked(info, "deleted"):
+            theirs = sa.select(OrderItem.id).where(among(unit, OrderItem.order_id, keys)).order_by(OrderItem.id)
+            lines = list((await unit.session.scalars(theirs)).all())
         await unit.depart(Order, among(unit, Order.id, keys))
         await unit.session.execute(sa.delete(TABLE).where(among(unit, TABLE.c.id, keys)))
-    return answer({"count": len(keys), "deleted": DeletedWithOrder(orders=len(keys), order_items=lines)})
+    counts = DeletedWithOrder(orders=len(keys), order_items=len(lines))
+    gone = [*(("Order", key) for key in keys), *(("OrderItem", key) for key in lines)]
+    return answer({"count": len(keys), "deleted": counts, **ids_of(info, "deleted_ids", gone)})

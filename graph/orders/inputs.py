@@ -13,6 +13,7 @@ from graph.read.scalars import DateTime, Money, Percent
 from graph.write.batches import OnError
 from graph.write.bounds import allowed
 from graph.write.inputs import NEEDED
+from graph.write.matching import Matching
 
 if TYPE_CHECKING:
     from graph.catalog.inputs import ItemReference
@@ -160,22 +161,24 @@ class MoveOrderItemInput:
 @strawberry.input(description="New values for many orders; what is left out stays.")
 class OrderSet:
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the orders were placed.")
-    discount: strawberry.Maybe[Money | None] = strawberry.field(description="What is taken off each subtotal.")
+    discount: strawberry.Maybe[Money | None] = strawberry.field(
+        description="What is taken off each subtotal; refused if it changes one that is not PENDING."
+    )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
 
 
 @strawberry.input(description="Which orders to change, and how.")
-class UpdateOrdersInput:
-    where: OrderWhere = strawberry.field(description="The orders to change.")
+class UpdateOrdersInput(Matching):
+    where: strawberry.Maybe[OrderWhere | None] = strawberry.field(description="The orders to change.")
     set: OrderSet = strawberry.field(description="Their new values.")
 
 
 @strawberry.input(description="Which orders to delete.")
-class DeleteOrdersInput:
-    where: OrderWhere = strawberry.field(description="The orders to delete, whatever their status.")
+class DeleteOrdersInput(Matching):
+    where: strawberry.Maybe[OrderWhere | None] = strawberry.field(description="The orders to delete, whatever their status.")
 
 
 @strawberry.input(description="Which orders to discount, and by how much.")
-class DiscountOrdersInput:
-    where: OrderWhere = strawberry.field(description="The orders to discount; only PENDING ones are.")
+class DiscountOrdersInput(Matching):
+    where: strawberry.Maybe[OrderWhere | None] = strawberry.field(description="The orders to discount; only PENDING ones are.")
     percent: Percent = strawberry.field(description="How much of each total is taken off, above 0 and at most 100.")

@@ -119,16 +119,16 @@ class OrderMutations:
     async def move_order_item(self, info: Info, input: Input[MoveOrderItemInput]) -> MoveOrderItemPayload:  # noqa: A002
         return await perform(info, MoveOrderItemPayload, lambda unit: move(unit, input))
 
-    @strawberry.mutation(description="Change all orders that match a filter.")
+    @strawberry.mutation(description="Change the orders that match a filter, or all of them.")
     async def update_orders(self, info: Info, input: Input[UpdateOrdersInput]) -> UpdateOrdersPayload:  # noqa: A002
-        return await perform(info, UpdateOrdersPayload, lambda unit: update_matching(info, unit, input.set))
+        return await perform(info, UpdateOrdersPayload, lambda unit: update_matching(info, unit, input))
 
-    @strawberry.mutation(description="Delete all orders that match a filter, with their lines.")
+    @strawberry.mutation(description="Delete the orders that match a filter, or all of them, with their lines.")
     async def delete_orders(self, info: Info, input: Input[DeleteOrdersInput]) -> DeleteOrdersPayload:  # noqa: A002
-        return await perform(info, DeleteOrdersPayload, lambda unit: delete_matching(info, unit))
+        return await perform(info, DeleteOrdersPayload, lambda unit: delete_matching(info, unit, input))
 
     @strawberry.mutation(
         description="Take a percentage off the totals of all PENDING orders that match a filter, rounded half up."
     )
     async def discount_orders(self, info: Info, input: Input[DiscountOrdersInput]) -> DiscountOrdersPayload:  # noqa: A002
-        return await perform(info, DiscountOrdersPayload, lambda unit: discount_matching(info, unit, input.percent))
+        return await perform(info, DiscountOrdersPayload, lambda unit: discount_matching(info, unit, input))

@@ -57,15 +57,20 @@ class MoveOrderItemPayload(Payload):
 
 @strawberry.type(description="What `updateOrders` answers.")
 class UpdateOrdersPayload(Payload):
-    count: int = strawberry.field(default=0, description="How many orders were changed.")
+    count: int = strawberry.field(default=0, description="How many orders were changed; those that had the values are not.")
+    ids: list[strawberry.ID] = strawberry.field(default_factory=list, description="The global ids of those orders.")
 
 
 @strawberry.type(description="What `discountOrders` answers.")
 class DiscountOrdersPayload(Payload):
-    count: int = strawberry.field(default=0, description="How many orders were discounted.")
+    count: int = strawberry.field(default=0, description="How many orders have another discount now.")
+    ids: list[strawberry.ID] = strawberry.field(default_factory=list, description="The global ids of those orders.")
 
 
 @strawberry.type(description="What `deleteOrders` answers.")
 class DeleteOrdersPayload(Payload):
     count: int = strawberry.field(default=0, description="How many orders are gone.")
+    deleted_ids: list[strawberry.ID] = strawberry.field(
+        default_factory=list, description="The global ids of all that is gone: the orders and their lines."
+    )
     deleted: DeletedWithOrder | None = strawberry.field(default=None, description="How many rows of each type are gone.")

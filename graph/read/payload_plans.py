@@ -31,12 +31,16 @@ from graph.read.sql import Statement
 
 @dataclass(frozen=True, slots=True)
 class PlannedField:
-    """A root field of a mutation as its document has it. `each` is what is read for one entry of its input's list."""
+    """A root field of a mutation as its document has it.
+
+    `each` is what is read for one entry of its input's list, `selected` what is selected of its payload.
+    """
 
     key: str
     nodes: tuple[FieldNode, ...]
     definition: GraphQLField
     each: tuple[Price, ...]
+    selected: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -76,9 +80,11 @@ def plan_payloads(
         if not name.startswith("__"):
             definition = root.fields[name]
             planner.each = []
-            planner.walk(get_named_type(definition.type), details, (key,), (key,))
+            payload: Any = get_named_type(definition.type)
+            planner.walk(payload, details, (key,), (key,))
             nodes = tuple(detail.node for detail in details)
-            planner.payloads.fields.append(PlannedField(key, nodes, definition, tuple(planner.each)))
+            selected = frozenset(inner[0].node.name.value for _, inner in planner.subfields(payload, details))
+            planner.payloads.fields.append(PlannedField(key, nodes, definition, tuple(planner.each), selected))
     return planner.payloads
 
 
@@ -103,7 +109,7 @@ class _Planner:
         """
         schema = self.operation.schema
         for runtime in schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,):
-            for key, inner in self._subfields(runtime, details):
+            for key, inner in self.subfields(runtime, details):
                 name = inner[0].node.name.value
                 if name.startswith("__"):
                     continue
@@ -121,7 +127,8 @@ class _Planner:
                 elif is_composite_type(named):
                     self.walk(named, inner, (*keys, key), (*names, name), listed=listed or is_list_type(get_nullable_type(shown)))
 
-    def _subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
+    def subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
+        """What is selected of an object, by response key."""
         operation = self.operation
         collected = collect_subfields(
             operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details

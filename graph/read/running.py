@@ -29,7 +29,7 @@ class RootField:
 
     `key` is its response key, `name` that of its definition, `nodes` all that stand for it in the document. `arguments` are
     coerced; `directives` holds the coerced arguments of each directive on the field. `where` is the filter in its `input`, for
-    those that have one and were sent it.
+    those that have one and were sent it; `selected` names the fields of the payload that are selected.
     """
 
     key: str
@@ -39,6 +39,7 @@ class RootField:
     arguments: Mapping[str, Any]
     directives: Mapping[str, Mapping[str, Any]]
     where: Filter | None
+    selected: frozenset[str]
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -83,9 +84,8 @@ def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValue
         directives = _directives(schema, nodes, variables)
     except GraphQLError as error:
         raise BadUserInput(error.message, (), error.nodes) from None
-    return RootField(
-        planned.key, nodes[0].name.value, nodes, definition, arguments, directives, _where(definition, arguments["input"])
-    )
+    where = _where(definition, arguments["input"])
+    return RootField(planned.key, nodes[0].name.value, nodes, definition, arguments, directives, where, planned.selected)
 
 
 def _directives(schema: GraphQLSchema, nodes: Sequence[FieldNode], variables: VariableValues) -> dict[str, Mapping[str, Any]]:

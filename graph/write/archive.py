@@ -10,8 +10,10 @@ from typing import Any
 
 from graph.base import Base, utc_now
 from graph.write.answers import Answer, answer
-from graph.write.bulk import lock_matching, update_rows
+from graph.write.bulk import update_rows
+from graph.write.columns import type_name
 from graph.write.inputs import given
+from graph.write.matching import Matching, ids_of, lock_matching
 from graph.write.unit import Info, Unit
 
 
@@ -25,10 +27,11 @@ async def archive(unit: Unit, model: type[Base], field: str, input_: Any, *, arc
     return answer(**{field: row})
 
 
-async def archive_matching(info: Info, unit: Unit, model: type[Base]) -> Answer:
-    """Archive all rows that match the input's `where`."""
-    keys = await lock_matching(info, unit, model, lambda row: row.archived_at.is_(None))
+async def archive_matching(info: Info, unit: Unit, model: type[Base], input_: Matching) -> Answer:
+    """Archive all rows that the input means."""
+    keys = await lock_matching(info, unit, model, input_, lambda row: row.archived_at.is_(None))
     if keys:
         values = {"archived_at": utc_now(), "archived_by": unit.context.client or None}
         await update_rows(unit, model, keys, values, {})
-    return answer({"count": len(keys)})
+    name = type_name(model.__mapper__)
+    return answer({"count": len(keys), **ids_of(info, "ids", ((name, key) for key in keys))})

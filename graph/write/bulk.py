@@ -1,57 +1,25 @@
-"""Rows by filter: one statement finds and locks them, one writes them, whatever their number.
+"""Rows by their keys: one statement writes them, whatever their number.
 
-What goes in: the `where` of a mutation's input, as reads take it. What comes out: keys, and the condition that a row is among
-them. What may be refused here: a check that the new values break for any of the rows, at the value sent.
+What goes in: keys of rows that are locked. What comes out: the condition that a row is among them. What may be refused here: a
+check that the new values break for any of the rows, at the value sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Dialect
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import aliased
-from sqlalchemy.types import TypeEngine
 
 from graph.base import Base, utc_now
-from graph.read.arguments import Source, resolve
 from graph.read.dialects import member
-from graph.read.filters import Conditions, unchanged
+from graph.read.filters import unchanged
 from graph.write.bounds import own_maximum
 from graph.write.constraints import check_error, check_text
 from graph.write.errors import Path, Refused
-from graph.write.unit import Info, Unit, root_field
-
-
-class Values:
-    """Binds the values of a filter as they are in this request."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self._aliases = 0
-
-    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged) -> ColumnElement[Any]:
-        return sa.bindparam(None, encode(resolve(source, {})), type_, unique=True)
-
-    def alias(self) -> str:
-        self._aliases += 1
-        return f"m{self._aliases}"
-
-
-def matches(info: Info, unit: Unit, row: Any) -> ColumnElement[bool]:
-    """The condition that an aliased row matches the `where` of the field's input."""
-    where = root_field(info).where
-    assert where is not None, "the schema has no such field without a filter"
-    return Conditions(Values(unit.dialect)).of(row, where)
-
-
-async def lock_matching(info: Info, unit: Unit, model: type[Base], *more: Callable[[Any], ColumnElement[bool]]) -> list[int]:
-    """The keys of the rows that match, locked in key order."""
-    row = aliased(model, name="matched")
-    key: Any = row.id  # type: ignore[attr-defined]  # every table has one
-    found = sa.select(key).where(matches(info, unit, row), *(condition(row) for condition in more))
-    return list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
+from graph.write.unit import Unit
 
 
 def among(unit: Unit, column: Any, keys: Sequence[int]) -> ColumnElement[bool]:
@@ -64,10 +32,13 @@ def among(unit: Unit, column: Any, keys: Sequence[int]) -> ColumnElement[bool]:
 async def update_rows(
     unit: Unit, model: type[Base], keys: Sequence[int], values: Mapping[str, Any], sent: Mapping[str, Path]
 ) -> None:
-    """Set columns of these rows in one statement, and raise their versions. `sent` leads from attributes to input paths."""
+    """Set columns of these rows in one statement, and raise their versions. `sent` leads from attributes to input paths.
+
+    What is refused already is told with all else that is wrong, and nothing is set.
+    """
     table: Any = sa.inspect(model).local_table
     where = among(unit, table.c.id, keys)
-    if unit.explaining:
+    if unit.explaining or unit.errors:
         await _refuse_broken(unit, model, where, values, sent)
     changed = {**values, "version": table.c.version + 1, "updated_at": utc_now()}
     await unit.session.execute(sa.update(table).where(where).values(changed))
@@ -96,5 +67,5 @@ async def _refuse_broken(
     unit.origin(row).sent.update(sent)
     told = zip(checks, counts[: len(checks)], counts[len(checks) :], strict=True)
     found = [check_error(unit, mapper, check, row, most) for check, number, most in told if number]
-    if found:
-        raise Refused(found)
+    if found or unit.errors:
+        raise Refused([*unit.errors, *found])

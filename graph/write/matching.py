@@ -1,0 +1,216 @@
+"""Which rows a bulk mutation means: those that a filter finds, or all of them when it says so, and no more than it allows.
+
+What goes in: `where`, `all` and `atMost` of its input. What comes out: the keys of the rows, locked in key order. What is refused
+here, before any statement: neither or both of `where` and `all`, a filter with a part that says nothing, an id in it that is none
+of the type; and, when the rows are known, more of them than `atMost`.
+
+Emptiness must never widen what is written. A client that sends `{status: {eq: $status}}` without the variable, or drops
+`undefined` from its JSON, means some rows; a read may answer with all of them, a write must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+import strawberry
+from graphql import GraphQLInputType, ListValueNode, ObjectValueNode, ValueNode, VariableNode, get_named_type
+from sqlalchemy import ColumnElement, Dialect
+from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
+
+from graph.base import Base
+from graph.read.arguments import Source, resolve
+from graph.read.filters import EVERYTHING, Conditions, unchanged
+from graph.read.inputs import mirror_of_where
+from graph.read.payload import running_in
+from graph.read.scalars import global_id
+from graph.write.answers import camel
+from graph.write.columns import id_form, is_id_of, required
+from graph.write.errors import ROOT, InvalidInputError, Path, Refused
+from graph.write.inputs import ABSENT, given, is_filter
+from graph.write.unit import Info, Unit, root_field
+
+WHERE: Path = (*ROOT, "where")
+ALL: Path = (*ROOT, "all")
+AT_MOST: Path = (*ROOT, "atMost")
+
+#: Operators that every text passes when their own is empty.
+TEXT = ("contains", "startsWith", "endsWith", "gte")
+SAYS_NOTHING = "must say something: all rows are meant by `all: true` in place of `where`"
+NOT_SENT = "must have a value: its variable was not sent"
+
+
+@strawberry.input
+class Capped:
+    """What the inputs share that may write many rows."""
+
+    at_most: strawberry.Maybe[int | None] = strawberry.field(
+        description="Refuse the change if it means more rows than this. Send it wherever you know how many there may be."
+    )
+
+
+@strawberry.input
+class Matching(Capped):
+    """What the inputs share that write the rows of a filter. Each adds its `where`."""
+
+    all_: strawberry.Maybe[bool | None] = strawberry.field(
+        name="all", description="`true` means all rows, in place of `where`: exactly one of the two is sent."
+    )
+
+
+async def lock_matching(
+    info: Info, unit: Unit, model: type[Base], input_: Matching, *more: Callable[[Any], ColumnElement[bool]]
+) -> list[int]:
+    """The keys of the rows that are meant and match `more`, locked in key order. Raises `Refused`."""
+    judge(info, unit, input_)
+    row = aliased(model, name="matched")
+    key: Any = row.id  # type: ignore[attr-defined]  # every table has one
+    where = Conditions(Values(unit.dialect)).of(row, root_field(info).where or EVERYTHING)
+    found = sa.select(key).where(where, *(condition(row) for condition in more))
+    keys = list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
+    hold(unit, input_, len(keys))
+    return keys
+
+
+def asked(info: Info, name: str) -> bool:
+    """Whether a field of the payload is selected now, or may be when the request is repeated under its idempotency key."""
+    field = root_field(info)
+    return name in field.selected or "idempotent" in field.directives
+
+
+def ids_of(info: Info, name: str, rows: Iterable[tuple[str, int]]) -> dict[str, list[str]]:
+    """The global ids of rows, by type and key, as the payload's attribute of this name, if anybody asks for them."""
+    return {name: [global_id(*row) for row in rows]} if asked(info, camel(name)) else {}
+
+
+def judge(info: Info, unit: Unit, input_: Matching) -> None:
+    """See that the input says which rows it means. Raises `Refused` with all that is refused so far."""
+    before = len(unit.errors)
+    sent, everything = root_field(info).input, given(input_, "all_")
+    judge_cap(unit, input_)
+    if everything is None:
+        unit.refuse(required(None, ALL))
+    if "where" in sent and sent["where"] is None:
+        unit.refuse(required(None, WHERE))
+    elif "where" in sent and everything is True:
+        _refuse(unit, ALL, "must not be sent beside `where`: it means rows that the filter leaves out")
+    elif "where" in sent:
+        _judge_where(info, unit, sent["where"])
+    elif everything is not True and everything is not None:
+        _refuse(unit, ROOT, "must say which rows it means, by `where` or by `all: true`")
+    if len(unit.errors) > before:
+        raise Refused(unit.errors)
+
+
+def judge_cap(unit: Unit, input_: Capped) -> None:
+    """See that `atMost` is a number of rows."""
+    most = given(input_, "at_most")
+    if most is None:
+        unit.refuse(required(None, AT_MOST))
+    elif most is not ABSENT and most < 0:
+        _refuse(unit, AT_MOST, "must not be negative")
+
+
+def hold(unit: Unit, input_: Capped, number: int) -> None:
+    """Hold the number of rows that are meant against `atMost`. Raises `Refused`."""
+    most = given(input_, "at_most")
+    if most is not ABSENT and number > most:
+        _refuse(unit, AT_MOST, f"must be at least {number}: so many rows are meant")
+        raise Refused(unit.errors)
+
+
+def _judge_where(info: Info, unit: Unit, where: Mapping[str, Any]) -> None:
+    field = root_field(info)
+    input_type: Any = get_named_type(field.definition.args["input"].type)
+    type_ = input_type.fields["where"].type
+    unsent = list(_unsent(_literal(field.nodes[0]), WHERE, running_in(info.context).variables.coerced))
+    for place in unsent or _empty(type_, where, WHERE, negated=False):
+        _refuse(unit, place, NOT_SENT if unsent else SAYS_NOTHING)
+    for place, name in _strange(type_, where, WHERE):
+        _refuse(unit, place, f"must be a {id_form(name)}")
+
+
+def _refuse(unit: Unit, place: Path, reason: str) -> None:
+    unit.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
+
+
+def _literal(node: Any) -> ValueNode | None:
+    """The filter of a field as it stands in the document, if it stands there."""
+    values = {argument.name.value: argument.value for argument in node.arguments}
+    input_ = values.get("input")
+    parts = {field.name.value: field.value for field in input_.fields} if isinstance(input_, ObjectValueNode) else {}
+    return parts.get("where")
+
+
+def _unsent(node: ValueNode | None, place: Path, sent: Mapping[str, Any]) -> Iterator[Path]:
+    """The places of a literal whose variables were not sent."""
+    if isinstance(node, VariableNode):
+        if node.name.value not in sent:
+            yield place
+    elif isinstance(node, ObjectValueNode):
+        for field in node.fields:
+            yield from _unsent(field.value, (*place, field.name.value), sent)
+    elif isinstance(node, ListValueNode):
+        for index, value in enumerate(node.values):
+            yield from _unsent(value, (*place, str(index)), sent)
+
+
+def _empty(type_: GraphQLInputType, value: Any, place: Path, *, negated: bool) -> Iterator[Path]:
+    """The parts of a filter that rows pass, or would if it were not negated, because nothing is in them.
+
+    `some: {}`, `none: {}` and `in: []` ask whether there are rows or values at all; they stay where they leave rows out.
+    """
+    named: Any = get_named_type(type_)
+    if isinstance(value, list) and is_filter(named.name):
+        parts: Iterable[tuple[str, Any]] = [(str(index), part) for index, part in enumerate(value)]
+        inner = dict.fromkeys((name for name, _ in parts), type_)
+    elif isinstance(value, dict):
+        parts, inner = value.items(), {name: field.type for name, field in named.fields.items()}
+    else:
+        name = place[-1]
+        nothing = value == [] if name in ("in", "notIn") else name in TEXT and isinstance(value, str) and not value.strip()
+        if nothing and (name != "in" or negated):
+            yield place
+        return
+    if not value and not (negated and place[-1] in ("some", "none")):
+        yield place
+    for name, part in parts:
+        yield from _empty(inner[name], part, (*place, name), negated=negated != (name in ("not", "none")))
+
+
+def _strange(type_: GraphQLInputType, value: Any, place: Path) -> Iterator[tuple[Path, str]]:
+    """The places of ids that are none of the type they are compared with, and its name: they would match no row, or all."""
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _strange(type_, part, (*place, str(index)))
+        return
+    named: Any = get_named_type(type_)
+    for name, part in value.items():
+        here, inner = (*place, name), named.fields[name].type
+        kind = get_named_type(inner).name
+        if is_filter(kind):
+            yield from _strange(inner, part, here)
+        elif kind == "IDFilter":
+            owner = mirror_of_where(type_).name
+            for operator, ids in part.items():
+                many = isinstance(ids, list)
+                for index, id_ in enumerate(ids if many else [ids]):
+                    if isinstance(id_, str) and not is_id_of(owner, id_):
+                        yield (*here, operator, *([str(index)] if many else [])), owner
+
+
+class Values:
+    """Binds the values of a filter as they are in this request."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._aliases = 0
+
+    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged) -> ColumnElement[Any]:
+        return sa.bindparam(None, encode(resolve(source, {})), type_, unique=True)
+
+    def alias(self) -> str:
+        self._aliases += 1
+        return f"m{self._aliases}"
