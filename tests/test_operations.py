@@ -82,7 +82,9 @@ async def test_what_is_gone_since_is_null(shop: Ask) -> None:
     await done(shop, "deleteCustomer", {"id": first["customer"]["id"]})
     again = await once(shop, "k", eve())
     assert again["customer"] is None
-    assert [(e["code"], e["type"], e["id"]) for e in again["errors"]] == [("NOT_FOUND", "Customer", first["customer"]["id"])]
+    assert [(e["code"], e["type"], e["missingId"]) for e in again["errors"]] == [
+        ("NOT_FOUND", "Customer", first["customer"]["id"])
+    ]
 
 
 async def test_a_key_has_a_length(shop: Ask) -> None:

@@ -6,47 +6,40 @@ syntax, validation and limit errors are a `RequestRefused` with a code on each e
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from itertools import islice
 from typing import Any
 
 from graphql import (
-    SKIP,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    GraphQLInputType,
     GraphQLSchema,
-    IntValueNode,
-    ListValueNode,
-    Node,
     OperationDefinitionNode,
     OperationType,
-    StringValueNode,
-    ValueNode,
-    ValuesOfCorrectTypeRule,
+    TypeInfo,
+    TypeInfoVisitor,
     VariableNode,
     Visitor,
-    VisitorAction,
+    is_non_null_type,
     parse,
-    specified_rules,
-    type_from_ast,
     validate,
     visit,
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
-from graphql.utilities import validate_input_literal
-from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
+from graph.operations.faults import Fault, faults
+from graph.operations.rules import MAX_ERRORS, argument_path, path_of, rules
 from graph.read.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.errors import BadUserInput
-from graph.read.paging import cursor_shape, decode, is_storable
+from graph.read.paging import cursor_shape
 from graph.settings import Settings
 
 #: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes, cursors, ids of any type.
@@ -58,9 +51,6 @@ ARGUMENT_SHAPES: dict[str, Shaper] = {
     "id": lambda value: None if value is None else id_type(value),
     "ids": ids_shape,
 }
-MAX_VALIDATION_ERRORS = 20
-#: Digits of a whole number in a document: far more than any type takes.
-MAX_DIGITS = 100
 
 
 class RequestRefused(Exception):
@@ -76,20 +66,45 @@ def refused(code: str, message: str, status: int = 400) -> RequestRefused:
     return RequestRefused([GraphQLError(message, extensions={"code": code})], status)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place where a variable stands: the way from a field's argument, as error paths start, never empty.
+
+    `needed` says that null may not stand there, though the variable's type has it.
+    """
+
+    path: tuple[str, ...]
+    needed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """A variable of an operation, with what coerces its values and all places where it stands."""
+
+    name: str
+    signature: GraphQLVariableSignature
+    convert: Coercer
+    uses: tuple[Use, ...]
+
+    def faults(self, value: Any, settings: Settings) -> list[Fault]:
+        """What is wrong with a value, told at the first place that minds."""
+        for use in self.uses:
+            if found := list(islice(faults(value, self.signature.type, use.path, settings), MAX_ERRORS)):
+                return found
+        return []
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
     """One operation of a validated document.
 
-    `uses` are the variables with each place they stand at: the way from a field's argument, as error paths start, never empty.
-    `signatures` are the variables by name, each with what coerces its values. `shapers` reduce the variables that a plan may
-    depend on: all of a query's, those below the root fields of a mutation.
+    `shapers` reduce the variables that a plan may depend on: all of a query's, those below the root fields of a mutation.
     """
 
     document: DocumentNode
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDetails]
-    uses: tuple[tuple[str, tuple[str, ...]], ...]
-    signatures: tuple[tuple[str, GraphQLVariableSignature, Coercer], ...]
+    variables: tuple[Variable, ...]
     shapers: tuple[tuple[str, Shaper], ...]
 
     @property
@@ -108,36 +123,52 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         limits.check(document, settings)
     except GraphQLError as error:
         raise RequestRefused([error]) from None
-    rules = [input_rule(settings) if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
-    if not settings.introspection:
-        rules.append(NoSchemaIntrospectionCustomRule)
     errors = validate(
         schema,
         document,
-        rules,
-        max_errors=MAX_VALIDATION_ERRORS,
+        rules(settings),
+        max_errors=MAX_ERRORS,
         hide_suggestions=not settings.introspection,
     )
     if errors:
         for problem in errors:
-            problem.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(problem.extensions or {})}
+            place = argument_path(document, problem.nodes[0]) if problem.nodes else ()
+            where = {"path": list(place)} if place else {}
+            problem.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **where, **(problem.extensions or {})}
         raise RequestRefused(errors)
     # What is kept needs no locations: they hold every token, and are more than half of a tree's memory.
     document = parse(text, no_location=True)
     operation = _pick(document, operation_name)
     fragments = {d.name.value: FragmentDetails(d, None) for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
-    usage = _Usage(operation)
+    types = TypeInfo(schema)
+    usage = _Usage(operation, types)
     for part in (operation, *_reached(operation, fragments)):
-        visit(part, usage)
+        visit(part, TypeInfoVisitor(types, usage))
     known: dict[str, Shaper] = {}
     shapers: list[tuple[str, Shaper]] = []
+    variables: list[Variable] = []
     for definition in operation.variable_definitions or ():
-        name = definition.variable.name.value
+        signature = get_variable_signature(schema, definition)
+        assert isinstance(signature, GraphQLVariableSignature), "validation has seen to it"
+        name, uses = signature.name, tuple(usage.uses.get(signature.name, ()))
+        variables.append(Variable(name, signature, coercer(signature.type), uses))
         if name in usage.shaping:
-            shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or _shaper(schema, definition.type, known)))
-    signatures = [get_variable_signature(schema, definition) for definition in operation.variable_definitions or ()]
-    named = tuple((each.name, each, coercer(each.type)) for each in signatures if isinstance(each, GraphQLVariableSignature))
-    return Document(document, operation, fragments, tuple(usage.uses), named, tuple(shapers))
+            shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or shaper(signature.type, known)))
+    read = Document(document, operation, fragments, tuple(variables), tuple(shapers))
+    check_defaults(read, settings)
+    return read
+
+
+def check_defaults(document: Document, settings: Settings) -> None:
+    """Hold the defaults of variables against the places where these stand. Raises `RequestRefused`."""
+    found = [
+        BadUserInput(message, path)
+        for variable in document.variables
+        if variable.signature.default is not None
+        for path, message in variable.faults(variable.signature.default.literal, settings)
+    ]
+    if found:
+        raise RequestRefused(list(found[:MAX_ERRORS]))
 
 
 def _reached(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDetails]) -> list[FragmentDefinitionNode]:
@@ -152,11 +183,6 @@ def _reached(operation: OperationDefinitionNode, fragments: Mapping[str, Fragmen
 
     visit(operation, Spreads())
     return [fragments[name].definition for name in names]
-
-
-def _shaper(schema: GraphQLSchema, node: Any, known: dict[str, Shaper]) -> Shaper:
-    type_: Any = type_from_ast(schema, node)
-    return shaper(type_, known)
 
 
 def _parse(text: str, settings: Settings) -> DocumentNode:
@@ -180,95 +206,15 @@ def _pick(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
     return operations[0]
 
 
-class InputRule(ValuesOfCorrectTypeRule):
-    """The standard rule, and texts that a database could not store; both are bad input, not a bad document."""
-
-    settings: Settings
-
-    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
-        look = _Storable(self)
-        visit(node, look)
-        if input_type is not None and not look.refused:
-
-            def refuse(error: GraphQLError, steps: list[str | int]) -> None:
-                self.refuse(error.message, node, *map(str, steps))
-
-            validate_input_literal(node, input_type, refuse, None, None, self.context.hide_suggestions)
-        return SKIP
-
-    def refuse(self, message: str, node: ValueNode, *steps: str) -> None:
-        """Report a value in the document; `steps` lead from the node to it."""
-        self.report_error(BadUserInput(message, (*argument_path(self.context.document, node), *steps), node))
-
-
-@cache
-def input_rule(settings: Settings) -> type[InputRule]:
-    """The rule under some settings: validation makes its rules itself and hands them nothing."""
-    return type("InputRule", (InputRule,), {"settings": settings})
-
-
-class _Storable(Visitor):
-    """Looks for texts that no database can store and lists that are too long, in a value the standard rule has for itself."""
-
-    def __init__(self, rule: InputRule) -> None:
-        super().__init__()
-        self.rule = rule
-        self.refused = False
-
-    def refuse(self, message: str, node: ValueNode) -> None:
-        self.refused = True
-        self.rule.refuse(message, node)
-
-    def enter_int_value(self, node: IntValueNode, *_: Any) -> None:
-        if len(node.value) > MAX_DIGITS:
-            self.refuse("The number has too many digits.", node)
-
-    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
-        if not is_storable(node.value):
-            self.refuse("Text cannot hold NUL or lone surrogates.", node)
-        elif len(node.value) > self.rule.settings.max_text_length and decode(node.value) is None:  # a cursor may be longer
-            self.refuse(f"Text may have at most {self.rule.settings.max_text_length} characters.", node)
-
-    def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
-        if len(node.values) > self.rule.settings.max_input_list:
-            limit = self.rule.settings.max_input_list
-            self.refuse(f"A list in a document may have at most {limit} entries.", node)
-
-
-def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:
-    """The way from a field's argument to a value in the document: `("input", "items", "0", "sku")`."""
-    found: list[tuple[str, ...]] = []
-
-    class Finder(Visitor):
-        def enter(self, node: Node, _key: Any, parent: Any, _path: Any, ancestors: list[Any]) -> None:
-            if node is wanted and not found:
-                found.append(_path_of([*ancestors, parent, node]))
-
-    visit(document, Finder())
-    return found[0] if found else ()
-
-
-def _path_of(ancestors: list[Any]) -> tuple[str, ...]:
-    path: list[str] = []
-    for index, node in enumerate(ancestors):
-        kind = getattr(node, "kind", None)
-        if kind == "field":
-            path = []
-        elif kind in ("argument", "object_field"):
-            path.append(node.name.value)
-        elif kind == "list_value" and index + 2 < len(ancestors):
-            children = list(node.values)
-            path.append(str(next(i for i, child in enumerate(children) if child is ancestors[index + 2])))
-    return tuple(path)
-
-
 class _Usage(Visitor):
     """Where an operation uses its variables."""
 
-    def __init__(self, operation: OperationDefinitionNode) -> None:
+    def __init__(self, operation: OperationDefinitionNode, types: TypeInfo) -> None:
         super().__init__()
         self.operation = operation
-        self.uses: list[tuple[str, tuple[str, ...]]] = []
+        self.types = types
+        self.nullable = {d.variable.name.value for d in operation.variable_definitions or () if d.type.kind != "non_null_type"}
+        self.uses: dict[str, list[Use]] = defaultdict(list)
         self.arguments: dict[str, str] = {}
         self.shaping: set[str] = set()
 
@@ -278,8 +224,9 @@ class _Usage(Visitor):
         kinds = [getattr(ancestor, "kind", "") for ancestor in ancestors]
         if "variable_definition" in kinds:
             return
-        path = _path_of([*ancestors, node])
-        self.uses.append((name, path or (name,)))
+        path = path_of([*ancestors, node])
+        needed = name in self.nullable and is_non_null_type(self.types.get_input_type())
+        self.uses[name].append(Use(path or (name,), needed))
         if path and path[0] in ARGUMENT_SHAPES and "directive" not in kinds:
             if len(path) == 1:
                 self.arguments[name] = path[0]

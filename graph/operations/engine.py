@@ -145,7 +145,7 @@ class Engine:
     ) -> Answer:
         """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `TooComplex`, `Unavailable`."""
         document = self.document(text, operation_name)
-        variables = coerce(self.schema, self.settings, document, raw_variables)
+        variables = coerce(self.settings, document, raw_variables)
         if document.kind is OperationType.QUERY:
             return await self._query(document, variables, context)
         if only_queries:

@@ -29,11 +29,9 @@ from graphql import (
     get_nullable_type,
     is_leaf_type,
     is_list_type,
-    is_non_null_type,
 )
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
 
-from graph.read.errors import BadUserInput
 from graph.read.mirror import MIRRORS
 from graph.read.scalars import parse_id
 
@@ -96,18 +94,17 @@ def nullable(type_: GraphQLInputType) -> Any:
 def read_arguments(field: GraphQLField, node: FieldNode, variables: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a field, defaults included; a missing variable is a missing argument."""
     nodes = {argument.name.value: argument.value for argument in node.arguments or ()}
-    return _fields(field.args, nodes, variables, ())
+    return _fields(field.args, nodes, variables)
 
 
 def _fields(
     definitions: Mapping[str, GraphQLArgument] | Mapping[str, GraphQLInputField],
     nodes: Mapping[str, ValueNode],
     variables: Mapping[str, Any],
-    path: tuple[str, ...],
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, definition in definitions.items():
-        value = _read(definition.type, nodes[name], variables, (*path, name)) if name in nodes else None
+        value = _read(definition.type, nodes[name], variables) if name in nodes else None
         if value is not None:
             found[name] = value
         elif (default := coerce_default_value(definition)) is not Undefined:
@@ -115,12 +112,9 @@ def _fields(
     return found
 
 
-def _read(type_: GraphQLInputType, node: ValueNode, variables: Mapping[str, Any], path: tuple[str, ...]) -> Template | None:
+def _read(type_: GraphQLInputType, node: ValueNode, variables: Mapping[str, Any]) -> Template | None:
     if isinstance(node, VariableNode):
         name = node.name.value
-        if is_non_null_type(type_) and variables.get(name, ...) is None:
-            # Valid where the variable has a default: the document lets it stand here, null may not.
-            raise BadUserInput(f"Variable '${name}' must not be null here.", path, node)
         return lift(type_, variables[name], (name,)) if name in variables else None
     type_ = nullable(type_)
     if is_list_type(type_):
@@ -129,17 +123,13 @@ def _read(type_: GraphQLInputType, node: ValueNode, variables: Mapping[str, Any]
             if coerce_input_literal(node, type_) is None:
                 return Leaf(None, Constant(None))
             nodes = (node,)
-        parts = [
-            part
-            for part in (_read(type_.of_type, child, variables, (*path, str(index))) for index, child in enumerate(nodes))
-            if part is not None
-        ]
+        parts = [part for part in (_read(type_.of_type, child, variables) for child in nodes) if part is not None]
         if is_leaf_type(get_nullable_type(type_.of_type)):
             value = [part.value for part in parts if isinstance(part, Leaf)]
             return Leaf(value, Listed(tuple(part.source for part in parts if isinstance(part, Leaf))))
         return parts
     if isinstance(type_, GraphQLInputObjectType) and isinstance(node, ObjectValueNode):
-        return _fields(type_.fields, {field.name.value: field.value for field in node.fields}, variables, path)
+        return _fields(type_.fields, {field.name.value: field.value for field in node.fields}, variables)
     value = coerce_input_literal(node, type_)
     return Leaf(value, Constant(value))
 

@@ -124,6 +124,7 @@ class PageWriter:
                 cursor.source,
                 paging.CURSOR_TYPES.get(self.page.order[index].kind, keys[index].type),
                 lambda text: paging.cursor_values(text, tag, self.page.order, cursor.argument)[index],
+                judged=True,
             )
 
         return paging.beyond(self.page.order, keys, cursor.nulls, value, backward)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from graphql import GraphQLError
@@ -19,12 +20,16 @@ from sqlalchemy.types import TypeEngine
 
 from graph.base import CodePointText, UtcDateTime
 from graph.read.errors import BadUserInput
-from graph.read.mirror import Mirror
+from graph.read.mirror import MIRRORS, Mirror
 from graph.read.plan import SortKey
 from graph.read.scalars import MAX_KEY, utc_time
 
 #: A cursor may hold any number and any text, not only those of the column: it is a position.
 CURSOR_TYPES: dict[str, TypeEngine[Any]] = {"int": sqltypes.BigInteger(), "text": CodePointText}
+
+#: Rows may hold texts from before a limit was lowered; numbers, times and the tag of a cursor take less than this.
+USUAL_TEXT_LENGTH = 10_000
+REST_OF_CURSOR = 4_000
 
 
 def read_order(mirror: Mirror, template: list[dict[str, Any]] | None) -> tuple[SortKey, ...]:
@@ -59,10 +64,18 @@ def order_tag(type_name: str, order: Sequence[SortKey]) -> str:
     return type_name + "".join(f" {key.path}{'-' if key.descending else '+'}" for key in order)
 
 
-def decode(text: Any) -> list[Any] | None:
+@cache
+def longest_cursor(max_text_length: int) -> int:
+    """How long a cursor can be that this server makes of texts of this length.
+
+    Hex takes two characters a byte, and JSON at most six bytes a character.
+    """
+    texts = [sum(_sort_key(mirror, path, False).kind == "text" for path in mirror.sorts) for mirror in MIRRORS.values()]
+    return 12 * max(max_text_length, USUAL_TEXT_LENGTH) * max(texts) + REST_OF_CURSOR
+
+
+def decode(text: str) -> list[Any] | None:
     """The list in a cursor's text, or None where there is none."""
-    if not isinstance(text, str) or len(text) > 100_000:
-        return None
     try:
         found = json.loads(bytes.fromhex(text), parse_float=_refuse, parse_constant=_refuse)
     except (ValueError, RecursionError):

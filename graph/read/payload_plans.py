@@ -21,12 +21,14 @@ from graphql import (
     is_list_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, collect_fields, collect_subfields
+from graphql.execution.values import VariableValues
 
+from graph.read.arguments import resolve
 from graph.read.cost import Price, prices
 from graph.read.mirror import MIRRORS
 from graph.read.plan import Plan
 from graph.read.selection import Operation, plan_rows
-from graph.read.sql import Statement
+from graph.read.sql import Bind, Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Payloads:
 
     `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
     each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row. `single` are the
-    prices of all entities that are there once.
+    prices of all entities that are there once, `judged` the parameters whose values may be refused.
     """
 
     fields: list[PlannedField] = field(default_factory=list)
@@ -57,6 +59,12 @@ class Payloads:
     nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
     single: list[Price] = field(default_factory=list)
     weight: int = 0
+    judged: list[Bind] = field(default_factory=list)
+
+    def judge(self, variables: VariableValues) -> None:
+        """Hold the cursors in the payloads against their lists. Raises `BadUserInput`."""
+        for bind in self.judged:
+            bind.encode(resolve(bind.source, variables.coerced))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,6 +74,7 @@ class Running:
 
 def running(schema: GraphQLSchema, payloads: Payloads, variables: VariableValues) -> Running:
     """All that a mutation is told, read and judged. Raises `BadUserInput`."""
+    payloads.judge(variables)
     return Running(variables, payloads, {planned.key: _read(schema, planned, variables) for planned in payloads.fields})
 
 

@@ -35,20 +35,20 @@ class NumberText(float):
         return number
 
 
-def decimal_of(value: object) -> Decimal:
-    """The exact number in a JSON string or number. Raises `GraphQLError`."""
+def decimal_of(value: object, name: str = "Decimal") -> Decimal:
+    """The exact number in a JSON string or number for the scalar of this name. Raises `GraphQLError`."""
     if isinstance(value, NumberText):
         text = value.text
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         text = str(value) if not isinstance(value, int) or abs(value) < 10**20 else "x"
     else:
-        raise GraphQLError(f'Decimal cannot represent {value!r}: send a string such as "10.50".')
+        raise GraphQLError(f'{name} must be a string or a number, such as "10.50".')
     if len(text) > 40 or not DECIMAL.fullmatch(text):
-        raise GraphQLError('Decimal must be digits with an optional point, such as "10.50".')
+        raise GraphQLError(f'{name} must be digits with an optional point, such as "10.50".')
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise GraphQLError("Decimal is out of range.") from None
+        raise GraphQLError(f"{name} is out of range.") from None
 
 
 def minor_units(value: object) -> int:
@@ -66,7 +66,7 @@ def minor_units(value: object) -> int:
 
 def hundredths(value: object) -> int:
     """A percentage in hundredths: "12.5" is 1250. Whether it is in range is the domain's affair."""
-    number = decimal_of(value)
+    number = decimal_of(value, "Percent")
     scaled = number.scaleb(2) if not number or -30 < number.adjusted() < MAX_WHOLE_DIGITS else Decimal("0.1")
     if scaled != scaled.to_integral_value():
         raise GraphQLError("Percent may have at most 2 decimals and 10 digits before the point.")
@@ -77,7 +77,7 @@ def percent_literal(node: ValueNode, variables: Any = None) -> int:
     """A percentage written in a document."""
     if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
         return hundredths(node.value)
-    raise GraphQLError("Percent must be a string or a number.")
+    raise GraphQLError('Percent must be a string or a number, such as "10.50".')
 
 
 def percent_text(value: object) -> str:
@@ -89,7 +89,7 @@ def money_literal(node: ValueNode, variables: Any = None) -> int:
     """Minor units of a literal, taken by its text: 10.50 and "10.50" alike."""
     if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
         return minor_units(node.value)
-    raise GraphQLError("Decimal must be a string or a number.")
+    raise GraphQLError('Decimal must be a string or a number, such as "10.50".')
 
 
 def money_text(value: object) -> str:

@@ -33,10 +33,11 @@ META = "#meta"
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """One parameter: where its value stands and how it becomes what the driver takes."""
+    """One parameter: where its value stands and how it becomes what the driver takes. `judged` says that it may be refused."""
 
     source: Source
     encode: Callable[[Any], Any]
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Statement:
     def arguments(self, variables: Mapping[str, Any]) -> list[Any]:
         """The values of the parameters for coerced variables. Raises `BadUserInput` for a cursor of another order."""
         return [bind.encode(resolve(bind.source, variables)) for bind in self.binds]
+
+    @property
+    def judged(self) -> tuple[Bind, ...]:
+        """The parameters whose values `arguments` may refuse."""
+        return tuple(bind for bind in self.binds if bind.judged)
 
 
 def write(plan: Plan, dialect: Dialect) -> Statement:
@@ -69,10 +75,12 @@ class Writer:
         self.aliases += 1
         return f"t{self.aliases}"
 
-    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged) -> ColumnElement[Any]:
+    def bind(
+        self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged, *, judged: bool = False
+    ) -> ColumnElement[Any]:
         name = f"p{len(self.binds) + 1}"
         process = type_.dialect_impl(self.dialect).bind_processor(self.dialect)
-        self.binds[name] = Bind(source, (lambda value: process(encode(value))) if process else encode)
+        self.binds[name] = Bind(source, (lambda value: process(encode(value))) if process else encode, judged)
         return bindparam(name, type_=type_, required=False)
 
     def write(self, plan: Plan) -> Statement:

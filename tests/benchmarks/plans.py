@@ -75,7 +75,7 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
     if "AFTER" in query:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = engine.document(query, None)
-    variables = coerce(engine.schema, engine.settings, document, {})
+    variables = coerce(engine.settings, document, {})
     made = write(plan_query(engine.operation(document, variables)), engine.dialect)
     return made.sql, made.arguments(variables.coerced)
 

@@ -1,0 +1,145 @@
+"""Validation rules of our own, for values in a document and for the places where its variables stand.
+
+What goes in: the standard validation of a document. What comes out: `BAD_USER_INPUT` at the input path, in the words that
+variables are refused with, where the standard rules would speak of the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from graphql import (
+    SKIP,
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    GraphQLArgument,
+    GraphQLInputType,
+    Node,
+    OperationDefinitionNode,
+    ProvidedRequiredArgumentsRule,
+    ValidationRule,
+    ValueNode,
+    ValuesOfCorrectTypeRule,
+    VariablesInAllowedPositionRule,
+    Visitor,
+    VisitorAction,
+    get_nullable_type,
+    is_input_object_type,
+    is_input_type,
+    is_non_null_type,
+    is_required_argument,
+    specified_rules,
+    type_from_ast,
+    visit,
+)
+from graphql.validation import ASTValidationRule, NoSchemaIntrospectionCustomRule
+from graphql.validation.rules.variables_in_allowed_position import allowed_variable_usage
+
+from graph.operations.faults import faults
+from graph.read.errors import BadUserInput
+from graph.settings import Settings
+
+MAX_ERRORS = 20
+
+
+@cache
+def rules(settings: Settings) -> tuple[type[ASTValidationRule], ...]:
+    """What a document is validated by. Validation makes its rules itself and hands them nothing: a class knows its settings."""
+    values = type("ValuesRule", (ValuesRule,), {"settings": settings})
+    own: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
+        ProvidedRequiredArgumentsRule: RequiredArgumentsRule,
+        ValuesOfCorrectTypeRule: values,
+        VariablesInAllowedPositionRule: VariablesRule,
+    }
+    more = () if settings.introspection else (NoSchemaIntrospectionCustomRule,)
+    return (*(own.get(rule, rule) for rule in specified_rules), *more)
+
+
+class ValuesRule(ValuesOfCorrectTypeRule):
+    """Values of arguments fit their types and limits. Defaults of variables are judged where the variables stand, later."""
+
+    settings: Settings
+
+    def enter_variable_definition(self, *_: Any) -> VisitorAction:
+        return SKIP
+
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
+        if input_type is not None:
+            place = argument_path(self.context.document, node)
+            for path, message in islice(faults(node, input_type, place, self.settings), MAX_ERRORS):
+                self.report_error(BadUserInput(message, path, node))
+        return SKIP
+
+
+class RequiredArgumentsRule(ValidationRule):
+    """Arguments that must be there are; one that is misspelt is told once, as unknown."""
+
+    def leave_field(self, node: FieldNode, *_: Any) -> None:
+        definition = self.context.get_field_def()
+        if definition is not None:
+            self._look(node, definition.args, node.name.value)
+
+    def leave_directive(self, node: DirectiveNode, *_: Any) -> None:
+        definition = self.context.schema.get_directive(node.name.value)
+        if definition is not None:
+            self._look(node, definition.args, f"@{definition.name}")
+
+    def _look(self, node: FieldNode | DirectiveNode, known: Mapping[str, GraphQLArgument], name: str) -> None:
+        given = {argument.name.value for argument in node.arguments or ()}
+        for argument, definition in known.items() if given <= known.keys() else ():
+            if is_required_argument(definition) and argument not in given:
+                self.report_error(BadUserInput(f"{name} needs {argument}, of type {definition.type}.", (argument,), node))
+
+
+class VariablesRule(VariablesInAllowedPositionRule):
+    """The standard rule, which also sees the fields of `@oneOf` inputs that stand where null may not."""
+
+    def leave_operation_definition(self, operation: OperationDefinitionNode, *_: Any) -> None:
+        schema = self.context.schema
+        for usage in self.context.get_recursive_variable_usages(operation):
+            name = usage.node.name.value
+            declared = self.var_def_map.get(name)
+            type_ = None if declared is None else type_from_ast(schema, declared.type)
+            if declared is None or usage.type is None or not is_input_type(type_):
+                continue  # other rules say so
+            parent: Any = usage.parent_type and get_nullable_type(usage.parent_type)
+            problem = None
+            if is_input_object_type(parent) and parent.is_one_of and not is_non_null_type(type_):
+                problem = f"Variable '${name}' must be of type '{type_}!', since it chooses the one field of {parent.name}."
+            elif not allowed_variable_usage(schema, type_, declared.default_value, usage.type, usage.default_value):
+                problem = f"Variable '${name}' of type '{type_}' stands where '{usage.type}' is needed."
+            if problem:
+                path = argument_path(self.context.document, usage.node)
+                self.report_error(BadUserInput(problem, path, [declared, usage.node]))
+
+
+def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:
+    """The way from a field's argument to a value in the document: `("input", "items", "0", "sku")`."""
+    found: list[tuple[str, ...]] = []
+
+    class Finder(Visitor):
+        def enter(self, node: Node, _key: Any, parent: Any, _path: Any, ancestors: list[Any]) -> None:
+            if node is wanted and not found:
+                found.append(path_of([*ancestors, parent, node]))
+
+    visit(document, Finder())
+    return found[0] if found else ()
+
+
+def path_of(ancestors: list[Any]) -> tuple[str, ...]:
+    """The way from a field's argument to the last of these nodes, each of which holds the next."""
+    path: list[str] = []
+    for index, node in enumerate(ancestors):
+        kind = getattr(node, "kind", None)
+        if kind == "field":
+            path = []
+        elif kind in ("argument", "object_field"):
+            path.append(node.name.value)
+        elif kind == "list_value" and index + 2 < len(ancestors):
+            children = list(node.values)
+            path.append(str(next(i for i, child in enumerate(children) if child is ancestors[index + 2])))
+    return tuple(path)
