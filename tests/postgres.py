@@ -71,8 +71,8 @@ def server() -> Iterator[Server]:
     if given:
         yield Server(given)
         return
-    with started(binaries()) as url:
-        yield Server(url)
+    with started(binaries()) as own:
+        yield Server(own.url)
 
 
 def binaries() -> Path:
@@ -90,41 +90,56 @@ def binaries() -> Path:
     )
 
 
-@contextmanager
-def started(programs: Path) -> Iterator[str]:
-    """A server in a folder of its own, stopped and removed at the end. A socket's path must be short, hence the folder."""
-    folder = Path(tempfile.mkdtemp(prefix="ordergraph-"))
-    data, log = folder / "data", folder / "log"
-    before, identity = unprivileged(folder)
+class Own:
+    """A server in a folder of its own. A socket's path must be short, and so the folder's."""
 
-    def run(program: str, *arguments: str) -> None:
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.programs, self.folder = programs, folder
+        self.before, self.identity = unprivileged(folder)
+        self.url = f"postgresql://postgres@/postgres?host={folder}"
+
+    def run(self, program: str, *arguments: str) -> None:
+        log = self.folder / "log"
         done = subprocess.run(
-            [*before, programs / program, "-D", data, *arguments],
+            [*self.before, self.programs / program, "-D", self.folder / "data", *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=folder,
+            cwd=self.folder,
             check=False,
-            **identity,
+            **self.identity,
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
 
-    options = " ".join(f"-c {option}" for option in OPTIONS)
+    def start(self) -> None:
+        options = " ".join(f"-c {option}" for option in OPTIONS)
+        self.run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", f"{options} -k {self.folder}", "start")
+
+    def stop(self, mode: str) -> None:
+        self.run("pg_ctl", "-w", "-m", mode, "stop")
+
+
+@contextmanager
+def started(programs: Path) -> Iterator[Own]:
+    """A server of our own, stopped and removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="ordergraph-"))
+    own = Own(programs, folder)
     try:
-        run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        run("pg_ctl", "-w", "-l", str(log), "-o", f"{options} -k {folder}", "start")
+        own.run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        own.start()
         # The keeper waits for the end of its input, which comes when this process ends in whatever way, then stops the server.
+        stop: list[str | Path] = [*own.before, programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"]
         keeper = subprocess.Popen(
-            ["sh", "-c", 'cat; "$@"; rm -rf "$0"', folder, *before, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+            ["sh", "-c", 'cat; "$@"; rm -rf "$0"', folder, *stop],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            **identity,
+            **own.identity,
         )
         with keeper:
-            yield f"postgresql://postgres@/postgres?host={folder}"
+            yield own
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

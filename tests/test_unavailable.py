@@ -1,0 +1,369 @@
+"""Databases that say no: what the environment refuses is no bug, leaves nothing, and is over when its cause is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event, make_url
+
+from graph import migrate
+from graph.database import Database
+from graph.database.sqlite import SqliteReader
+from graph.settings import Settings
+from tests import postgres
+from tests.audit import rows_of
+from tests.conftest import Ask, asking
+from tests.engines import Postgres, Sqlite
+from tests.faults import Places, places, refusing
+from tests.words import ERRORS, done
+
+#: What may be met at a connection that is there, ...
+POSTGRESQL = """
+    08000 08003 08006 08P01 25006 25P03 25P04 28000 28P01 3D000 42501 53000 53100 53200 53300 53400 57P01 57P02 57P03 57P04 57P05
+    58000 58030 58P01 XX001 XX002
+""".split()
+SQLITE = """
+    SQLITE_PERM SQLITE_NOMEM SQLITE_READONLY SQLITE_READONLY_DBMOVED SQLITE_IOERR SQLITE_IOERR_WRITE SQLITE_CORRUPT SQLITE_FULL
+    SQLITE_CANTOPEN SQLITE_NOLFS SQLITE_AUTH SQLITE_NOTADB
+""".split()
+
+
+def create(name: str, sku: str) -> str:
+    return f'{name}: createItem(input: {{sku: "{sku}", name: "x", price: "1"}}) {{ item {{ sku }} {ERRORS} }}'
+
+
+STOCK = f'adjustStock(input: {{item: {{sku: "A"}}, delta: -1}}) {{ item {{ stock }} {ERRORS} }}'
+MUTATIONS = {
+    "a mutation": f"mutation {{ a: {STOCK} }}",
+    "a dry run": f"mutation @dryRun {{ a: {STOCK} }}",
+    "@atomic": f"mutation @atomic {{ {create('c', 'C')} a: {STOCK} }}",
+    "a later field": f"mutation {{ {create('c', 'C')} a: {STOCK} {create('d', 'D')} }}",
+}
+CREATED = {"item": {"sku": "C"}, "errors": []}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and its HTTP status."""
+
+    status: int
+    body: dict[str, Any]
+
+    @property
+    def codes(self) -> list[str]:
+        return [error["extensions"]["code"] for error in self.body.get("errors", ())]
+
+    @property
+    def refused(self) -> bool:
+        """Whether all of it was refused, because the service cannot answer."""
+        return (self.status, set(self.codes)) == (503, {"SERVICE_UNAVAILABLE"}) and not any(
+            (self.body.get("data") or {}).values()
+        )
+
+
+async def send(ask: Ask, query: str) -> Answer:
+    answer = await ask.client.post("/graphql", json={"query": query})
+    return Answer(answer.status_code, answer.json())
+
+
+@pytest.fixture
+async def shop(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
+    return ask
+
+
+def codes(ask: Ask) -> list[str]:
+    return SQLITE if ask.app.state.database.dialect_name == "sqlite" else POSTGRESQL
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says that is no mere information."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def items(url: str) -> Sequence[Any]:
+    (found,) = await rows_of(url, "SELECT sku, stock FROM item ORDER BY sku")
+    return found
+
+
+# Every code, at a statement
+
+
+async def test_a_query_that_the_environment_refuses_is_503(
+    shop: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    database: Database = shop.app.state.database
+    for code in codes(shop):
+        error = refusing(database, Places(["SELECT"], straight=True), code)
+
+        def fail(*_: Any, error: Exception = error, **__: Any) -> Any:
+            raise error
+
+        async def fail_later(*_: Any, error: Exception = error, **__: Any) -> Any:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteReader, "_run", fail)
+            patch.setattr(asyncpg.Connection, "fetchval", fail_later)
+            caplog.clear()
+            answer = await send(shop, "{ items { totalCount } }")
+            assert answer.refused, (code, answer)
+            assert "data" not in answer.body
+            assert len(warnings(caplog)) == 1, code
+        assert await shop.data("{ items { totalCount } }") == {"items": {"totalCount": 1}}, code
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_a_mutation_that_the_environment_refuses_is_503_unless_something_was_committed(
+    shop: Ask, empty_url: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database: Database = shop.app.state.database
+    for code in codes(shop):
+
+        def fail(place: Places, code: str = code) -> None:
+            if place.seen[-1].startswith("UPDATE item"):
+                raise refusing(database, place, code)
+
+        caplog.clear()
+        with places(database, fail):
+            answer = await send(shop, MUTATIONS[name])
+        assert len(warnings(caplog)) == 1, code
+        if name == "a later field":
+            assert answer.status == 200
+            assert answer.body["data"] == {"c": CREATED, "a": None, "d": None}, code
+            assert [(error["path"], error["extensions"]["code"]) for error in answer.body["errors"]] == [
+                (["a"], "SERVICE_UNAVAILABLE"),
+                (["d"], "SERVICE_UNAVAILABLE"),
+            ]
+            assert await items(empty_url) == [("A", 5), ("C", None)], code
+            await done(shop, "deleteItem", {"id": (await shop.data('{ item(by: {sku: "C"}) { id } }'))["item"]["id"]})
+        else:
+            assert answer.refused, (code, answer)
+        assert await items(empty_url) == [("A", 5)], code
+    assert (await shop.data(f"mutation {{ {STOCK} }}"))["adjustStock"]["item"] == {"stock": 4}
+
+
+@pytest.mark.parametrize("name", ["a mutation", "@atomic", "a later field"])
+async def test_a_full_disk_is_told_at_every_place_the_commit_too(shop: Ask, empty_url: str, name: str) -> None:
+    database: Database = shop.app.state.database
+    code = "SQLITE_FULL" if database.dialect_name == "sqlite" else "53100"
+    for n in range(1, 100):
+
+        def fail(place: Places, n: int = n) -> None:
+            if place.last >= n:
+                raise refusing(database, place, code)
+
+        with places(database, fail) as passed:
+            answer = await send(shop, MUTATIONS[name])
+        if passed.last < n:
+            break
+        found = await items(empty_url)
+        if answer.status == 200:
+            assert (name, found) == ("a later field", [("A", 5), ("C", None)]), passed.seen
+            assert (answer.body["data"], set(answer.codes)) == ({"c": CREATED, "a": None, "d": None}, {"SERVICE_UNAVAILABLE"})
+            break
+        assert answer.refused, (passed.seen, answer)
+        assert found == [("A", 5)], passed.seen
+    assert n > 2
+    assert "COMMIT" in passed.seen
+
+
+@pytest.mark.parametrize("directive", ["", "@atomic"])
+async def test_a_commit_without_an_answer_is_not_told_to_have_failed(shop: Ask, directive: str) -> None:
+    """Nobody knows whether it happened: a 503, which says that nothing did, would make clients send it again."""
+    database: Database = shop.app.state.database
+    code = "SQLITE_IOERR" if database.dialect_name == "sqlite" else "08006"
+
+    def fail(place: Places) -> None:
+        if place.seen[-1] == "COMMIT":
+            raise refusing(database, place, code)
+
+    with places(database, fail):
+        answer = await send(shop, f"mutation {directive} {{ a: {STOCK} }}")
+    assert "SERVICE_UNAVAILABLE" not in answer.codes
+    assert answer.status != 503
+    assert answer.codes != []
+
+
+# Real refusals
+
+
+async def heals(ask: Ask) -> None:
+    """Reads and writes are answered again, a few at once, after at most five seconds."""
+    for _ in range(50):
+        asked = [send(ask, f"mutation {{ a: {STOCK} }}") for _ in range(4)]
+        answers = await asyncio.gather(*asked, *(send(ask, "{ items { totalCount } }") for _ in range(4)))
+        if not any(answer.codes for answer in answers):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(answers)
+
+
+async def is_refused(ask: Ask, caplog: pytest.LogCaptureFixture, *, reads: bool = True) -> None:
+    """Writes are refused in every form, and reads unless they still work; each in one line of the log."""
+    for query in [*(query for name, query in MUTATIONS.items() if name != "a later field"), "{ items { totalCount } }"]:
+        caplog.clear()
+        answer = await send(ask, query)
+        if query.startswith("mutation") or reads:
+            assert answer.refused, (query, answer)
+            assert len(warnings(caplog)) == 1, warnings(caplog)
+        else:
+            assert answer.codes == []
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A role that owns nothing, and its way to a migrated database whose owner is `owner`."""
+
+    role: str
+    owner: str
+    url: str
+
+    async def execute(self, *statements: str) -> None:
+        """Run statements in the database, as its owner."""
+        database = make_url(self.owner).database
+        for statement in statements:
+            # Also where an owner's sessions are read-only.
+            await rows_of(
+                self.owner, "SET default_transaction_read_only = off", statement.format(role=self.role, database=database)
+            )
+
+
+GRANTS = (
+    'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "{role}"',
+    'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}"',
+)
+
+
+@pytest.fixture
+async def limited(postgres_engines: Postgres, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Limited]:
+    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    owner, role = postgres_engines.new("empty"), postgres.new_name()
+    made = Limited(role, owner, make_url(owner).set(username=role).render_as_string(hide_password=False))
+    await made.execute('CREATE ROLE "{role}" LOGIN')
+    async with asking(Settings(database_url=owner)) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
+    yield made
+    await made.execute('DROP OWNED BY "{role}"', 'DROP ROLE "{role}"')
+    postgres_engines.drop(owner)
+
+
+#: What an operator does, and how he takes it back. At a new connection or at every statement, whether reads are refused too.
+REFUSALS: dict[str, tuple[list[str], list[str], bool]] = {
+    "no privilege": (['REVOKE ALL ON ALL TABLES IN SCHEMA public FROM "{role}"'], list(GRANTS), True),
+    "no privilege to write": (['REVOKE UPDATE, INSERT ON item FROM "{role}"'], list(GRANTS), False),
+    "no privilege to draw keys": (
+        ['REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM "{role}"', 'REVOKE UPDATE ON item FROM "{role}"'],
+        list(GRANTS),
+        False,
+    ),
+    "read-only": (
+        ['ALTER DATABASE "{database}" SET default_transaction_read_only = on'],
+        ['ALTER DATABASE "{database}" RESET default_transaction_read_only'],
+        False,
+    ),
+    "no connections": (
+        ['ALTER DATABASE "{database}" CONNECTION LIMIT 0'],
+        ['ALTER DATABASE "{database}" CONNECTION LIMIT -1'],
+        True,
+    ),
+    "no login": (['ALTER ROLE "{role}" NOLOGIN'], ['ALTER ROLE "{role}" LOGIN'], True),
+}
+#: Ends every other connection to the database.
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_what_an_operator_takes_away_is_refused_until_he_gives_it_back(
+    limited: Limited, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken, given, reads = REFUSALS[name]
+    await limited.execute(*GRANTS)
+    async with asking(Settings(database_url=limited.url)) as ask:
+        await heals(ask)
+        await limited.execute(*taken, KILL)
+        await is_refused(ask, caplog, reads=reads)
+        before = await items(limited.owner)
+        await limited.execute(*given)
+        assert [sku for sku, _ in before] == ["A"]
+        await heals(ask)
+
+
+async def test_a_database_that_takes_no_connections_and_one_that_is_not_there(
+    postgres_engines: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_engines.new("empty")
+    database, server = make_url(url).database, postgres_engines.server
+    async with asking(Settings(database_url=url)) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
+        for taken, given in [
+            (f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false', f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true'),
+            (
+                f'ALTER DATABASE "{database}" RENAME TO "{database}_gone"',
+                f'ALTER DATABASE "{database}_gone" RENAME TO "{database}"',
+            ),
+        ]:
+            await rows_of(url, KILL)
+            await rows_of(server.url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+            await rows_of(server.url, taken)
+            await is_refused(ask, caplog)
+            await rows_of(server.url, given)
+            await heals(ask)
+    postgres_engines.drop(url)
+
+
+@pytest.fixture
+def own_server() -> Iterator[postgres.Own]:
+    """A server of this test alone, which may be stopped."""
+    with postgres.started(postgres.binaries()) as own:
+        yield own
+
+
+async def test_a_server_that_goes_and_comes_back(
+    own_server: postgres.Own, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    await migrate.upgrade(own_server.url)
+    async with asking(Settings(database_url=own_server.url)) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
+        for mode in ("immediate", "fast"):
+            await heals(ask)
+            await asyncio.to_thread(own_server.stop, mode)
+            await is_refused(ask, caplog)
+            await asyncio.to_thread(own_server.start)
+            await heals(ask)
+
+
+@pytest.fixture
+async def sqlite_shop(sqlite_engines: Sqlite) -> AsyncIterator[Ask]:
+    url = sqlite_engines.new("empty")
+    async with asking(Settings(database_url=url)) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
+        yield ask
+    sqlite_engines.drop(url)
+
+
+@pytest.mark.parametrize("pragma", ["query_only = ON", "max_page_count = 1"])
+async def test_a_file_that_is_full_or_only_read(sqlite_shop: Ask, pragma: str, caplog: pytest.LogCaptureFixture) -> None:
+    database: Database = sqlite_shop.app.state.database
+    name, write = "x" * 9_000, f"mutation {{ {create('a', 'N')} }}"
+
+    def limit(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    await database.engine.dispose()
+    event.listen(database.engine.sync_engine, "connect", limit)
+    answers = [await send(sqlite_shop, write.replace('"N"', f'"N{n}"').replace('"x"', f'"{name}"')) for n in range(3)]
+    assert answers[-1].refused, answers[-1]
+    assert len(warnings(caplog)) == sum(answer.refused for answer in answers)
+    event.remove(database.engine.sync_engine, "connect", limit)
+    await heals(sqlite_shop)
