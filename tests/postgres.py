@@ -91,10 +91,10 @@ def binaries() -> Path:
 
 
 class Own:
-    """A server in a folder of its own. A socket's path must be short, and so the folder's."""
+    """A server in a folder of its own. A socket's path must be short, and so the folder's. `more` options go before ours."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self.programs, self.folder = programs, folder
+    def __init__(self, programs: Path, folder: Path, *more: str) -> None:
+        self.programs, self.folder, self.more = programs, folder, more
         self.before, self.identity = unprivileged(folder)
         self.url = f"postgresql://postgres@/postgres?host={folder}"
 
@@ -113,7 +113,7 @@ class Own:
             raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
 
     def start(self) -> None:
-        options = " ".join(f"-c {option}" for option in OPTIONS)
+        options = " ".join(f"-c {option}" for option in (*OPTIONS, *self.more))
         self.run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", f"{options} -k {self.folder}", "start")
 
     def stop(self, mode: str) -> None:
@@ -121,10 +121,10 @@ class Own:
 
 
 @contextmanager
-def started(programs: Path) -> Iterator[Own]:
+def started(programs: Path, *more: str) -> Iterator[Own]:
     """A server of our own, stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="ordergraph-"))
-    own = Own(programs, folder)
+    own = Own(programs, folder, *more)
     try:
         own.run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         own.start()

@@ -282,9 +282,9 @@ def free_port() -> int:
         return port
 
 
-def ask_when_up(process: subprocess.Popen[str] | asyncio.subprocess.Process, port: int, query: str) -> Any:
+def ask_when_up(process: subprocess.Popen[str] | asyncio.subprocess.Process, port: int, query: str, seconds: int = 10) -> Any:
     """The answer of a server that is just starting."""
-    for _ in range(200):
+    for _ in range(20 * seconds):
         try:
             return httpx2.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}).json()
         except httpx2.ConnectError:

@@ -1,7 +1,7 @@
 """The fields of compiled reads: connections and look-ups, declared without resolvers.
 
 What goes in: the name of a mirrored type and a description. What comes out: Strawberry fields with their arguments. No
-resolver stands behind them: a query never reaches graphql-core's execution (see `graph.operation`).
+resolver stands behind them: a query never reaches graphql-core's execution (see `graph.operations.engine`).
 """
 
 from __future__ import annotations

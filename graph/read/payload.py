@@ -1,8 +1,7 @@
 """Entities inside mutation payloads: the client's own selection, answered by the same compiled read.
 
 What goes in: the resolve info of a mutation field and the keys of rows. What comes out: `Fragment`s, JSON text from the
-database that graphql-core's completion splices in and never parses. This module, `payload_plans` and `graph.operations` are
-the only ones that touch graphql-core's execution.
+database that graphql-core's completion splices in and never parses. Its executor is touched by `PayloadExecutor` alone.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The HTTP and WebSocket surface."""
+"""HTTP: a request is read and bounded, handed on, and its answer written."""

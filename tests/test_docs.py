@@ -1,0 +1,68 @@
+"""What docs, docstrings and comments point to is there: modules, names, files, links, commands."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", ".github/*.md", "docs/**/*.md", "graph/**/*.py", "tests/**/*.py", "migrations/**/*.py")
+    for path in ROOT.glob(pattern)
+    if path != Path(__file__)  # which names what is not there
+)
+GUIDE = (ROOT / "docs/adding-an-entity.md").read_text(encoding="utf-8")
+#: Files that the guide has its reader make.
+TO_BE_MADE = {"tests/test_suppliers.py", *re.findall(r"^# new file (\S+)$", GUIDE, re.MULTILINE)}
+
+DOTTED = re.compile(r"`((?:graph|tests)(?:\.\w+)+)(?:\(\))?`")
+PLACE = re.compile(r"`((?:graph|tests|migrations|docs|\.ci|\.github)/[\w./*-]*)`")
+FILE = re.compile(r"`([\w-]+\.(?:py|md|toml|json|graphql))`")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+COMMAND = re.compile(r"python3? -m ((?:graph|tests)(?:\.\w+)*)")
+
+
+def is_there(dotted: str) -> bool:
+    """Whether a dotted name is a module or leads to something in one."""
+    first, *names = dotted.split(".")
+    found: Any = importlib.import_module(first)
+    for index, name in enumerate(names, 1):
+        module = ".".join([first, *names[:index]])
+        if hasattr(found, "__path__") and importlib.util.find_spec(module):
+            found = importlib.import_module(module)
+        elif hasattr(found, name):
+            found = getattr(found, name)
+        else:
+            return False
+    return True
+
+
+def missing(source: str, text: str) -> list[str]:
+    """What a text names that is not there."""
+    found = [name for name in DOTTED.findall(text) if not is_there(name)]
+    found += [place for place in PLACE.findall(text) if place not in TO_BE_MADE and not list(ROOT.glob(place.rstrip("/")))]
+    known = {path.name for path in ROOT.rglob("*.*") if ".venv" not in path.parts} | {Path(made).name for made in TO_BE_MADE}
+    found += [name for name in FILE.findall(text) if name not in known]
+    if source.endswith(".md"):
+        found += [link for link in LINK.findall(text) if not (ROOT / source).parent.joinpath(link).exists()]
+    return found + [module for module in COMMAND.findall(text) if importlib.util.find_spec(module) is None]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_a_text_points_to_is_there(source: str) -> None:
+    assert missing(source, (ROOT / source).read_text(encoding="utf-8")) == []
+
+
+def test_the_check_sees_what_is_not_there() -> None:
+    text = (
+        "`graph.operation`, `graph.operations.engine.Engine`, `graph.read.plan.Gone`, `graph/nowhere.py`, `graph/read/`,"
+        " `gone.py`, `models.py`, [a](nowhere.md), [b](README.md), python -m tests.nothing, python -m tests.benchmarks"
+    )
+    names = ["graph.operation", "graph.read.plan.Gone", "graph/nowhere.py", "gone.py", "nowhere.md", "tests.nothing"]
+    assert missing("README.md", text) == names
