@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from graphql import get_nullable_type
 
+from graph.catalog import mutations as catalog
 from graph.schema import schema
+from graph.write.answers import Answer, answer
 from tests.conftest import Ask
 from tests.inputs import Name, Place, literal, places, written, wrong_of
 
@@ -32,6 +36,42 @@ JUDGED: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
         {"v": {"where": {"or": [{"note": {"in": None}}]}}},
         ["input", "where", "or", "0", "note", "in"],
     ),
+    "a page of a payload too large": (
+        'updateCustomer(input: {id: "Customer:1"}) { customer { orders(first: $v) { totalCount } } }',
+        "($v: Int)",
+        {"v": 101},
+        ["first"],
+    ),
+    "null for a filter of a payload": (
+        'updateCustomer(input: {id: "Customer:1"}) { customer { orders(where: {note: {lt: $v}}) { totalCount } } }',
+        "($v: String)",
+        {"v": None},
+        ["where", "note", "lt"],
+    ),
+    "a cursor of a payload": (
+        'updateCustomer(input: {id: "Customer:1"}) { customer { orders(after: $v) { nodes { id } } } }',
+        "($v: String)",
+        {"v": "00"},
+        ["after"],
+    ),
+    "null for a directive": (
+        'updateCustomer(input: {id: "Customer:1"}) { customer @include(if: $v) { id } }',
+        "($v: Boolean = true)",
+        {"v": None},
+        ["if"],
+    ),
+    "too many entries": (
+        "createItems(input: {items: $v})",
+        "($v: [ItemInput!]!)",
+        {"v": [{"sku": f"{n}", "name": "x", "price": 1} for n in range(251)]},
+        ["input", "items"],
+    ),
+    "a filter of too many conditions": (
+        "deleteOrders(input: {where: $v})",
+        "($v: OrderWhere!)",
+        {"v": {"or": [{"note": {"eq": "x"}}] * 201}},
+        ["input", "where"],
+    ),
     "an empty key": ('createItem(input: {sku: "b", name: "b", price: 1}) @idempotent(key: "")', "", {}, ["key"]),
     "a long key": (
         'createItem(input: {sku: "b", name: "b", price: 1}) @idempotent(key: $v)',
@@ -45,10 +85,214 @@ JUDGED: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("name", JUDGED)
 async def test_a_bad_input_lets_no_field_run(ask: Ask, name: str) -> None:
     field, declared, variables, path = JUDGED[name]
-    answer = await ask(f"mutation {declared} {{ {FIRST} b: {field} {{ errors {{ code }} }} }}", variables)
+    selected = "" if field.endswith("}") else "{ errors { code } }"
+    answer = await ask(f"mutation {declared} {{ {FIRST} b: {field} {selected} }}", variables)
     assert [(e["extensions"]["code"], e["extensions"]["path"]) for e in answer["errors"]] == [("BAD_USER_INPUT", path)]
     assert "data" not in answer
     assert (await ask.data("{ items { totalCount } }"))["items"]["totalCount"] == 0
+
+
+async def test_a_cursor_of_a_payload_is_judged_by_a_kept_plan_too(ask_shop: Ask) -> None:
+    page = '{ customer(by: {id: "Customer:1"}) { orders(first: 1) { pageInfo { endCursor } } } }'
+    good = (await ask_shop.data(page))["customer"]["orders"]["pageInfo"]["endCursor"]
+    query = """mutation ($c: String, $sku: String!) {
+      a: createItem(input: {sku: $sku, name: "First", price: "1"}) { errors { code } }
+      b: updateCustomer(input: {id: "Customer:1"}) { customer { orders(after: $c) { nodes { id } } } }
+    }"""
+    await ask_shop.data(query, {"c": good, "sku": "good"})
+    answer = await ask_shop(query, {"c": good[:-2] + "00", "sku": "bad"})
+    assert [(e["extensions"]["code"], e["extensions"]["path"]) for e in answer["errors"]] == [("BAD_USER_INPUT", ["after"])]
+    found = await ask_shop.data('{ good: item(by: {sku: "good"}) { sku } bad: item(by: {sku: "bad"}) { sku } }')
+    assert found == {"good": {"sku": "good"}, "bad": None}
+
+
+# ---- cursors
+
+
+@pytest.mark.parametrize("name", ["n" * 6_000, "é" * 10_000, "a" + "\x01" * 9_998 + "b", "\U0001f600" * 10_000, 'q"' * 5_000])
+async def test_the_cursor_of_a_long_name_comes_back(ask: Ask, name: str) -> None:
+    rows = [{"sku": sku, "name": name, "price": 1} for sku in "abc"]
+    await ask.data("mutation ($r: [ItemInput!]!) { insertItems(input: {rows: $r}) { errors { code } } }", {"r": rows})
+    page = "items(orderBy: [{field: NAME}, {field: SKU}], first: 1%s) { nodes { sku } pageInfo { endCursor } }"
+    cursor = (await ask.data(f"{{ {page % ''} }}"))["items"]["pageInfo"]["endCursor"]
+    literal_ = await ask.data(f"{{ {page % f', after: {json.dumps(cursor)}'} }}")
+    given = await ask.data(f"query ($c: String) {{ {page % ', after: $c'} }}", {"c": cursor})
+    default = await ask.data(f"query ($c: String = {json.dumps(cursor)}) {{ {page % ', after: $c'} }}")
+    assert literal_ == given == default
+    assert [node["sku"] for node in given["items"]["nodes"]] == ["b"]
+
+
+async def test_only_a_cursors_place_takes_a_cursors_length(ask_shop: Ask) -> None:
+    text = json.dumps(["x" * 39_990]).encode().hex()
+    long = "00" * 300_000
+    for value, place, path in (
+        (text, "search", ["search"]),
+        (text, "where: {note: {eq: %s}}", ["where", "note", "eq"]),
+        (long, "after", ["after"]),
+        (long, "before", ["before"]),
+    ):
+        argument = place if "%s" in place else f"{place}: %s"
+        answers = [
+            await ask_shop(f"{{ orders({argument % json.dumps(value)}) {{ totalCount }} }}"),
+            await ask_shop(f"query ($v: String) {{ orders({argument % '$v'}) {{ totalCount }} }}", {"v": value}),
+            await ask_shop(f"query ($v: String = {json.dumps(value)}) {{ orders({argument % '$v'}) {{ totalCount }} }}"),
+        ]
+        for refused in answers:
+            assert [(e["extensions"]["code"], e["extensions"]["path"]) for e in refused["errors"]] == [("BAD_USER_INPUT", path)]
+    both = "query ($v: String) { a: orders(after: $v) { nodes { id } } b: orders(search: $v) { totalCount } }"
+    assert [e["extensions"]["path"] for e in (await ask_shop(both, {"v": text}))["errors"]] == [["search"]]
+
+
+# ---- one fault, one error
+
+#: What is asked, and the one message and path that answer it.
+ONE: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
+    "two nulls of a choice": (
+        "{ customer(by: {id: null, email: null}) { id } }",
+        {},
+        "CustomerBy takes exactly one of the fields id, email, with a value.",
+        ["by"],
+    ),
+    "a field that is not there": (
+        "{ customer(by: {postcode: 1}) { id } }",
+        {},
+        'CustomerBy has no field "postcode".',
+        ["by", "postcode"],
+    ),
+    "a field nearly there": (
+        '{ customer(by: {emial: "x"}) { id } }',
+        {},
+        "CustomerBy has no field \"emial\". Did you mean 'email'?",
+        ["by", "emial"],
+    ),
+    "an argument nearly there": (
+        '{ customer(bye: {id: "x"}) { id } }',
+        {},
+        "Unknown argument 'bye' on field 'Query.customer'. Did you mean 'by'?",
+        ["bye"],
+    ),
+    "no argument": ("{ customer { id } }", {}, "customer needs by, of type CustomerBy!.", ["by"]),
+    "no argument of a directive": ("{ items @skip { totalCount } }", {}, "@skip needs if, of type Boolean!.", ["if"]),
+    "a variable that may be null": (
+        "query ($e: String) { customer(by: {email: $e}) { id } }",
+        {},
+        "Variable '$e' must be of type 'String!', since it chooses the one field of CustomerBy.",
+        ["by", "email"],
+    ),
+    "a variable that is not sent": (
+        "query ($e: String!) { customer(by: {email: $e}) { id } }",
+        {},
+        "Variable '$e' of type 'String!' was not sent.",
+        ["by", "email"],
+    ),
+    "a variable at two places": (
+        "query ($n: Int) { a: items(first: $n) { totalCount } b: items(last: $n) { totalCount } }",
+        {"n": "1"},
+        'Int must be a whole number from -2147483648 to 2147483647, not "1".',
+        ["first"],
+    ),
+    "an output type": (
+        "query ($w: Order!) { orders(where: $w) { totalCount } }",
+        {},
+        "Variable '$w' cannot be non-input type 'Order!'.",
+        [],
+    ),
+    "a default that does not fit": (
+        'query ($n: Int = "x") { items(first: $n) { totalCount } }',
+        {},
+        'Int must be a whole number from -2147483648 to 2147483647, not "x".',
+        ["first"],
+    ),
+    "an enum value": (
+        "{ orders(where: {status: {eq: PAYED}}) { totalCount } }",
+        {},
+        "OrderStatus has no value PAYED. Did you mean 'PAID'?",
+        ["where", "status", "eq"],
+    ),
+    "a quoted enum value": (
+        '{ orders(where: {status: {eq: "PAID"}}) { totalCount } }',
+        {},
+        "OrderStatus is written without quotes in a document: PAID.",
+        ["where", "status", "eq"],
+    ),
+    "a Boolean for money": (
+        "{ orders(where: {discount: {eq: true}}) { totalCount } }",
+        {},
+        'Decimal must be a string or a number, such as "10.50".',
+        ["where", "discount", "eq"],
+    ),
+    "a lone surrogate for a number": (
+        "query ($n: Int) { items(first: $n) { totalCount } }",
+        {"n": "\ud800"},
+        "Text cannot hold NUL or lone surrogates.",
+        ["first"],
+    ),
+    "a number past everything": (
+        "{ items(first: 1" + "0" * 5_000 + ") { totalCount } }",
+        {},
+        "Int must be a whole number from -2147483648 to 2147483647, not 1" + "0" * 58 + "….",
+        ["first"],
+    ),
+    "one field given twice": (
+        '{ customer(by: {id: "x", id: "y"}) { id } }',
+        {},
+        "There can be only one input field named 'id'.",
+        ["by", "id"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+async def test_one_fault_is_one_error_in_our_words(ask: Ask, name: str) -> None:
+    query, variables, message, path = ONE[name]
+    answer = await ask(query, variables)
+    assert [(e["message"], e["extensions"].get("path", [])) for e in answer["errors"]] == [(message, path)]
+
+
+async def test_no_name_is_suggested_where_the_schema_is_not_shown(
+    ask_with: Callable[..., AbstractAsyncContextManager[Ask]],
+) -> None:
+    async with ask_with(introspection=False) as ask:
+        for query, message in {
+            '{ customer(by: {emial: "x"}) { id } }': 'CustomerBy has no field "emial".',
+            "{ customer(by: {}) { id } }": "CustomerBy takes exactly one field, with a value.",
+            "{ orders(where: {status: {eq: PAYED}}) { totalCount } }": "OrderStatus has no value PAYED.",
+            '{ customer(bye: {id: "x"}) { id } }': "Unknown argument 'bye' on field 'Query.customer'.",
+        }.items():
+            assert [e["message"] for e in (await ask(query))["errors"]] == [message]
+
+
+# ---- what nobody expected
+
+
+async def test_a_field_that_breaks_leaves_the_others_their_answers(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(catalog, "adjust_stock", broken)
+    monkeypatch.setattr(catalog, "archive_matching", hollow)
+    query = """mutation %s {
+      a: createItem(input: {sku: "a", name: "a", price: 1}) { item { sku } }
+      b: adjustStock(input: {item: {sku: "a"}, delta: 1}) { errors { code } }
+      c: archiveItems(input: {where: {sku: {eq: "x"}}}) { count errors { code } }
+      d: createItem(input: {sku: "d", name: "d", price: 1}) { item { sku } }
+    }"""
+    answer = await ask(query % "@atomic")
+    assert answer["data"] is None
+    assert (await ask.data("{ items { totalCount } }"))["items"]["totalCount"] == 0
+    answer = await ask(query % "")
+    assert answer["data"] == {"a": {"item": {"sku": "a"}}, "b": None, "c": None, "d": {"item": {"sku": "d"}}}
+    told = [(e["message"], e["path"], e["extensions"]["code"]) for e in answer["errors"]]
+    assert told == [
+        ("Internal server error", ["b"], "INTERNAL_SERVER_ERROR"),
+        ("Internal server error", ["c", "count"], "INTERNAL_SERVER_ERROR"),
+    ]
+    assert (await ask.data("{ items { totalCount } }"))["items"]["totalCount"] == 2
+
+
+async def hollow(*_: Any) -> Answer:
+    """An answer that a payload cannot show."""
+    return answer({"count": "many"})
 
 
 # ---- every place of every input

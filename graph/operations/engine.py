@@ -19,7 +19,6 @@ import orjson
 from graphql import (
     ExecutionResult,
     FieldNode,
-    GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
@@ -34,7 +33,6 @@ from graph.context import Context
 from graph.operations.coercion import coerce
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.read.cost import Price, prices, too_expensive, total
-from graph.read.errors import BadUserInput
 from graph.read.payload import PayloadExecutor
 from graph.read.payload_plans import Payloads, plan_payloads
 from graph.read.running import running
@@ -168,12 +166,7 @@ class Engine:
 
     def _compile(self, document: Document, variables: VariableValues) -> Compiled:
         self.counters.planned += 1
-        try:
-            plan = plan_query(self.operation(document, variables))
-        except BadUserInput:
-            raise
-        except GraphQLError as error:  # a directive's argument, which graphql-core judges while it collects fields
-            raise BadUserInput(error.message, (), error.nodes) from None
+        plan = plan_query(self.operation(document, variables))
         found = prices(plan)
         self._afford(found)
         return Compiled(total(found), write(plan, self.dialect), tuple(meta_keys(plan)))

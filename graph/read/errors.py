@@ -23,6 +23,11 @@ def root(error: GraphQLError) -> BaseException:
     return cause
 
 
+def is_refusal(cause: BaseException) -> bool:
+    """Whether a cause is for the client to mend: it says so by a code. What graphql-core finds wrong with an answer is a bug."""
+    return isinstance(cause, GraphQLError) and "code" in (cause.extensions or {})
+
+
 def each_cause_once(errors: Iterable[GraphQLError]) -> list[GraphQLError]:
     """The first error that each cause has."""
     found: dict[int, GraphQLError] = {}

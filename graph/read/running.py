@@ -83,8 +83,8 @@ def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValue
     try:
         arguments = get_argument_values(definition, nodes[0], variables)
         directives = _directives(schema, nodes, variables)
-    except GraphQLError as error:
-        raise BadUserInput(error.message, (), error.nodes) from None
+    except GraphQLError as error:  # no value that the judges of documents and variables let pass
+        raise BadUserInput(f"{nodes[0].name.value} cannot take its arguments.", tuple(definition.args)) from error
     where = _where(definition, arguments["input"])
     return RootField(planned.key, nodes[0].name.value, nodes, definition, arguments, directives, where, planned.selected)
 

@@ -16,7 +16,7 @@ from graphql import ExecutionResult, GraphQLError
 from graph.database.errors import Unavailable
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Answer
-from graph.read.errors import each_cause_once, root
+from graph.read.errors import each_cause_once, is_refusal, root
 from graph.read.payload import splice
 
 logger = logging.getLogger("ordergraph.serve")
@@ -47,7 +47,7 @@ def refusal_body(error: Exception, request_id: str) -> tuple[int, bytes]:
     status, errors = 500, [GraphQLError("Internal server error", original_error=error)]
     if isinstance(error, RequestRefused):
         status, errors = error.status, error.errors
-    elif isinstance(error, GraphQLError):
+    elif isinstance(error, GraphQLError) and is_refusal(error):
         status, errors = 400, [error]
     elif isinstance(error, (Unavailable, TimeoutError)):
         status = 503
@@ -63,7 +63,7 @@ def told(errors: Sequence[GraphQLError], request_id: str) -> list[dict[str, Any]
             logger.warning("The database does not serve: %s", cause, extra=of_request)
         elif isinstance(cause, TimeoutError):
             logger.warning("A request took longer than it may", extra=of_request)
-        elif not isinstance(cause, GraphQLError):
+        elif not is_refusal(cause):
             logger.error("A request failed", exc_info=cause, extra=of_request)
     return [shown(error, request_id) for error in errors]
 
@@ -71,9 +71,9 @@ def told(errors: Sequence[GraphQLError], request_id: str) -> list[dict[str, Any]
 def shown(error: GraphQLError, request_id: str) -> dict[str, Any]:
     """A GraphQL error as clients may see it."""
     cause = root(error)
-    if isinstance(cause, GraphQLError):
+    if is_refusal(cause):
         formatted: dict[str, Any] = dict(error.formatted)
-        formatted["extensions"] = {"code": "BAD_REQUEST", **(error.extensions or {}), "requestId": request_id}
+        formatted["extensions"] = {**(error.extensions or {}), "requestId": request_id}
         return formatted
     message, code = "Internal server error", "INTERNAL_SERVER_ERROR"
     if isinstance(cause, (Unavailable, TimeoutError)):
