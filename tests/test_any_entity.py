@@ -17,7 +17,7 @@ from graph.base import NAMING_CONVENTION, Key, Name
 from graph.context import Context
 from graph.database import Database
 from graph.write import unit as unit_module
-from graph.write.errors import MutationError, Refused
+from graph.write.errors import MutationError, Refused, ordered
 from graph.write.unit import Unit
 
 
@@ -139,7 +139,7 @@ async def attempt(database: Database, work: Callable[[Unit], Awaitable[None]]) -
             except IntegrityError:
                 continue
             except Refused as refused:
-                return refused.errors
+                return ordered(refused.errors)
         raise AssertionError("refused twice without a reason")
     finally:
         await context.close()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask, Statements
-from tests.words import ORDER, count, done, mutate, refusals, stocks
+from tests.words import ORDER, codes, count, done, mutate, refusals, stocks
 
 
 def line(sku: str = "A", quantity: int = 1, **more: Any) -> dict[str, Any]:
@@ -105,8 +105,8 @@ async def test_a_line_that_gets_an_item_made_in_place_is_a_changed_line(shop: As
     place = f"input.items.{way}.0"
     assert await refusals(shop, "updateOrder", change(stock=1)) == [("OUT_OF_STOCK", place)]
     assert await refusals(shop, "updateOrder", change(sku="B", price=-1)) == [
-        ("CHECK", f"{place}.item.create.price"),
         ("UNIQUE", f"{place}.item.create.sku"),
+        ("CHECK", f"{place}.item.create.price"),
     ]
     assert await stocks(shop) == {"A": 8, "B": None, "C": 4}
     made = (await done(shop, "updateOrder", change(stock=5), f"order {ORDER}"))["order"]
@@ -181,8 +181,8 @@ async def test_a_move_is_refused_for_every_reason(shop: Ask) -> None:
     await done(shop, "createOrder", {"customer": {"id": "Customer:1"}, "items": [line("B", 3)]})
     move = {"id": "OrderItem:1", "toOrder": "Order:3"}
     assert await refusals(shop, "moveOrderItem", {**move, "toOrder": "Order:2", "quantity": 3}) == [
-        ("INVALID_INPUT", "input.quantity"),
         ("INVALID_INPUT", "input.toOrder"),
+        ("INVALID_INPUT", "input.quantity"),
     ]
     assert await refusals(shop, "moveOrderItem", {"id": "OrderItem:99", "toOrder": "Order:99"}) == [
         ("NOT_FOUND", "input.id"),
@@ -265,7 +265,7 @@ async def test_several_orders_at_once(shop: Ask) -> None:
         {"customer": {"email": "no@example.com"}, "items": [line("A", 0)]},
     ]
     payload = await mutate(shop, "createOrders", {"orders": orders}, entry)
-    assert payload["errors"] == []
+    assert codes(payload) == codes(payload["results"][1])
     assert payload["results"] == [
         {"index": 0, "order": None, "errors": [{"code": "ROLLED_BACK", "path": ["input"]}]},
         {

@@ -43,12 +43,12 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
     "a blank name, a malformed address": (
         "createCustomer",
         customer(name=" ", email="nobody"),
-        [("INVALID_INPUT", "input.email"), ("INVALID_INPUT", "input.name")],
+        [("INVALID_INPUT", "input.name"), ("INVALID_INPUT", "input.email")],
     ),
     "a negative price and a taken sku": (
         "createItem",
         {"sku": "A", "name": "x", "price": "-1"},
-        [("CHECK", "input.price"), ("UNIQUE", "input.sku")],
+        [("UNIQUE", "input.sku"), ("CHECK", "input.price")],
     ),
     "two items made with one sku": (
         "createCustomer",
@@ -91,15 +91,15 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
     "required values cleared": (
         "updateOrder",
         {"id": "Order:1", "discount": None, "orderDate": None, "items": {"update": [{"id": "OrderItem:1", "item": None}]}},
-        [("REQUIRED", "input.discount"), ("REQUIRED", "input.items.update.0.item"), ("REQUIRED", "input.orderDate")],
+        [("REQUIRED", "input.discount"), ("REQUIRED", "input.orderDate"), ("REQUIRED", "input.items.update.0.item")],
     ),
     "lines that are not there": (
         "updateOrder",
         {"id": "Order:1", "items": {"update": [{"id": "OrderItem:9"}], "remove": ["OrderItem:1", "Order:1", "OrderItem:1"]}},
         [
+            ("NOT_FOUND", "input.items.update.0.id"),
             ("NOT_FOUND", "input.items.remove.1"),
             ("INVALID_INPUT", "input.items.remove.2"),
-            ("NOT_FOUND", "input.items.update.0.id"),
         ],
     ),
     "a line that is changed and removed": (
@@ -143,7 +143,7 @@ CASES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]]]] = {
     "a changed line and a new one": (
         "updateOrder",
         {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 0}], "create": [line(quantity=100_001)]}},
-        [("CHECK", "input.items.create.0.quantity"), ("CHECK", "input.items.update.0.quantity")],
+        [("CHECK", "input.items.update.0.quantity"), ("CHECK", "input.items.create.0.quantity")],
     ),
     "lines taken away under the discount": (
         "updateOrder",
@@ -200,8 +200,8 @@ async def test_lines_change_only_while_the_order_is_pending(shop: Ask, database:
     given = {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 0}], "create": [line("missing")]}}
     assert await refusals(shop, "updateOrder", given) == [
         ("NOT_EDITABLE", "input.items"),
-        ("REFERENCE_NOT_FOUND", "input.items.create.0.item.sku"),
         ("CHECK", "input.items.update.0.quantity"),
+        ("REFERENCE_NOT_FOUND", "input.items.create.0.item.sku"),
     ]
     await done(shop, "updateOrder", {"id": "Order:1", "note": "a note is no line"})
     await done(shop, "deleteOrder", {"id": "Order:1"})

@@ -39,29 +39,29 @@ ADD = sa.update(ITEM).where(ITEM.c.id == sa.bindparam("item")).values(stock=ITEM
 async def move_stock(unit: Unit, changes: Changes) -> None:
     """Take what new lines hold, give back what removed, reduced and cancelled ones held."""
     taken: dict[int, int] = defaultdict(int)
-    last: dict[int, OrderItem] = {}
-    causes: dict[int, Base] = {}
+    lines: dict[int, list[Base]] = defaultdict(list)
+    causes: dict[int, list[Base]] = defaultdict(list)
     for line in changes.touched(OrderItem):
         for item_id, pieces in _moves(unit, changes, line):
             taken[item_id] += pieces
-            causes[item_id] = line
+            causes[item_id].append(line)
             if pieces > 0:
-                last[item_id] = line
+                lines[item_id].append(line)
     for order in changes.dirty:
         if isinstance(order, Order) and moved(order) and order.status is OrderStatus.CANCELLED:
             for line in order.items:
                 taken[line.item_id] -= line.quantity
-                causes[line.item_id] = order
+                causes[line.item_id].append(order)
     wanted = {item_id: pieces for item_id, pieces in taken.items() if pieces}
     if not wanted:
         return
     stock = await lock_stock(unit.session, wanted)
     for item_id, available in stock.items():
         if wanted[item_id] > available:
-            unit.refuse(out_of_stock(wanted[item_id], available, unit.place(last[item_id], "quantity")))
+            unit.refuse(out_of_stock(wanted[item_id], available, unit.place(unit.last(lines[item_id]), "quantity")))
             del wanted[item_id]
         elif available - wanted[item_id] > MOST_PIECES:
-            unit.refuse(over_stocked(unit.origin(causes[item_id]).path))
+            unit.refuse(over_stocked(unit.origin(unit.last(causes[item_id])).path))
             del wanted[item_id]
     await give_back(unit.session, {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
 

@@ -92,7 +92,7 @@ def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValue
 def _directives(schema: GraphQLSchema, nodes: Sequence[FieldNode], variables: VariableValues) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for node in nodes:
-        for name in {directive.name.value for directive in node.directives or ()}:
+        for name in dict.fromkeys(directive.name.value for directive in node.directives or ()):
             definition = schema.get_directive(name)
             values = None if definition is None else get_directive_values(definition, node, variables)
             if values is not None:

@@ -25,8 +25,8 @@ from graph.read.mirror import MIRRORS
 from graph.read.payload import read_entities
 from graph.read.scalars import global_id
 from graph.write.columns import type_name
-from graph.write.errors import ROOT, MutationError, NotFoundError, Row, error_types
-from graph.write.unit import Info
+from graph.write.errors import ROOT, MutationError, NotFoundError, Path, Row, error_types, ordered
+from graph.write.unit import Info, input_order
 
 P = TypeVar("P")
 
@@ -43,11 +43,12 @@ class Result:
 
 @dataclass(slots=True)
 class Answer:
-    """A row for each entity of the payload, its plain values, and the results of its entries if it has any."""
+    """A row for each entity of the payload, its plain values, the results of its entries, and errors for what is gone since."""
 
     rows: dict[str, Row | None] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     results: list[Result] | None = None
+    gone: list[MutationError] = field(default_factory=list)
 
 
 def row_of(row: Base) -> Row:
@@ -72,7 +73,11 @@ def entry_type(payload: Callable[..., Any]) -> tuple[Any, str]:
 
 async def payload_of(info: Info, payload: Callable[..., P], given: Answer) -> P:
     """The payload, its entities read back in the transaction."""
-    made: dict[str, Any] = {"errors": [], **given.values}
+    order = input_order(info)
+    for result in given.results or ():
+        result.errors = ordered(result.errors, order)
+    refused = [error for result in given.results or () for error in result.errors]
+    made: dict[str, Any] = {"errors": ordered([*given.gone, *refused], order), **given.values}
     for name, row in given.rows.items():
         if row is not None:
             made[name] = (await read_entities(info, (camel(name),), [row.key]))[row.key]
@@ -184,30 +189,28 @@ def _plain(type_: Any, value: Any) -> Any:
     return type_(**value)
 
 
-async def missing_rows(given: Answer, session: AsyncSession) -> list[MutationError]:
-    """NOT_FOUND for every row of a recalled answer that is gone since."""
+async def note_missing(given: Answer, session: AsyncSession, name: str) -> None:
+    """NOT_FOUND for every row of a recalled answer that is gone since; `name` is that of the list whose entries have results."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for row in [*given.rows.values(), *(r.row for r in given.results or ())]:
         if row is not None:
             wanted[row.type_name].add(row.key)
     there: set[Row] = set()
-    for name, keys in wanted.items():
-        key = MIRRORS[name].mapper.primary_key[0]
-        there |= {Row(name, found) for found in (await session.execute(sa.select(key).where(key.in_(sorted(keys))))).scalars()}
-    errors: list[MutationError] = []
+    for type_, keys in wanted.items():
+        key = MIRRORS[type_].mapper.primary_key[0]
+        there |= {Row(type_, found) for found in (await session.execute(sa.select(key).where(key.in_(sorted(keys))))).scalars()}
     for field_name, row in given.rows.items():
         if row is not None and row not in there:
-            errors.append(_gone(row))
+            given.gone.append(_gone(row, ROOT))
             given.rows[field_name] = None
     for result in given.results or ():
         if result.row is not None and result.row not in there:
-            result.errors.append(_gone(result.row))
+            result.errors.append(_gone(result.row, (*ROOT, name, str(result.index))))
             result.row = None
-    return errors
 
 
-def _gone(row: Row) -> NotFoundError:
+def _gone(row: Row, path: Path) -> NotFoundError:
     id_ = strawberry.ID(global_id(row.type_name, row.key))
     return NotFoundError(
-        message=f"The {row.type_name} of this request is gone", path=list(ROOT), type=row.type_name, missing_id=id_
+        message=f"The {row.type_name} of this request is gone", path=list(path), type=row.type_name, missing_id=id_
     )

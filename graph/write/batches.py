@@ -47,7 +47,7 @@ async def create_all(unit: Unit, model: type[Base], name: str, inputs: Sequence[
 async def _each(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any]) -> list[Result]:
     """Every row for itself; what they point to is looked up for all together."""
     paths = [(*ROOT, name, str(index)) for index in range(len(inputs))]
-    units = [Unit(unit.context, explaining=False) for _ in inputs]
+    units = [Unit(unit.context, explaining=False, order=unit.order) for _ in inputs]
     rows = [one.create(model, input_, path) for one, input_, path in zip(units, inputs, paths, strict=True)]
     await look_up(units)
     results = []
@@ -73,5 +73,5 @@ async def _save(unit: Unit, row: Base) -> Row | list[MutationError] | None:
 
 
 async def _explain(unit: Unit, model: type[Base], input_: Any, path: Path) -> Row | list[MutationError]:
-    again = Unit(unit.context, explaining=True)
-    return await _save(again, again.create(model, input_, path)) or [try_again()]
+    again = Unit(unit.context, explaining=True, order=unit.order)
+    return await _save(again, again.create(model, input_, path)) or [try_again(path)]

@@ -19,6 +19,11 @@ from graph.base import Base
 R = TypeVar("R", bound=Base)
 
 
+def _name_and_key(row: Any) -> tuple[str, Any]:
+    state: Any = instance_state(row)
+    return type(row).__name__, state.key[1]
+
+
 def changed_columns(row: Base) -> set[str]:
     """The column attributes of a loaded row whose values differ from what was loaded."""
     state: Any = instance_state(row)
@@ -28,7 +33,10 @@ def changed_columns(row: Base) -> set[str]:
 
 
 class Changes:
-    """The rows a flush would write, by mapped class, in the order they came to the session."""
+    """The rows a flush would write: new and deleted ones in the order they came to the session, changed ones by their keys.
+
+    A session keeps its changed rows as a set, in an order that is another in every run.
+    """
 
     def __init__(self, session: Session) -> None:
         deleted = list(session.deleted)
@@ -38,6 +46,7 @@ class Changes:
         self.dirty: list[Any] = [
             row for row in session.dirty if id(row) not in gone and session.is_modified(row, include_collections=False)
         ]
+        self.dirty.sort(key=_name_and_key)
 
     @classmethod
     def of(cls, session: Session, new: list[Any]) -> Changes:

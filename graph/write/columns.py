@@ -181,4 +181,4 @@ def id_form(type_: str) -> str:
 
 def foreign_key_name(column: Any) -> str:
     """The name of the foreign key that a column takes part in."""
-    return next(str(key.constraint.name) for key in column.foreign_keys)
+    return min(str(key.constraint.name) for key in column.foreign_keys)

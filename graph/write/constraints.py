@@ -105,11 +105,11 @@ def named(error: sa.exc.IntegrityError, graph: Graph, changes: Changes) -> list[
     original: Any = error.orig
     name = getattr(original, "constraint_name", None) or getattr(getattr(original, "__cause__", None), "constraint_name", None)
     text = str(original)
-    rows = [*changes.new, *changes.dirty]
+    rows = sorted([*changes.new, *changes.dirty], key=lambda row: graph.order(graph.origin(row).path))
     for mapper in dict.fromkeys(type(row).__mapper__ for row in rows):
         own = [row for row in rows if type(row) is mapper.class_]
         table: Any = mapper.local_table
-        for constraint in table.constraints:
+        for constraint in sorted(table.constraints, key=lambda each: str(each.name)):
             columns = ", ".join(f"{table.name}.{column.name}" for column in getattr(constraint, "columns", ()))
             unique = isinstance(constraint, sa.UniqueConstraint)
             if constraint.name not in (name, text.rpartition(": ")[2]) and not (

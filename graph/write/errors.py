@@ -8,7 +8,7 @@ What goes in: what the unit of work, the database or a domain rule found. What c
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ def again() -> Any:
     return strawberry.field(default=True, description="Whether the same request may succeed when sent again.")
 
 
-@strawberry.interface(description="Why a mutation was refused. All reasons are reported at once; nothing was changed.")
+@strawberry.interface(description="Why a mutation, or an entry of its list, was refused. All reasons are reported at once.")
 class MutationError:
     code: ErrorCode = strawberry.field(description="What is wrong, for programs.")
     message: str = strawberry.field(description="What is wrong, for developers; not for end users.")
@@ -197,18 +197,22 @@ class Refused(Exception):
 
     def __init__(self, errors: Iterable[MutationError]) -> None:
         super().__init__()
-        self.errors = ordered(errors)
+        self.errors = list(errors)
 
 
-def position(path: Iterable[str]) -> list[tuple[bool, int, str]]:
-    """A sort key that brings paths into the order of the input, indices as numbers."""
+#: Brings paths into the order of an input: a sort key.
+Order = Callable[[Iterable[str]], Any]
+
+
+def by_name(path: Iterable[str]) -> list[tuple[bool, int, str]]:
+    """The order of paths where nobody knows the input: by the names of fields, entries of lists by their number."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in path]
 
 
-def ordered(errors: Iterable[MutationError]) -> list[MutationError]:
-    """Errors in the order of their paths, each place, code and constraint once."""
+def ordered(errors: Iterable[MutationError], order: Order = by_name) -> list[MutationError]:
+    """Errors in the order of the input, each place, code and constraint once."""
     once = {(tuple(error.path), error.code, getattr(error, "constraint", "")): error for error in reversed(list(errors))}
-    return sorted(once.values(), key=lambda error: (position(error.path), error.code.value))
+    return [once[key] for key in sorted(once, key=lambda key: (order(key[0]), key[1].value, key[2]))]
 
 
 def error_types() -> list[type[MutationError]]:
@@ -233,6 +237,6 @@ def rolled_back(path: Path = ROOT) -> RolledBackError:
     return RolledBackError(message="A sibling failed, so this was undone too", path=list(path))
 
 
-def try_again() -> TryAgainError:
+def try_again(path: Path = ROOT) -> TryAgainError:
     """The database was busy on every try."""
-    return TryAgainError(message="The database was busy; nothing was changed", path=list(ROOT))
+    return TryAgainError(message="The database was busy; nothing was changed", path=list(path))

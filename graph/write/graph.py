@@ -32,7 +32,7 @@ from graph.write.columns import (
     type_name,
     way_back,
 )
-from graph.write.errors import ROOT, InvalidInputError, MutationError, Path, position
+from graph.write.errors import ROOT, InvalidInputError, MutationError, Order, Path, by_name
 from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.references import Reference, look_up, not_found
 
@@ -53,10 +53,14 @@ class Origin:
 
 
 class Graph:
-    """The rows that one input makes or changes, and what is wrong with them so far. All its new rows are made `now`."""
+    """The rows that one input makes or changes, and what is wrong with them so far. All its new rows are made `now`.
 
-    def __init__(self, context: Context) -> None:
+    `order` tells which of two places of the input comes first.
+    """
+
+    def __init__(self, context: Context, order: Order = by_name) -> None:
         self.context = context
+        self.order = order
         session = self.session = context.session
         self.dialect = session.get_bind().dialect
         self.origins: dict[int, Origin] = {}
@@ -82,6 +86,10 @@ class Graph:
     def place(self, row: Base, *attributes: str) -> list[str]:
         """Where an error about these attributes of a row belongs."""
         return list(self.origin(row).place(*attributes))
+
+    def last(self, rows: Iterable[R]) -> R:
+        """The row that comes last in the input."""
+        return max(rows, key=lambda row: self.order(self.origin(row).path))
 
     def target(self, row: Base, relation: str) -> Any:
         """What a looked-up or created reference leads to: an object with the target's attributes, or None."""
@@ -175,7 +183,7 @@ class Graph:
         """Refuse the places that name a row which an earlier place of the input names: what is to become of it is not clear."""
         first: dict[str, Path] = {}
         again: set[Path] = set()
-        for place, id_ in sorted(places, key=lambda named: position(named[0])):
+        for place, id_ in sorted(places, key=lambda named: self.order(named[0])):
             if first.setdefault(id_, place) is not place:
                 again.add(place)
                 reason = f"must name a row that {'.'.join(first[id_])} does not name"

@@ -19,5 +19,6 @@ class Payload:
     """What the payloads of all mutations share."""
 
     errors: list[MutationError] = strawberry.field(
-        default_factory=list, description="All reasons why nothing was changed, in the order of the input; empty on success."
+        default_factory=list,
+        description="Every refusal of the call, in the order of the input, those in `results` included; empty on success.",
     )

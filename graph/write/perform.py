@@ -11,16 +11,17 @@ other writer is gone) they are written after all; a second refusal is told as th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
 from graph.database.errors import TransientError, Unavailable
 from graph.write import idempotency
-from graph.write.answers import Answer, entry_type, keep, missing_rows, payload_of, recall
-from graph.write.errors import ROOT, MutationError, Refused, rolled_back, try_again
+from graph.write.answers import Answer, entry_type, keep, note_missing, payload_of, recall
+from graph.write.errors import ROOT, MutationError, Refused, ordered, rolled_back, try_again
 from graph.write.operation import Together
-from graph.write.unit import Info, Unit
+from graph.write.unit import Info, Unit, input_order
 
 P = TypeVar("P")
 Work = Callable[[Unit], Awaitable[Answer]]
@@ -47,9 +48,9 @@ async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries:
     if info.context.broken is not None:
         raise info.context.broken
     try:
-        return await (_alone if together is None else _within)(info, payload, work)
+        return await (_alone if together is None else _within)(info, partial(_once, info, payload, work, entries))
     except Refused as refused:
-        answer = _refusal(payload, refused.errors, entries)
+        answer = _refusal(payload, ordered(refused.errors, input_order(info)), entries)
     except (TransientError, IntegrityError):
         answer = payload(errors=[try_again()])
     except Exception as error:
@@ -62,13 +63,13 @@ async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries:
     return answer
 
 
-async def _alone(info: Info, payload: Callable[..., P], work: Work) -> P:
+async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
     """The field in a transaction of its own."""
     context = info.context
 
     async def attempt(*, explaining: bool) -> P:
         async def transaction() -> P:
-            made = await _once(info, payload, work, explaining=explaining)
+            made = await once(explaining=explaining)
             if context.dry_run:
                 raise Undo(made)
             return made
@@ -85,50 +86,42 @@ async def _alone(info: Info, payload: Callable[..., P], work: Work) -> P:
         return made
 
 
-async def _within(info: Info, payload: Callable[..., P], work: Work) -> P:
+async def _within(info: Info, once: Callable[..., Awaitable[P]]) -> P:
     """The field in the transaction of its operation, behind a savepoint."""
     session = info.context.session
     for explaining in (False, True):
         session.expunge_all()
         try:
             async with session.begin_nested():
-                return await _once(info, payload, work, explaining=explaining)
+                return await once(explaining=explaining)
         except IntegrityError:
             if explaining:
                 raise
     raise AssertionError("unreachable")
 
 
-async def _once(info: Info, payload: Callable[..., P], work: Work, *, explaining: bool) -> P:
+async def _once(info: Info, payload: Callable[..., P], work: Work, entries: tuple[str, int] | None, *, explaining: bool) -> P:
     context = info.context
     key = None if context.dry_run else idempotency.key_of(info)
     kept = None if key is None else await idempotency.claim(context.session, context.database, key)
     if kept is not None:
         answer = recall(payload, kept)
-        errors = await missing_rows(answer, context.session)
-        made = await payload_of(info, payload, answer)
-        made.errors = errors  # type: ignore[attr-defined]  # every payload has errors
-        return made
-    answer = await work(Unit(context, explaining=explaining))
+        await note_missing(answer, context.session, "" if entries is None else entries[0])
+        return await payload_of(info, payload, answer)
+    answer = await work(Unit(context, explaining=explaining, order=input_order(info)))
     if key is not None:
         await idempotency.store(context.session, key, keep(answer))
     return await payload_of(info, payload, answer)
 
 
 def _refusal(payload: Callable[..., P], errors: list[MutationError], entries: tuple[str, int] | None) -> P:
-    """The payload of a refused field. Errors of an entry stand with it, and the innocent entries were rolled back."""
-    if entries is None:
-        return payload(errors=errors)
-    name, count = entries
-    start = [*ROOT, name]
+    """The payload of a refused field. Errors of an entry stand with it, too, and the innocent entries were rolled back."""
+    name, count = entries or ("", 0)
     own: dict[int, list[MutationError]] = {}
-    whole: list[MutationError] = []
     for error in errors:
-        if error.path[:2] == start and len(error.path) > 2:
+        if error.path[:2] == [*ROOT, name] and len(error.path) > 2:
             own.setdefault(int(error.path[2]), []).append(error)
-        else:
-            whole.append(error)
     if not own:
-        return payload(errors=whole)
+        return payload(errors=errors)
     entry, _ = entry_type(payload)
-    return payload(errors=whole, results=[entry(index=i, errors=own.get(i) or [rolled_back()]) for i in range(count)])
+    return payload(errors=errors, results=[entry(index=i, errors=own.get(i) or [rolled_back()]) for i in range(count)])

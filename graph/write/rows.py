@@ -22,7 +22,7 @@ from graph.read.dialects import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes
 from graph.write.columns import refusal, required, start_of, stored, type_name
-from graph.write.errors import MOST_PIECES, ROOT, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
+from graph.write.errors import MOST_PIECES, ROOT, MutationError, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
 from graph.write.inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
 from graph.write.violations import violations
@@ -104,7 +104,8 @@ class Plain:
         """Refuse the rows with everything that is wrong; whether a key that is taken is, or one that stands twice."""
         rows = [self.unit.create(self.model, input_, self.path(i)) for i, input_ in enumerate(self.inputs)]
         found = [*self.unit.errors, *await violations(self.unit, Changes.of(self.unit.session.sync_session, list(rows)))]
-        name = str(next(c for c in self.table.constraints if isinstance(c, sa.UniqueConstraint) and self.key in c.columns).name)
+        uniques = [each for each in self.table.constraints if isinstance(each, sa.UniqueConstraint)]
+        name = next(str(each.name) for each in uniques if each.columns.keys() == [self.key])
         allowed = [
             error
             for error in found
@@ -171,7 +172,14 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     values = plain.values()
     identities = plain.identities(values)
     deltas = _deltas(plain, counter)
-    if unit.explaining or unit.errors or not plain.fit(values) or len(set(identities)) < len(identities):
+    suspect = unit.explaining or unit.errors or not plain.fit(values) or len(set(identities)) < len(identities)
+    if counter is not None:
+        # What is taken must be there; what a column cannot hold the database refuses, and then all is judged.
+        taken = [delta if delta is not None and delta < 0 else None for delta in deltas]
+        if suspect or await _out_of_range(plain, counter, identities, taken):
+            suspect = True
+            unit.errors += await _out_of_range(plain, counter, identities, deltas)
+    if suspect:
         await plain.explain(taken=False, twice=True)
     if not identities:
         return []
@@ -180,7 +188,6 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     start = plain.start()
     rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
     if counter is not None:
-        await _judge_counter(plain, counter, identities, deltas)
         # A new row's CHECK is held against the row offered, even where the conflict clause takes over.
         for row, delta in zip(rows, deltas, strict=True):
             row.update({counter.column: delta and max(delta, 0), "delta": delta})
@@ -211,27 +218,26 @@ def _deltas(plain: Plain, counter: Counter | None) -> list[int | None]:
     return [None if delta is ABSENT else delta for delta in sent]
 
 
-async def _judge_counter(plain: Plain, counter: Counter, identities: list[Any], deltas: list[int | None]) -> None:
-    """What is taken from a counter must be there. What it cannot hold is left to the database, which is explained here."""
-    unit, table = plain.unit, plain.table
-    moving = {
-        identity: (index, delta)
-        for index, (identity, delta) in enumerate(zip(identities, deltas, strict=True))
-        if delta is not None and (delta < 0 or unit.explaining)
-    }
+async def _out_of_range(
+    plain: Plain, counter: Counter, identities: list[Any], deltas: Sequence[int | None]
+) -> list[MutationError]:
+    """Rows that take more from a counter than is there, or add more than it holds, each by itself. Locks those that move it."""
+    table = plain.table
+    moving = [(index, identities[index], delta) for index, delta in enumerate(deltas) if delta is not None]
     if not moving:
-        return
+        return []
     key, column = table.columns[plain.key], table.columns[counter.column]
-    found = sa.select(key, column).where(key.in_(sorted(moving))).order_by(table.c.id).with_for_update()
-    there = {stored(key, row[0], unit.dialect): row[1] or 0 for row in await unit.session.execute(found)}
-    for identity, (index, delta) in moving.items():
+    wanted = sorted({identity for _, identity, _ in moving})
+    found = sa.select(key, column).where(key.in_(wanted)).order_by(table.c.id).with_for_update()
+    there = {stored(key, row[0], plain.unit.dialect): row[1] or 0 for row in await plain.unit.session.execute(found)}
+    errors: list[MutationError] = []
+    for index, identity, delta in moving:
         path, available = (*plain.path(index), counter.name), there.get(identity, 0)
         if available + delta < 0:
-            unit.refuse(out_of_stock(-delta, available, path))
+            errors.append(out_of_stock(-delta, available, path))
         elif available + delta > MOST_PIECES:
-            unit.refuse(over_stocked(path))
-    if unit.errors:
-        await plain.explain(taken=False, twice=True)
+            errors.append(over_stocked(path))
+    return errors
 
 
 def versioned(table: Any, sets: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -24,10 +24,11 @@ from graph.read.running import RootField
 from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_of, missing, type_name
 from graph.write.constraints import named
-from graph.write.errors import ROOT, Path, Refused, Row, StaleVersionError
+from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
 from graph.write.graph import Graph
 from graph.write.inputs import ABSENT
 from graph.write.keys import give_keys
+from graph.write.order import InputOrder
 from graph.write.violations import violations
 
 Info = strawberry.Info[Context, None]
@@ -39,11 +40,16 @@ def root_field(info: Info) -> RootField:
     return running_in(info.context).fields[str(info.path.key)]
 
 
+def input_order(info: Info) -> Order:
+    """The order in which the client sent the input of the field that is being resolved."""
+    return InputOrder(root_field(info).nodes[0], running_in(info.context).variables.sources)
+
+
 class Unit(Graph):
     """A graph in a transaction. Domain code builds, loads and flushes; it never commits."""
 
-    def __init__(self, context: Context, *, explaining: bool) -> None:
-        super().__init__(context)
+    def __init__(self, context: Context, *, explaining: bool, order: Order = by_name) -> None:
+        super().__init__(context, order)
         self.explaining = explaining
         self.raised: set[Any] = set()
 

@@ -28,7 +28,7 @@ from graph.write.constraints import (
     table_type,
     unique_error,
 )
-from graph.write.errors import MutationError, ReferenceNotFoundError, position
+from graph.write.errors import MutationError, ReferenceNotFoundError
 from graph.write.graph import Graph
 
 #: A value that the database will make.
@@ -54,7 +54,7 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     found: list[MutationError] = []
     broken: list[Broken] = []
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)
-    for row in sorted((*changes.new, *changes.dirty), key=lambda row: position(graph.origin(row).path)):
+    for row in sorted((*changes.new, *changes.dirty), key=lambda row: graph.order(graph.origin(row).path)):
         by_mapper[type(row).__mapper__].append(row)
     for mapper, rows in by_mapper.items():
         table: Any = mapper.local_table
