@@ -25,6 +25,7 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    literal,
     literal_column,
     select,
 )
@@ -48,6 +49,7 @@ from graph.base import (
     between,
     email_address,
 )
+from graph.sums import ExactSum, Total
 
 
 class OrderStatus(enum.StrEnum):
@@ -134,7 +136,7 @@ class Customer(Base):
     @classmethod
     def _total_spent(cls) -> ColumnElement[int]:
         paid = Order.status.in_([OrderStatus.PAID, OrderStatus.SHIPPED])
-        total = func.coalesce(func.sum(Order.total_amount), 0)
+        total = func.coalesce(ExactSum(Order.total_amount), literal(0, Total()))
         return select(total).where(and_(Order.customer_id == cls.id, paid)).correlate_except(Order).scalar_subquery()
 
 

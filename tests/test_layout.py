@@ -15,17 +15,18 @@ PACKAGE = Path(__file__).parents[1] / "graph"
 ROOMS: dict[str, set[str]] = {
     "settings": set(),
     "base": set(),
-    "models": {"base"},
+    "sums": set(),
+    "models": {"base", "sums"},
     "database": {"settings"},
     "context": {"settings", "database"},
     "migrate": {"database"},
-    "read": {"settings", "base", "database", "context"},
+    "read": {"settings", "base", "sums", "database", "context"},
     "write": {"settings", "base", "database", "context", "read"},
     "operations": {"settings", "base", "database", "context", "read"},
     "sample": {"settings", "base", "database", "models"},
     "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve"},
 }
-DOMAIN = {"settings", "base", "database", "context", "models", "read", "write"}
+DOMAIN = {"settings", "base", "sums", "database", "context", "models", "read", "write"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 
 

@@ -18,7 +18,6 @@ from graph.orders.inputs import DeleteOrdersInput, DiscountOrdersInput, UpdateOr
 from graph.orders.payloads import DeletedWithOrder
 from graph.write.answers import Answer, answer
 from graph.write.bulk import among, update_rows
-from graph.write.columns import required
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
 from graph.write.inputs import sent
 from graph.write.matching import asked, ids_of, judge, lock_matching
@@ -35,9 +34,7 @@ async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> 
     places: dict[str, Path] = {}
     for field, value in sent(input_.set):
         places[field.attribute] = (*ROOT, "set", field.name)
-        if value is None and not TABLE.columns[field.attribute].nullable:
-            unit.refuse(required(TABLE.columns[field.attribute], places[field.attribute]))
-        else:
+        if unit.fits(TABLE.columns[field.attribute], value, places[field.attribute]):
             values[field.attribute] = value
 
     def differs(order: Any) -> ColumnElement[bool]:

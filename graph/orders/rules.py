@@ -41,7 +41,8 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         target = unit.target(line, "item")
         if target is not None:
             refuse_archived(unit, line, "item", target)
-            if "price_paid" not in line.__dict__:
+            # The price of an item that is made in place may be refused itself.
+            if "price_paid" not in line.__dict__ and target.price is not None:
                 put(line, "price_paid", target.price)
     # A list that is replaced is numbered again though none of its lines changes otherwise: so it is put in another order.
     for order in [unit.origins[key].row for key, relation in unit.replaced if relation == "items"]:

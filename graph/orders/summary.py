@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
-from sqlalchemy import BigInteger, cast, distinct, func, select
+from sqlalchemy import distinct, func
 
 from graph import models
 from graph.orders.types import OrderStatus
@@ -14,6 +14,7 @@ from graph.read.dialects import MonthText
 from graph.read.fields import summary
 from graph.read.scalars import BigInt, Money
 from graph.read.summary import SUMMARIES, Group, Measure, Summary
+from graph.sums import ExactMean, ExactSum
 
 if TYPE_CHECKING:
     from graph.catalog.types import Item
@@ -54,44 +55,24 @@ class OrderSummary:
     )
 
 
-def _sum(expression: Any) -> Any:
-    # PostgreSQL's sum of bigint is numeric; money stays an integer.
-    return cast(func.sum(expression), BigInteger)
-
-
-def _lines(order: Any, expression: Any) -> Any:
-    """A sum over the lines of one order."""
-    line = models.OrderItem
-    return (
-        select(cast(func.sum(expression), BigInteger)).where(line.order_id == order.id).correlate_except(line).scalar_subquery()
-    )
-
-
-def _mean(amount: Any) -> Any:
-    """The mean of minor units, rounded half up, in integers."""
-    return (_sum(amount) * 2 + func.count()) // (func.count() * 2)
-
-
 SUMMARIES["OrderSummary"] = Summary(
     of="Order",
     detail=models.OrderItem,
     relation="items",
     groups={
-        "status": Group("status", lambda order, line: order.status, scalar="OrderStatus"),
-        "month": Group("month", lambda order, line: MonthText(order.order_date), scalar="String"),
-        "customer": Group("customer", lambda order, line: order.customer_id, entity="Customer"),
-        "item": Group("item", lambda order, line: line.item_id, entity="Item", by_detail=True),
+        "status": Group("status", lambda order: order.status, scalar="OrderStatus"),
+        "month": Group("month", lambda order: MonthText(order.order_date), scalar="String"),
+        "customer": Group("customer", lambda order: order.customer_id, entity="Customer"),
+        "item": Group("item", lambda line: line.item_id, entity="Item", by_detail=True),
     },
     measures={
-        "count": Measure("Int", lambda order, line: func.count(), lambda order, line: func.count(distinct(order.id))),
-        "quantity": Measure(
-            "BigInt", lambda order, line: _sum(_lines(order, models.OrderItem.quantity)), lambda order, line: _sum(line.quantity)
-        ),
-        "lineTotal": Measure("Decimal", lambda order, line: _sum(order.subtotal), lambda order, line: _sum(line.line_total)),
-        "totalAmount.sum": Measure("Decimal", lambda order, line: _sum(order.total_amount)),
-        "totalAmount.avg": Measure("Decimal", lambda order, line: _mean(order.total_amount)),
-        "totalAmount.min": Measure("Decimal", lambda order, line: func.min(order.total_amount)),
-        "totalAmount.max": Measure("Decimal", lambda order, line: func.max(order.total_amount)),
+        "count": Measure("Int", lambda order: func.count(), details=lambda line: func.count(distinct(line.order_id))),
+        "quantity": Measure("BigInt", each=lambda line: line.quantity, details=lambda line: func.sum(line.quantity)),
+        "lineTotal": Measure("Decimal", lambda order: ExactSum(order.subtotal), details=lambda line: ExactSum(line.line_total)),
+        "totalAmount.sum": Measure("Decimal", lambda order: ExactSum(order.total_amount)),
+        "totalAmount.avg": Measure("Decimal", lambda order: ExactMean(order.total_amount)),
+        "totalAmount.min": Measure("Decimal", lambda order: func.min(order.total_amount)),
+        "totalAmount.max": Measure("Decimal", lambda order: func.max(order.total_amount)),
     },
 )
 

@@ -19,6 +19,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
 
 from graph.read.scalars import EXPONENT
+from graph.sums import DIGITS, Total
 
 
 class Concat(GenericFunction[str]):
@@ -112,7 +113,7 @@ def _filled_sqlite(element: Filled, compiler: Any, **kw: Any) -> str:
         for clause in clauses[start : start + AT_ONCE]:
             if isinstance(clause, ColumnClause) and clause.is_literal and clause.name.startswith("'"):
                 form += clause.name[1:-1].replace("%", "%%")
-            elif isinstance(clause, MoneyText) and EXPONENT:
+            elif isinstance(clause, MoneyText) and EXPONENT and not _is_total(clause):
                 form += MONEY
                 values += _money_values(f"({_one(clause, compiler, **kw)})")
             else:
@@ -143,9 +144,18 @@ def _money(element: MoneyText, compiler: Any, **kw: Any) -> str:
 @compiles(MoneyText, "sqlite")
 def _money_sqlite(element: MoneyText, compiler: Any, **kw: Any) -> str:
     amount = f"({_one(element, compiler, **kw)})"
+    if _is_total(element):
+        point, whole = DIGITS - EXPONENT, f"ltrim(substr({amount}, 1, {DIGITS - EXPONENT - 1}), '0')"
+        decimals = f" || '.' || substr({amount}, {point + 1})" if EXPONENT else ""
+        return f"({whole} || substr({amount}, {point}, 1){decimals})"
     if not EXPONENT:
         return amount
     return f"CASE WHEN {amount} IS NOT NULL THEN printf('{MONEY}', {', '.join(_money_values(amount))}) END"
+
+
+def _is_total(element: MoneyText) -> bool:
+    """Whether the amount is a sum, which SQLite holds as text."""
+    return isinstance(next(iter(element.clauses)).type, Total)
 
 
 #: How `printf` shows an amount with decimals.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Dialect, and_, false, func, inspect, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, Dialect, and_, false, func, inspect, or_, select, true
 from sqlalchemy.orm import aliased
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from graph.base import CodePointText
 from graph.read.arguments import Leaf, Source
@@ -19,7 +19,7 @@ from graph.read.dialects import member
 from graph.read.errors import BadUserInput
 from graph.read.mirror import MIRRORS, Mirror, mirror_of
 from graph.read.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
-from graph.read.scalars import parse_id
+from graph.read.scalars import MAX_KEY, parse_id
 
 OPERATORS = {
     "eq": "eq",
@@ -183,7 +183,7 @@ class Conditions:
         operator, source = filter_.operator, filter_.source
         if operator in ("contains", "starts_with", "ends_with"):
             return self._like(column, source, operator)
-        encode = key_of(filter_.is_id) if filter_.is_id else unchanged
+        encode = key_of(filter_.is_id) if filter_.is_id else encoder(column.type)
         if operator in ("in", "not_in"):
             found = member(
                 self.binder.dialect,
@@ -261,6 +261,17 @@ def type_of(row: Any) -> Any:
 
 def unchanged(value: Any) -> Any:
     return value
+
+
+def encoder(type_: TypeEngine[Any]) -> Callable[[Any], Any]:
+    """What makes a value of a filter one that a parameter of a column's type can hold."""
+    bare = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
+    return within_bigint if isinstance(bare, BigInteger) else unchanged
+
+
+def within_bigint(value: int) -> int:
+    """The number, or the last BIGINT on its side: no row holds that, so a row compares with either alike."""
+    return max(-MAX_KEY, min(MAX_KEY, value))
 
 
 def key_of(type_name: str) -> Callable[[Any], int]:

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, NewType
 
 import strawberry
 from graphql import FloatValueNode, GraphQLError, IntValueNode, StringValueNode, ValueNode
 
 from graph import settings
+from graph.sums import DIGITS
 
 EXPONENT = settings.current().currency_exponent
-#: Digits before the point that an input may have; 10^10 major units stay far inside MAX_PRICE and BIGINT.
+#: Digits before the point of a stored amount and of a percentage. 10^10 major units stay far inside BIGINT.
 MAX_WHOLE_DIGITS = 10
+#: Digits before the point of any amount: as many as the greatest sum shows, so that every answer can be asked for.
+MAX_SHOWN_DIGITS = DIGITS - EXPONENT
+#: The usual context rounds to 28 digits.
+EXACT = Context(prec=100)
 DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_KEY = 2**63 - 1
 
@@ -40,7 +45,7 @@ def decimal_of(value: object, name: str = "Decimal") -> Decimal:
     if isinstance(value, NumberText):
         text = value.text
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        text = str(value) if not isinstance(value, int) or abs(value) < 10**20 else "x"
+        text = str(value) if not isinstance(value, int) or abs(value) < 10**DIGITS else "x"
     else:
         raise GraphQLError(f'{name} must be a string or a number, such as "10.50".')
     if len(text) > 40 or not DECIMAL.fullmatch(text):
@@ -54,11 +59,11 @@ def decimal_of(value: object, name: str = "Decimal") -> Decimal:
 def minor_units(value: object) -> int:
     """Minor units of an amount given in major ones: "10.50" is 1050 where the currency has two decimals."""
     number = decimal_of(value)
-    if number and number.adjusted() >= MAX_WHOLE_DIGITS:
-        raise GraphQLError(f"Decimal may have at most {MAX_WHOLE_DIGITS} digits before the point.")
+    if number and number.adjusted() >= MAX_SHOWN_DIGITS:
+        raise GraphQLError(f"Decimal may have at most {MAX_SHOWN_DIGITS} digits before the point.")
     if number and number.adjusted() < -30:
         raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
-    scaled = number.scaleb(EXPONENT)
+    scaled = number.scaleb(EXPONENT, EXACT)
     if scaled != scaled.to_integral_value():
         raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
     return int(scaled)
@@ -67,7 +72,7 @@ def minor_units(value: object) -> int:
 def hundredths(value: object) -> int:
     """A percentage in hundredths: "12.5" is 1250. Whether it is in range is the domain's affair."""
     number = decimal_of(value, "Percent")
-    scaled = number.scaleb(2) if not number or -30 < number.adjusted() < MAX_WHOLE_DIGITS else Decimal("0.1")
+    scaled = number.scaleb(2, EXACT) if not number or -30 < number.adjusted() < MAX_WHOLE_DIGITS else Decimal("0.1")
     if scaled != scaled.to_integral_value():
         raise GraphQLError("Percent may have at most 2 decimals and 10 digits before the point.")
     return int(scaled)
@@ -94,7 +99,7 @@ def money_literal(node: ValueNode, variables: Any = None) -> int:
 
 def money_text(value: object) -> str:
     """An amount in minor units as the API shows it."""
-    return f"{Decimal(int(value)).scaleb(-EXPONENT):.{EXPONENT}f}"  # type: ignore[call-overload]  # int or its text
+    return f"{Decimal(int(value)).scaleb(-EXPONENT, EXACT):.{EXPONENT}f}"  # type: ignore[call-overload]  # int or its text
 
 
 TIME = re.compile(r"(\d{4})(-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(?:\.(\d{1,6})\d*)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII)

@@ -6,21 +6,22 @@ What is refused here: a page size or a group that cannot be used raises `BadUser
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 from sqlalchemy.orm import aliased
 
 from graph.base import Base
 from graph.read.codecs import Part, encode, joined, json_object
 from graph.read.dialects import JoinedRows, literal
-from graph.read.filters import Binder, Conditions, visible
+from graph.read.filters import EVERYTHING, Binder, Conditions, visible
 from graph.read.mirror import MIRRORS
 from graph.read.plan import Entity, SummaryPart, SummaryRoot
 
-Expression = Callable[[Any, Any], ColumnElement[Any]]
+#: An expression over an aliased row.
+Expression = Callable[[Any], ColumnElement[Any]]
 
 #: Groups of one summary at most, and when the client does not say.
 MAX_GROUPS = 1000
@@ -29,7 +30,10 @@ DEFAULT_GROUPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What a summary can be grouped by: an expression over the row and its detail, shown as a scalar or as a row of a type."""
+    """What a summary can be grouped by: an expression over a row, or over its detail where `by_detail`.
+
+    Shown as a scalar, or as a row of a type (`entity`), whose key the expression is.
+    """
 
     field: str
     expression: Expression
@@ -40,11 +44,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number over a group. `by_detail` gives it where the summary is grouped by detail; absent means null there."""
+    """A number over a group.
+
+    `rows` aggregates the rows of a group; a measure without it sums `each` over all their details. `details` aggregates
+    the details of a group of a summary by detail; a measure without it is null there.
+    """
 
     scalar: str
-    expression: Expression
-    by_detail: Expression | None = None
+    rows: Expression | None = None
+    each: Expression | None = None
+    details: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,41 +78,113 @@ class SummaryWriter:
     ) -> None:
         self.binder, self.one_row, self.root = binder, one_row, root
         self.summary = SUMMARIES[root.type_name]
-        self.by_detail = any(self.summary.groups[name].by_detail for name in root.groups)
+        self.mirror = MIRRORS[self.summary.of]
+        self.groups = [self.summary.groups[name] for name in root.groups]
+        self.measures = list(dict.fromkeys(self._selected(root.parts, "")))
+        #: Whether the filter and the row rule let every row through.
+        self.all = root.where == EVERYTHING and self.mirror.visible is None
 
     def parts(self) -> list[Part]:
         """The JSON list of the groups, in the order of their keys."""
-        mirror = MIRRORS[self.summary.of]
-        row = aliased(mirror.model, name=self.binder.alias())
-        detail = aliased(self.summary.detail, name=self.binder.alias())
-        groups = {name: self.summary.groups[name].expression(row, detail) for name in self.root.groups}
-        measures: dict[str, ColumnElement[Any]] = {}
-        self._collect(self.root.parts, "", row, detail, measures)
-        columns: list[Any] = [expression.label(f"g{index}") for index, expression in enumerate(groups.values())]
-        columns += [expression.label(f"m{index}") for index, expression in enumerate(measures.values())]
-        query = select(*columns, func.count()).select_from(row)  # the count makes it an aggregate, whatever is selected
-        if self.by_detail:
-            query = query.join(detail, getattr(row, self.summary.relation).of_type(detail))
-        query = query.where(Conditions(self.binder).of(row, self.root.where), visible(mirror, row))
-        query = query.group_by(*groups.values()).order_by(*groups.values()).limit(literal_column(str(self.root.size)))
-        table = query.subquery(self.binder.alias())
-        shown: dict[str, Any] = {name: table.c[f"g{index}"] for index, name in enumerate(groups)}
-        counted: dict[str, ColumnElement[Any]] = {name: table.c[f"m{index}"] for index, name in enumerate(measures)}
+        table = self._table()
+        shown: dict[str, Any] = {name: table.c[f"g{index}"] for index, name in enumerate(self.root.groups)}
+        counted: dict[str, ColumnElement[Any]] = {
+            name: table.c[f"m{index}"] for index, name in enumerate(self.measures) if f"m{index}" in table.c
+        }
         each = joined(self._object(self.root.parts, "", shown, counted))
         return ["[", func.coalesce(select(JoinedRows(each)).select_from(table).scalar_subquery(), literal("")), "]"]
 
-    def _collect(
-        self, parts: tuple[SummaryPart, ...], prefix: str, row: Any, detail: Any, found: dict[str, ColumnElement[Any]]
-    ) -> None:
+    def _selected(self, parts: tuple[SummaryPart, ...], prefix: str) -> Iterator[str]:
+        """The names of the measures in a selection."""
         for part in parts:
-            name = prefix + part.name
             if part.what == "object":
-                self._collect(part.parts, f"{name}.", row, detail, found)
+                yield from self._selected(part.parts, f"{prefix}{part.name}.")
             elif part.what == "measure":
-                measure = self.summary.measures[name]
-                expression = measure.by_detail if self.by_detail else measure.expression
-                if expression is not None:
-                    found[name] = expression(row, detail)
+                yield prefix + part.name
+
+    def _table(self) -> Any:
+        """A row for each group: its keys `g0`, `g1`... and the selected measures `m0`, `m1`..."""
+        measures = [(f"m{index}", self.summary.measures[name]) for index, name in enumerate(self.measures)]
+        if any(group.by_detail for group in self.groups):
+            return self._by_detail(measures)
+        rows = [(name, measure.rows) for name, measure in measures if measure.rows is not None]
+        each = [(name, measure.each) for name, measure in measures if measure.rows is None and measure.each is not None]
+        row = self._row()
+        query = self._grouped(row, [expression(row).label(name) for name, expression in rows])
+        if not each:
+            return self._cut(query, row).subquery(self.binder.alias())
+        if not self.groups and self.all:  # every detail belongs to a row
+            detail = self._detail()
+            sums = [select(func.sum(expression(detail))).scalar_subquery().label(name) for name, expression in each]
+            return query.add_columns(*sums).subquery(self.binder.alias())
+        if len(self.groups) == 1 and self.groups[0].entity:
+            return self._few_of_many(self._cut(query, row).cte(self.binder.alias()), each)
+        return self._lines_once(each, rows)
+
+    def _row(self) -> Any:
+        return aliased(self.mirror.model, name=self.binder.alias())
+
+    def _detail(self) -> Any:
+        return aliased(self.summary.detail, name=self.binder.alias())
+
+    def _keys(self, row: Any) -> list[ColumnElement[Any]]:
+        return [group.expression(row) for group in self.groups]
+
+    def _matching(self, row: Any) -> ColumnElement[bool]:
+        """The condition that a row counts."""
+        return and_(Conditions(self.binder).of(row, self.root.where), visible(self.mirror, row))
+
+    def _grouped(self, row: Any, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        keys = [key.label(f"g{index}") for index, key in enumerate(self._keys(row))]
+        # The count makes it an aggregate, whatever is selected.
+        return select(*keys, *columns, func.count()).select_from(row).where(self._matching(row)).group_by(*self._keys(row))
+
+    def _cut(self, query: Select[Any], row: Any) -> Select[Any]:
+        """The first groups by their keys."""
+        return query.order_by(*self._keys(row)).limit(literal_column(str(self.root.size)))
+
+    def _by_detail(self, measures: list[tuple[str, Measure]]) -> Any:
+        """Groups of details, of which a row may have many in several groups."""
+        row, detail = self._row(), self._detail()
+        keys = [group.expression(detail if group.by_detail else row) for group in self.groups]
+        columns: list[Any] = [key.label(f"g{index}") for index, key in enumerate(keys)]
+        columns += [measure.details(detail).label(name) for name, measure in measures if measure.details is not None]
+        query = select(*columns, func.count())
+        if self.all and all(group.by_detail for group in self.groups):
+            query = query.select_from(detail)
+        else:
+            related = getattr(row, self.summary.relation).of_type(detail)
+            query = query.select_from(row).join(detail, related).where(self._matching(row))
+        query = query.group_by(*keys).order_by(*keys).limit(literal_column(str(self.root.size)))
+        return query.subquery(self.binder.alias())
+
+    def _lines_once(self, each: list[tuple[str, Expression]], rows: list[tuple[str, Expression]]) -> Any:
+        """Few groups of many rows: the details are summed by row in one pass, then by group with the rows."""
+        row, detail, among = self._row(), self._detail(), self._row()
+        relation = self.mirror.mapper.relationships[self.summary.relation]
+        ((local, remote),) = relation.local_remote_pairs or ()
+        key = str(self.mirror.mapper.get_property_by_column(local).key)
+        foreign = getattr(detail, str(relation.mapper.get_property_by_column(remote).key))
+        sums = select(foreign.label("key"), *(func.sum(expression(detail)).label(name) for name, expression in each))
+        if not self.all:
+            sums = sums.where(foreign.in_(select(getattr(among, key)).where(self._matching(among))))
+        lines = sums.group_by(foreign).subquery(self.binder.alias())
+        query = self._grouped(row, [expression(row).label(name) for name, expression in rows])
+        query = query.add_columns(*(func.sum(lines.c[name]).label(name) for name, _ in each))
+        query = query.outerjoin(lines, lines.c.key == getattr(row, key))
+        return self._cut(query, row).subquery(self.binder.alias())
+
+    def _few_of_many(self, groups: Any, each: list[tuple[str, Expression]]) -> Any:
+        """Of many groups, whose key an index serves, those that are shown: only their details are read."""
+        row, detail = self._row(), self._detail()
+        (key,) = self._keys(row)
+        sums = select(key.label("key"), *(func.sum(expression(detail)).label(name) for name, expression in each))
+        sums = sums.join_from(row, detail, getattr(row, self.summary.relation).of_type(detail))
+        sums = sums.where(self._matching(row), key.in_(select(groups.c.g0)))
+        lines = sums.group_by(key).subquery(self.binder.alias())
+        columns = [column for column in groups.c if column.key is not None and column.key[0] in "gm"]
+        query = select(*columns, *(lines.c[name] for name, _ in each)).outerjoin_from(groups, lines, lines.c.key == groups.c.g0)
+        return query.order_by(groups.c.g0).subquery(self.binder.alias())
 
     def _object(
         self, parts: tuple[SummaryPart, ...], prefix: str, groups: dict[str, Any], measures: dict[str, ColumnElement[Any]]

@@ -17,9 +17,9 @@ import strawberry
 from sqlalchemy import Dialect
 from sqlalchemy.orm import Mapper
 
-from graph.base import Base, utc_now
+from graph.base import Base, Money, utc_now
 from graph.read.mirror import MIRRORS, Mirror
-from graph.read.scalars import global_id, parse_id
+from graph.read.scalars import EXPONENT, MAX_WHOLE_DIGITS, global_id, parse_id
 from graph.write.errors import NotFoundError, Path, RequiredError
 from graph.write.inputs import input_fields
 
@@ -87,7 +87,7 @@ def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
                 made.append(Step(field.attribute, field.name, column, relation))
             elif field.attribute in mapper.column_attrs and not mapper.columns[field.attribute].primary_key:
                 column = mapper.columns[field.attribute]
-                step = Step(field.attribute, field.name, column, None, "rule" not in column.info, starts(column))
+                step = Step(field.attribute, field.name, column, None, rule_of(column) is None, starts(column))
                 made.append(step)
         found = STEPS[model, input_type] = tuple(made)
     return found
@@ -146,9 +146,21 @@ def attribute_name(mapper: Mapper[Any], column: Any) -> str:
 
 
 def refusal(column: Any, value: Any) -> str | None:
-    """Why a value does not have the form its column asks for (`info={"rule": ...}`), or None."""
-    rule: Callable[[Any], str | None] | None = column.info.get("rule")
+    """Why a value does not have the form its column asks for, or None."""
+    rule = rule_of(column)
     return None if rule is None or value is None else rule(value)
+
+
+def rule_of(column: Any) -> Callable[[Any], str | None] | None:
+    """What judges the values that clients send for a column: its own rule (`info={"rule": ...}`), or that of money."""
+    rule: Callable[[Any], str | None] | None = column.info.get("rule")
+    return affordable if rule is None and isinstance(column.type, Money) else rule
+
+
+def affordable(amount: int) -> str | None:
+    """Why an amount cannot be stored, or None. A filter may ask for more: a sum can be more."""
+    fits = abs(amount) < 10 ** (MAX_WHOLE_DIGITS + EXPONENT)
+    return None if fits else f"must have at most {MAX_WHOLE_DIGITS} digits before the point"
 
 
 def required(column: Any, path: Path) -> RequiredError:

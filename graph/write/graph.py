@@ -120,7 +120,7 @@ class Graph:
             if step.relation is None:
                 if value is None and values is not None and step.starts and not step.column.nullable:
                     del origin.sent[step.attribute]  # a new row starts as if it were left out
-                elif (step.free and value is not None) or self._fits(step.column, value, place):
+                elif (step.free and value is not None) or self.fits(step.column, value, place):
                     if values is None:
                         setattr(row, step.attribute, value)
                     else:
@@ -239,7 +239,7 @@ class Graph:
             return mapper.relationships[attribute].local_remote_pairs[0][0]
         return mapper.columns[attribute]
 
-    def _fits(self, column: Any, value: Any, place: Path) -> bool:
+    def fits(self, column: Any, value: Any, place: Path) -> bool:
         """Whether a column can take a value, or a refusal."""
         if value is None:
             if not column.nullable:
