@@ -18,6 +18,7 @@ from graph.read.arguments import Leaf, Source
 from graph.read.dialects import member
 from graph.read.errors import BadUserInput
 from graph.read.mirror import MIRRORS, Mirror, mirror_of
+from graph.read.nesting import MAX_FILTER, filter_nesting
 from graph.read.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
 from graph.read.scalars import MAX_KEY, parse_id
 
@@ -45,7 +46,10 @@ def read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
     """The filter of a `where` input on rows of a mirrored type. Raises `BadUserInput`."""
     if conditions(template) > MAX_CONDITIONS:
         raise BadUserInput(f"a filter may have at most {MAX_CONDITIONS} conditions", path)
-    return _read_where(mirror, template, path)
+    found = _read_where(mirror, template, path)
+    if filter_nesting(found) > MAX_FILTER:
+        raise BadUserInput("the filter is nested too deeply; it may lead through five relations, one within the other", path)
+    return found
 
 
 def conditions(template: Any) -> int:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class PageWriter:
     """The SQL of one page: the rows of the page, one more to know whether rows follow, their JSON and their cursors."""
 
-    def __init__(self, writer: Writer, page: Page, parent: Any) -> None:
-        self.writer, self.page, self.parent = writer, page, parent
+    def __init__(self, writer: Writer, page: Page, parent: Any, used: int) -> None:
+        self.writer, self.page, self.parent, self.used = writer, page, parent, used
         self.mirror = MIRRORS[page.type_name]
         info = {what for part in page.parts for _, what in part.info}
         self.numbered = page.backward or bool(info)
@@ -47,7 +47,7 @@ class PageWriter:
         cursor = self._cursor_text(keys) if self.with_cursor else None
         for index, part in enumerate(page.parts):
             if part.what == "nodes" and part.entity is not None:
-                texts[index] = joined(writer.object(part.entity, row))
+                texts[index] = joined(writer.object(part.entity, row, self.used))
             elif part.what == "edges":
                 texts[index] = joined(self._edge(part.edge, row, cursor))
         source = table
@@ -56,9 +56,10 @@ class PageWriter:
             columns = [func.row_number().over().label("n")]
             columns += [text.label(f"j{index}") for index, text in texts.items()]
             columns += [cursor.label("c")] if cursor is not None else []
-            source = self._correlated(select(*columns).select_from(row)).subquery(writer.alias())
+            numbered = select(*columns).select_from(row)
             if page.backward:
-                source = self._correlated(select(source).order_by(source.c.n.desc())).subquery(writer.alias())
+                numbered = numbered.order_by(columns[0].desc())
+            source = self._correlated(numbered).subquery(writer.alias())
             texts = {index: source.c[f"j{index}"] for index in texts}
             cursor = source.c.c if cursor is not None else None
             number = source.c.n
@@ -143,7 +144,7 @@ class PageWriter:
                 assert cursor is not None
                 members.append((part.key, ['"', cursor, '"']))
             elif part.what == "node" and part.entity is not None:
-                members.append((part.key, self.writer.object(part.entity, row)))
+                members.append((part.key, self.writer.object(part.entity, row, self.used)))
             elif part.entity is not None:
                 members.append((part.key, [f'"{part.entity.type_name}"']))
         return json_object(members)

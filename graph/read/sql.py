@@ -20,6 +20,7 @@ from graph.read.codecs import Part, encode, encode_id, joined, json_object, or_n
 from graph.read.dialects import JoinedRows, id_rows, literal, member
 from graph.read.filters import Conditions, key_of, type_of, unchanged, visible
 from graph.read.mirror import MIRRORS, Mirror
+from graph.read.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
 from graph.read.pages import PageWriter
 from graph.read.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
 from graph.read.scalars import parse_id
@@ -68,6 +69,7 @@ class Writer:
         self.conditions = Conditions(self)
         self.binds: dict[str, Bind] = {}
         self.aliases = 0
+        self.room = room(dialect)
 
     # ---- names and parameters
 
@@ -104,7 +106,7 @@ class Writer:
                 case Meta(key):
                     members.append((key, [self.bind(Given((META, key)), sa.Text())]))
                 case Page():
-                    members.append((root.key, [self._page(root, None, None)]))
+                    members.append((root.key, [self._page(root, None, AT_ROOT + step(root))]))
                 case Lookup():
                     members.append((root.key, [or_null(self._lookup(root))]))
                 case SummaryRoot():
@@ -117,11 +119,11 @@ class Writer:
         row = self.row(MIRRORS[root.entity.type_name])
         encode_ = key_of(root.entity.type_name) if root.attribute == "id" else unchanged
         column = getattr(row, root.attribute)
-        return self._one_row(root.entity, row, column == self.bind(root.source, column.type, encode_))
+        return self._one_row(root.entity, row, IN_LOOKUP, column == self.bind(root.source, column.type, encode_))
 
     def _by_key(self, entity: Entity, key: ColumnElement[Any]) -> ColumnElement[str]:
         row = self.row(MIRRORS[entity.type_name])
-        return self._one_row(entity, row, row.id == key)
+        return self._one_row(entity, row, IN_SUMMARY, row.id == key)
 
     def _nodes(self, root: Nodes) -> list[Part]:
         def pairs(value: Any) -> list[tuple[str, int]]:
@@ -132,7 +134,8 @@ class Writer:
         found = []
         for entity in root.entities:
             row = self.row(MIRRORS[entity.type_name])
-            found.append((ids.c.type == literal(entity.type_name), self._one_row(entity, row, row.id == ids.c.key, ids)))
+            object_ = self._one_row(entity, row, IN_NODES, row.id == ids.c.key, ids)
+            found.append((ids.c.type == literal(entity.type_name), object_))
         each = or_null(case(*found)) if found else literal("null")
         if root.single:
             return [select(each).select_from(ids).scalar_subquery()]
@@ -144,7 +147,8 @@ class Writer:
         listed = member(
             self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), negated=False
         )
-        object_ = select(row.id.label("k"), joined(self.object(root.entity, row)).label("j")).where(listed, visible(mirror, row))
+        text = joined(self.object(root.entity, row, IN_PAYLOAD))
+        object_ = select(row.id.label("k"), text.label("j")).where(listed, visible(mirror, row))
         each = object_.subquery(self.alias())
         framed = joined([each.c.k, ":", func.length(each.c.j), ";", each.c.j])
         return select(func.coalesce(JoinedRows(framed), literal("")))
@@ -154,13 +158,13 @@ class Writer:
     def row(self, mirror: Mirror) -> Any:
         return aliased(mirror.model, name=self.alias())
 
-    def _one_row(self, entity: Entity, row: Any, condition: ColumnElement[bool], *outer: Any) -> ColumnElement[str]:
-        query = select(joined(self.object(entity, row))).select_from(row)
+    def _one_row(self, entity: Entity, row: Any, used: int, condition: ColumnElement[bool], *outer: Any) -> ColumnElement[str]:
+        query = select(joined(self.object(entity, row, used))).select_from(row)
         query = query.where(condition, visible(MIRRORS[entity.type_name], row))
         return (query.correlate(*outer) if outer else query).scalar_subquery()
 
-    def object(self, entity: Entity, row: Any) -> list[Part]:
-        """The JSON object of one row."""
+    def object(self, entity: Entity, row: Any, used: int) -> list[Part]:
+        """The JSON object of one row; `used` says how much of the parser's room is taken where it stands."""
         members: list[tuple[str, list[Part]]] = []
         for field in entity.fields:
             match field:
@@ -170,15 +174,32 @@ class Writer:
                     members.append((key, encode_id(entity.type_name, row.id)))
                 case Value(key, attribute, scalar):
                     members.append((key, encode(scalar, getattr(row, attribute), self._nullable(entity, attribute))))
-                case One(key, relation, nullable, inner):
-                    target = self.row(MIRRORS[inner.type_name])
-                    one = self._one_row(inner, target, getattr(row, relation).of_type(target), row)
-                    members.append((key, [or_null(one) if nullable else one]))
-                case Many(key, relation, inner):
-                    members.append((key, self._many(row, relation, inner)))
-                case Page():
-                    members.append((field.key, [self._page(field, row, field.relation)]))
+                case One() | Many() | Page():
+                    fits = used + needed(field) <= self.room
+                    parts = self._related(field, row, used) if fits else self._beside(field, entity, row)
+                    members.append((field.key, parts))
         return json_object(members)
+
+    def _related(self, field: One | Many | Page, row: Any, used: int) -> list[Part]:
+        """What a relation of a row leads to."""
+        used += step(field)
+        match field:
+            case One(_, relation, nullable, inner):
+                target = self.row(MIRRORS[inner.type_name])
+                one = self._one_row(inner, target, used, getattr(row, relation).of_type(target), row)
+                return [or_null(one) if nullable else one]
+            case Many(_, relation, inner):
+                return self._many(row, relation, inner, used)
+            case Page():
+                return [self._page(field, row, used)]
+
+    def _beside(self, field: One | Many | Page, entity: Entity, row: Any) -> list[Part]:
+        """What a relation leads to, as a view in the WITH clause: a database puts its text where it is used, after parsing."""
+        again = self.row(MIRRORS[entity.type_name])
+        parts = self._related(field, again, BESIDE)
+        text: Any = joined(parts) if len(parts) > 1 else parts[0]
+        view = select(again.id.label("k"), text.label("j")).cte(self.alias())
+        return [select(view.c.j).where(view.c.k == row.id).correlate(row).scalar_subquery()]
 
     def _nullable(self, entity: Entity, attribute: str) -> bool:
         column = MIRRORS[entity.type_name].mapper.columns.get(attribute)
@@ -201,7 +222,7 @@ class Writer:
                 needed |= {name} if name in attributes else set(attributes)
         return [getattr(row, attribute) for attribute in attributes if attribute in needed]
 
-    def _many(self, row: Any, relation: str, entity: Entity) -> list[Part]:
+    def _many(self, row: Any, relation: str, entity: Entity, used: int) -> list[Part]:
         mirror = MIRRORS[entity.type_name]
         target = self.row(mirror)
         order = [getattr(target, column.key) for column in inspect(type_of(row)).relationships[relation].order_by or ()]
@@ -209,14 +230,14 @@ class Writer:
             getattr(row, relation).of_type(target), visible(mirror, target)
         )
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
-        rows = select(JoinedRows(joined(self.object(entity, child)))).select_from(child).correlate(row).scalar_subquery()
+        rows = select(JoinedRows(joined(self.object(entity, child, used)))).select_from(child).correlate(row).scalar_subquery()
         return ["[", func.coalesce(rows, literal("")), "]"]
 
     # ---- pages
 
-    def _page(self, page: Page, parent: Any, relation: str | None) -> ColumnElement[str]:
+    def _page(self, page: Page, parent: Any, used: int) -> ColumnElement[str]:
         if any(part.what in ("nodes", "edges", "page_info") for part in page.parts):
-            return PageWriter(self, page, parent).object()
+            return PageWriter(self, page, parent, used).object()
         count: list[Part] = [self.count(page, parent)]
         typename: list[Part] = [f'"{page.type_name}Connection"']
         return joined(json_object([(part.key, count if part.what == "total_count" else typename) for part in page.parts]))
