@@ -17,6 +17,7 @@ from starlette.routing import Route
 from graph import settings as settings_
 from graph.database import Database
 from graph.schema import schema
+from graph.serve import logs
 from graph.serve.view import GraphQLView
 from graph.settings import Settings
 
@@ -32,6 +33,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         yield
         await database.close()
+        logs.finish()
 
     app = Starlette(routes=[Route("/graphql", view), Route("/schema.graphql", sdl), Route("/livez", alive)], lifespan=lifespan)
     app.state.database = database

@@ -20,7 +20,7 @@ from graph.database.errors import driver_error, sqlstate
 
 #: How long a repeated event is only counted.
 QUIET_SECONDS = 10.0
-#: Frames of a traceback that are told, the innermost ones.
+#: Frames of this package that are told of a traceback, the innermost ones.
 FRAMES = 8
 PACKAGE = Path(__file__).parents[1]
 
@@ -68,9 +68,10 @@ def named(error: BaseException) -> str:
 
 
 def where(error: BaseException) -> str:
-    """The innermost frames of a traceback, the last first: files, lines and functions are the program's own words."""
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)][-FRAMES:]
-    places = (f"{short(code.co_filename)}:{line} {code.co_name}" for code, line in reversed(frames))
+    """Where an exception was raised and who asked for it in this package, innermost first: the program's own words."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [(code, line) for code, line in frames[:-1] if Path(code.co_filename).is_relative_to(PACKAGE)][-FRAMES:]
+    places = (f"{short(code.co_filename)}:{line} {code.co_name}" for code, line in reversed([*ours, *frames[-1:]]))
     return " < ".join(places) or "an unknown place"
 
 
@@ -140,3 +141,10 @@ def configure() -> None:
     logging.raiseExceptions = False  # or what cannot be written is written with its values
     dictConfig(CONFIG)
     logging.captureWarnings(True)
+
+
+def finish() -> None:
+    """Write what is still counted: a signal that ends a process lets nothing run afterwards."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Quiet):
+            handler.sum_up()
