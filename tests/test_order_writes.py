@@ -192,6 +192,10 @@ async def test_a_move_is_refused_for_every_reason(shop: Ask) -> None:
     assert await refusals(shop, "moveOrderItem", {**move, "toExpectedVersion": 7}) == [
         ("STALE_VERSION", "input.toExpectedVersion")
     ]
+    assert await refusals(shop, "moveOrderItem", {"toExpectedVersion": 7, **move, "expectedVersion": 6}) == [
+        ("STALE_VERSION", "input.toExpectedVersion"),
+        ("STALE_VERSION", "input.expectedVersion"),
+    ]
     await done(shop, "updateOrder", {"id": "Order:1", "discount": "7"})
     assert await refusals(shop, "moveOrderItem", {**move, "quantity": 1}) == [("CHECK", "input.quantity")]
     assert await refusals(shop, "moveOrderItem", move) == [("CHECK", "input")]

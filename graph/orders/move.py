@@ -18,7 +18,7 @@ from graph.write.columns import key_of, missing
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
 from graph.write.graph import Origin
 from graph.write.inputs import ABSENT, given
-from graph.write.unit import Unit, check_version
+from graph.write.unit import Unit, check_versions
 
 LINE: Path = (*ROOT, "id")
 TO: Path = (*ROOT, "toOrder")
@@ -27,8 +27,10 @@ TO: Path = (*ROOT, "toOrder")
 async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
     """Move the pieces."""
     line, source, target = await _load(unit, given_)
-    check_version(source, given(given_, "expected_version"), (*ROOT, "expectedVersion"))
-    check_version(target, given(given_, "to_expected_version"), (*ROOT, "toExpectedVersion"))
+    check_versions(
+        (source, given(given_, "expected_version"), (*ROOT, "expectedVersion")),
+        (target, given(given_, "to_expected_version"), (*ROOT, "toExpectedVersion")),
+    )
     sent = given(given_, "quantity")
     quantity = line.quantity if sent is ABSENT or sent is None else sent
     place = ROOT if sent is ABSENT or sent is None else (*ROOT, "quantity")

@@ -71,7 +71,7 @@ class Unit(Graph):
         if row is None:
             raise Refused([missing(type_name(model.__mapper__), id_, path)])
         self.origin(row).sent["id"] = path
-        check_version(row, expected, (*ROOT, expected_name))
+        check_versions((row, expected, (*ROOT, expected_name)))
         return row
 
     def locked(self, model: type[R], *where: Any) -> sa.Select[R]:
@@ -110,18 +110,21 @@ class Unit(Graph):
             raise Refused(found) from error
 
 
-def check_version(row: Any, expected: Any, path: Path) -> None:
-    """Hold a loaded root against the version the client read. Raises `Refused`."""
-    if expected is ABSENT or expected is None or row.version == expected:
-        return
-    error = StaleVersionError(
+def check_versions(*roots: tuple[Any, Any, Path]) -> None:
+    """Hold loaded roots against the versions the client read, each with the place of its version. Raises `Refused`."""
+    stale = [each for each in roots if each[1] is not ABSENT and each[1] is not None and each[0].version != each[1]]
+    if stale:
+        raise Refused(_stale(*each) for each in stale)
+
+
+def _stale(row: Any, expected: int, path: Path) -> StaleVersionError:
+    return StaleVersionError(
         message=f"The version is {row.version}, not {expected}",
         path=list(path),
         expected=expected,
         actual=row.version,
         row=Row(type_name(type(row).__mapper__), row.id),
     )
-    raise Refused([error])
 
 
 #: Rules of the domain, run before every flush in the order they were declared.
