@@ -1,20 +1,22 @@
-"""The command line: serve, migrate, sample, schema.
+"""The command line: serve, migrate, sample, purge-keys, schema.
 
 What goes in: arguments, and the environment through `graph.settings`. What comes out: a running server, a migrated or
-filled database, the schema's text. What may be refused here: settings that cannot be used, a database that cannot be
-reached or is not migrated: one line on the error stream and exit status 1, no traceback.
+filled database, the schema's text. What may be refused here: settings that cannot be used, a port that is taken, a database
+that cannot be reached or is not migrated, a schema that is none: one line on the error stream and exit status 1, no traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    import socket
+
     from graph.settings import Settings
 
 T = TypeVar("T")
@@ -28,7 +30,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one."
+)
 @click.option("--no-sample", is_flag=True, help="Leave an empty SQLite database empty.")
 def serve(host: str, port: int, no_sample: bool) -> None:
     """Serve /graphql.
@@ -39,22 +43,28 @@ def serve(host: str, port: int, no_sample: bool) -> None:
     import uvicorn
 
     from graph.serve import logs
+    from graph.serve.listening import CannotListen, address, listen
 
     settings = usable_settings()
+    try:
+        sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from None
     finished(prepare(settings), settings)
     if not no_sample and is_sqlite(settings):
         finished(fill_if_empty(settings), settings)
-    click.echo(f"Serving http://{host}:{port}/graphql", err=True)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            click.echo(f"Serving {address(host, sockets or [])}", err=True)
+
     logs.configure()
-    uvicorn.run(
-        "graph.serve.app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        access_log=False,
-        server_header=False,
-        log_config=None,
+    server = Server(
+        uvicorn.Config("graph.serve.app:create_app", factory=True, access_log=False, server_header=False, log_config=None)
     )
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and says what ended it
+        server.run(sockets)
 
 
 @main.command()
@@ -106,40 +116,42 @@ def purge_keys() -> None:
 @main.command()
 @click.option(
     "--check",
-    "committed",
+    "place",
     is_flag=False,
     flag_value="schema.graphql",
-    metavar="[FILE]",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Compare with this file (schema.graphql) and name the changes; exit status 1 if there are any.",
+    metavar="[FILE|URL]",
+    help="Compare with this file (schema.graphql), or with the server at this URL, and name the changes.",
 )
-def schema(committed: Path | None) -> None:
+@click.option(
+    "--fail-on",
+    type=click.Choice(["breaking", "dangerous", "any"]),
+    help="Which changes make the exit status 1: breaking ones, dangerous ones as well, or any (as without this option).",
+)
+def schema(place: str | None, fail_on: str | None) -> None:
     """Print the GraphQL schema."""
+    from graph.comparison import Change, NoSchema, Weight, changes, is_url, read, shown, understood
     from graph.schema import schema as assembled
 
     text = assembled.as_str() + "\n"
-    if committed is None:
+    if place is None:
+        if fail_on is not None:
+            raise click.UsageError("--fail-on needs --check")
         click.echo(text, nl=False)
         return
-    before = committed.read_text(encoding="utf-8")
-    if before == text:
-        click.echo(f"{committed} is up to date.")
+    try:
+        before = read(place)
+        found = [] if before == text else changes(understood(before, place), understood(text, "the code"))
+    except NoSchema as error:
+        raise click.ClickException(str(error)) from None
+    if before == text or (is_url(place) and not found):
+        click.echo(f"{shown(place)} is up to date.")
         return
-    for line in changes(before, text) or ["descriptions or order only"]:
-        click.echo(line)
-    raise click.ClickException(f"{committed} differs from the code: review, then `ordergraph schema > {committed}`")
-
-
-def changes(before: str, after: str) -> list[str]:
-    """What clients notice between two schemas, the breaking changes first."""
-    from graphql import build_schema
-    from graphql.utilities import BreakingChange, DangerousChange, find_schema_changes
-
-    found = find_schema_changes(build_schema(before), build_schema(after))
-    kinds = {BreakingChange: "BREAKING", DangerousChange: "DANGEROUS"}
-    order = ["BREAKING", "DANGEROUS", "SAFE"]
-    named = [(kinds.get(type(change), "SAFE"), change.description) for change in found]
-    return [f"{kind}: {description}" for kind, description in sorted(named, key=lambda pair: order.index(pair[0]))]
+    for change in found or [Change(Weight.SAFE, "order only")]:
+        click.echo(change)
+    heaviest = found[0].weight if found else Weight.SAFE
+    if heaviest >= {"breaking": Weight.BREAKING, "dangerous": Weight.DANGEROUS}.get(fail_on or "any", Weight.SAFE):
+        remedy = "" if is_url(place) else f": review, then `ordergraph schema > {place}`"
+        raise click.ClickException(f"{shown(place)} differs from the code{remedy}")
 
 
 def usable_settings() -> Settings:

@@ -2,14 +2,17 @@
 
 What goes in: environment variables. `DATABASE_URL` and `CURRENCY` by these names, every other field as
 `ORDERGRAPH_<FIELD>` in capitals (`ORDERGRAPH_MAX_PAGE_SIZE=200`). What comes out: one frozen `Settings`.
-What is refused here: a value that is not of the field's type or range raises `SettingsError`, which names the variable.
+What is refused here: a value that is not of the field's type or range, values that contradict each other, a variable that looks
+like a setting and is none. Each raises `SettingsError`, which names the variable.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -84,40 +87,93 @@ def variable(name: str) -> str:
     return name.upper() if name in ("database_url", "currency") else f"ORDERGRAPH_{name.upper()}"
 
 
+BOOLEANS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+#: The largest number that every place takes where a setting goes; the shortest time that is not no limit to PostgreSQL, which
+#: counts milliseconds, and the longest it takes.
+MAX_INTEGER = 2**31 - 1
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.001, MAX_INTEGER // 1000
+
+#: Settings of which the first may not be above the second: it would never be reached, or never be kept.
+NOT_ABOVE = (
+    ("default_page_size", "max_page_size"),
+    ("nested_page_size", "max_page_size"),
+    ("max_page_size", "max_cost"),
+    ("max_input_list", "max_nested_rows"),
+    ("max_text_length", "max_body_bytes"),
+    ("lock_timeout_seconds", "statement_timeout_seconds"),
+    ("statement_timeout_seconds", "request_timeout_seconds"),
+    ("pool_timeout_seconds", "request_timeout_seconds"),
+    ("request_timeout_seconds", "idempotency_seconds"),
+)
+
+#: What Kubernetes and Docker tell every container of a service called "ordergraph", or of one whose name begins so.
+SERVICE_LINK = re.compile(r"ORDERGRAPH(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
+
+
 def parse(name: str, text: str, default: object) -> object:
-    try:
-        if isinstance(default, bool):
-            return {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}[text.lower()]
-        if isinstance(default, int):
-            value: float = int(text)
-        elif isinstance(default, float):
-            value = float(text)
-        else:
-            return text
-        if not 0 < value < float("inf"):
-            raise ValueError
-        return value
-    except (KeyError, ValueError):
-        wanted = "true or false" if isinstance(default, bool) else "a positive number"
-        raise SettingsError(f"{variable(name)} must be {wanted}, not {text!r}") from None
+    """The value of a variable in the type of its field."""
+    text = text.strip()
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        found: object = BOOLEANS.get(text.lower())
+        wanted = "true or false"
+    elif isinstance(default, int):
+        found = int(text) if re.fullmatch(r"[0-9]{1,10}", text) and 0 < int(text) <= MAX_INTEGER else None
+        wanted = f"a whole number from 1 to {MAX_INTEGER}"
+    else:
+        seconds = float(text) if re.fullmatch(r"[0-9]*[.]?[0-9]+", text) else 0.0
+        found = seconds if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS else None
+        wanted = f"a number of seconds from {SHORTEST_SECONDS} to {LONGEST_SECONDS}"
+    if found is None:
+        raise SettingsError(f"{variable(name)} must be {wanted}, not {text[:40]!r}")
+    return found
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """The settings that an environment describes. Raises `SettingsError`."""
+    check_names(environment)
     found = {
         f.name: parse(f.name, environment[variable(f.name)], f.default)
         for f in fields(Settings)
         if variable(f.name) in environment
     }
     settings = Settings(**found)  # type: ignore[arg-type]  # parse() checks each against its default's type
-    if not (
-        len(settings.currency) == 3
-        and settings.currency.isascii()
-        and settings.currency.isalpha()
-        and settings.currency.isupper()
-    ):
-        raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency!r}")
+    check(settings)
     return settings
+
+
+def check_names(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that looks like a setting and is none: a slip leaves a default in force, unseen."""
+    known = {variable(f.name) for f in fields(Settings)}
+    for name in sorted(environment):
+        if not name.upper().startswith("ORDERGRAPH_") or name in known:
+            continue
+        if SERVICE_LINK.fullmatch(name) or (name.endswith("_PORT") and SERVICE_ADDRESS.fullmatch(environment[name])):
+            continue
+        # The prefix they share would make all of them near.
+        near = get_close_matches(
+            name.upper().removeprefix("ORDERGRAPH_"), sorted(k.removeprefix("ORDERGRAPH_") for k in known), 1
+        )
+        nearest = {k.removeprefix("ORDERGRAPH_"): k for k in known}.get(near[0]) if near else None
+        raise SettingsError(f"{name} is no setting of this version; " + (f"did you mean {nearest}?" if nearest else "remove it"))
+
+
+def check(settings: Settings) -> None:
+    """Refuse values that are no values of their kind, and those that contradict each other."""
+    if not re.fullmatch(r"[A-Z]{3}", settings.currency):
+        raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency[:40]!r}")
+    for low, high in NOT_ABOVE:
+        if getattr(settings, low) > getattr(settings, high):
+            raise SettingsError(
+                f"{variable(low)} ({getattr(settings, low)}) may not be above {variable(high)} ({getattr(settings, high)})"
+            )
+    if settings.pgbouncer and settings.database_url.partition(":")[0].partition("+")[0].lower() == "sqlite":
+        raise SettingsError("ORDERGRAPH_PGBOUNCER is set, but DATABASE_URL is a file on SQLite")
 
 
 @cache

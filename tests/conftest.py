@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,13 @@ def engines(request: pytest.FixtureRequest) -> Engines:
     """The kind of database this run of the test is about."""
     made: Engines = request.getfixturevalue("sqlite_engines" if request.param == "sqlite" else "postgres_engines")
     return made
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.fixture

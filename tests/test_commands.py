@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -258,6 +259,10 @@ def test_a_url_as_managed_postgresql_hands_it_out(run: Run, postgres_engines: An
 
 
 def test_a_setting_that_cannot_be_used_is_told_in_one_line(run: Run) -> None:
+    assert "did you mean ORDERGRAPH_MAX_PAGE_SIZE?" in refused(run("migrate", ORDERGRAPH_MAX_PAGESIZE="9"))
+    assert "ORDERGRAPH_DEFAULT_PAGE_SIZE (50) may not be above ORDERGRAPH_MAX_PAGE_SIZE (20)" in refused(
+        run("serve", ORDERGRAPH_MAX_PAGE_SIZE="20")
+    )
     assert "ORDERGRAPH_MAX_DEPTH" in refused(run("serve", ORDERGRAPH_MAX_DEPTH="deep"))
 
 
@@ -310,6 +315,78 @@ def serve_and_ask(folder: Path, query: str, *arguments: str, **settings: str) ->
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=15)
     return answer, said
+
+
+def started(folder: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    """A command that runs on."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "graph", *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    """The address that a server says it is reached by."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.match(r"Serving (http://\S+)/graphql$", line):
+            return found[1]
+    raise AssertionError("it ended without serving")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("localhost", "localhost")]
+)
+def test_a_server_that_says_it_serves_is_reached_where_it_says(tmp_path: Path, host: str, shown: str) -> None:
+    process = started(tmp_path, "serve", "--no-sample", "--host", host, "--port", "0")
+    try:
+        address = address_of(process)
+        assert re.fullmatch(rf"http://{re.escape(shown)}:[1-9][0-9]*", address)
+        assert httpx2.get(f"{address}/livez").text == "ok\n"
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_done(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refused(run("serve", "--port", str(port))) == f"cannot listen on port {port} of 127.0.0.1: it is taken"
+    assert list(tmp_path.iterdir()) == []
+    assert "no such host" in refused(run("serve", "--host", "host.invalid"))
+    assert "cannot listen on port 8000 of 192.0.2.1" in refused(run("serve", "--host", "192.0.2.1"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys"])
+def test_a_command_that_is_ended_ends_without_a_traceback(tmp_path: Path, command: str, number: signal.Signals) -> None:
+    """Each waits for a database that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        url = f"postgresql://shop@127.0.0.1:{database.getsockname()[1]}/orders?sslmode=disable&connect_timeout=60"
+        process = started(tmp_path, command, *(["--port", "0"] if command == "serve" else []), DATABASE_URL=url)
+        database.settimeout(60)
+        with database.accept()[0]:
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode in (1, -number)
+    assert said.strip() in ("", "Aborted!")
+
+
+def test_a_sample_that_is_interrupted_leaves_nothing(tmp_path: Path, run: Run) -> None:
+    assert run("migrate").returncode == 0
+    process = started(tmp_path, "sample")
+    while process.poll() is None and not list(tmp_path.glob("*.db-wal")):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=15)
+    assert "Traceback" not in said
+    assert ("830 orders" in run("sample").stdout) == (process.returncode != 0)
 
 
 def test_serve_needs_nothing_but_a_folder(tmp_path: Path) -> None:

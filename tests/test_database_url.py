@@ -330,13 +330,6 @@ def by_parameter(url: str) -> str:
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """A port that takes connections and never says anything."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
 def closed() -> int:
     """A port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:

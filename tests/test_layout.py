@@ -24,7 +24,8 @@ ROOMS: dict[str, set[str]] = {
     "write": {"settings", "base", "database", "context", "read"},
     "operations": {"settings", "base", "database", "context", "read"},
     "sample": {"settings", "base", "database", "models"},
-    "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve"},
+    "comparison": set(),
+    "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
 }
 DOMAIN = {"settings", "base", "sums", "database", "context", "models", "read", "write"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)

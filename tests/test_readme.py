@@ -11,9 +11,11 @@ import textwrap
 from pathlib import Path
 
 import asyncpg
+import click
 import httpx2
 import pytest
 
+from graph.__main__ import main
 from tests import postgres
 from tests.conftest import Ask
 from tests.test_commands import ask_when_up, environment, free_port
@@ -26,6 +28,19 @@ WRITES = """mutation {
   createCustomer(input: {name: "Eve", email: "eve@example.org"}) @idempotent(key: "once") { customer { id } errors { message } }
   deleteCustomer(input: {id: "Customer:1"}) { deleted { orders } errors { message } }
 }"""
+
+
+def test_the_commands_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `ordergraph ([a-z-]+)(.*?)` \| .* \|$", README, re.MULTILINE)
+    told = {name: set(re.findall(r"--[a-z-]+", options)) for name, options in rows}
+    assert len(told) == len(rows)
+    assert told == {
+        name: {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        for name, command in main.commands.items()
+    }
+    choices = [parameter.type for parameter in main.commands["schema"].params if parameter.name == "fail_on"]
+    assert isinstance(choices[0], click.Choice)
+    assert "[--fail-on " + r"\|".join(choices[0].choices) + "]" in README
 
 
 async def test_the_first_query_answers(ask_sample: Ask) -> None:

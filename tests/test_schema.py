@@ -1,4 +1,4 @@
-"""The schema: the committed file is the code's, everything in it is described, and changes are named."""
+"""The schema: the committed file is the code's, and everything in it is described."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from graphql import (
     validate_schema,
 )
 
-from graph.__main__ import changes
 from graph.read import mirror
 from graph.read.mirror import MIRRORS, MirrorError
 from graph.schema import schema
@@ -87,26 +86,6 @@ def test_the_exceptions_of_the_lint_rule_are_the_value_types() -> None:
     assert types == sorted(name for name in values if not name.endswith(suffixes))
     assert [suffix for suffix in suffixes if not any(name.endswith(suffix) for name in values)] == []
     assert [name for name in object_types().keys() - values if name.endswith(suffixes)] == []
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        (
-            "type Query { a: Int }",
-            "type Query { b: Int }",
-            ["BREAKING: Field Query.a was removed.", "SAFE: Field Query.b was added."],
-        ),
-        (
-            "type Query { a: E } enum E { X }",
-            "type Query { a: E } enum E { X Y }",
-            ["DANGEROUS: Enum value E.Y was added."],
-        ),
-        ("type Query { a: Int }", "type Query { a: Int }", []),
-    ],
-)
-def test_changes_are_named_the_breaking_ones_first(before: str, after: str, expected: list[str]) -> None:
-    assert changes(before, after) == expected
 
 
 def test_look_ups_take_every_unique_column_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from graph.settings import Settings, SettingsError, from_environment, variable
+from graph.settings import NOT_ABOVE, Settings, SettingsError, check, from_environment, variable
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -44,6 +45,21 @@ def test_a_variable_sets_its_field_in_its_type() -> None:
         ("ORDERGRAPH_MAX_DEPTH", "-1"),
         ("ORDERGRAPH_MAX_DEPTH", "1.5"),
         ("ORDERGRAPH_MAX_DEPTH", ""),
+        ("ORDERGRAPH_MAX_DEPTH", "1_000"),
+        ("ORDERGRAPH_MAX_DEPTH", "٣"),
+        ("ORDERGRAPH_MAX_DEPTH", "2147483648"),
+        ("ORDERGRAPH_MAX_DEPTH", "9" * 5_000),
+        ("ORDERGRAPH_MAX_DEPTH", "true"),
+        ("ORDERGRAPH_LOCK_TIMEOUT_SECONDS", "0"),
+        ("ORDERGRAPH_LOCK_TIMEOUT_SECONDS", "0.0004"),
+        ("ORDERGRAPH_LOCK_TIMEOUT_SECONDS", "-1"),
+        ("ORDERGRAPH_LOCK_TIMEOUT_SECONDS", "2s"),
+        ("ORDERGRAPH_LOCK_TIMEOUT_SECONDS", "1e9"),
+        ("ORDERGRAPH_LOCK_TIMEOUT_SECONDS", "9999999"),
+        ("ORDERGRAPH_PGBOUNCER", ""),
+        ("ORDERGRAPH_PGBOUNCER", "2"),
+        ("CURRENCY", ""),
+        ("CURRENCY", "ÄÖÜ"),
         ("ORDERGRAPH_REQUEST_TIMEOUT_SECONDS", "nan"),
         ("ORDERGRAPH_REQUEST_TIMEOUT_SECONDS", "inf"),
         ("ORDERGRAPH_PGBOUNCER", "maybe"),
@@ -53,8 +69,79 @@ def test_a_variable_sets_its_field_in_its_type() -> None:
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SettingsError, match=name) as refusal:
         from_environment({name: value})
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize("value", [" true ", "TRUE", "t", "Yes", "y", "ON", "1\n"])
+def test_yes_has_many_spellings(value: str) -> None:
+    assert from_environment({"ORDERGRAPH_PGBOUNCER": value, "DATABASE_URL": "postgresql://db"}).pgbouncer is True
+
+
+@pytest.mark.parametrize("value", [" false", "False", "F", "no", "N", "off", "0"])
+def test_no_has_many_spellings(value: str) -> None:
+    assert from_environment({"ORDERGRAPH_INTROSPECTION": value}).introspection is False
+
+
+def test_blanks_around_a_value_do_not_count() -> None:
+    found = from_environment({"CURRENCY": " EUR ", "ORDERGRAPH_MAX_DEPTH": " 9\n", "ORDERGRAPH_REQUEST_TIMEOUT_SECONDS": "\t20 "})
+    assert found == Settings(currency="EUR", max_depth=9, request_timeout_seconds=20.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ORDERGRAPH_MAX_PAGESIZE", "did you mean ORDERGRAPH_MAX_PAGE_SIZE?"),
+        ("ORDERGRAPH_REQUEST_TIMEOUT", "did you mean ORDERGRAPH_REQUEST_TIMEOUT_SECONDS?"),
+        ("ORDERGRAPH_DATABASE_URL", "did you mean DATABASE_URL?"),
+        ("ordergraph_max_depth", "did you mean ORDERGRAPH_MAX_DEPTH?"),
+        ("ORDERGRAPH_PORT", "remove it"),
+        ("ORDERGRAPH_", "remove it"),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_named_with_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        from_environment({name: "9000"})
+    assert str(refusal.value) == f"{name} is no setting of this version; {nearest}"
+
+
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting() -> None:
+    links = {
+        "ORDERGRAPH_SERVICE_HOST": "10.0.0.1",
+        "ORDERGRAPH_SERVICE_PORT": "8000",
+        "ORDERGRAPH_SERVICE_PORT_HTTP": "8000",
+        "ORDERGRAPH_PORT": "tcp://10.0.0.1:8000",
+        "ORDERGRAPH_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+        "ORDERGRAPH_PORT_8000_TCP_PROTO": "tcp",
+        "ORDERGRAPH_PORT_8000_TCP_PORT": "8000",
+        "ORDERGRAPH_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "ORDERGRAPH_DB_SERVICE_HOST": "10.0.0.2",
+        "ORDERGRAPH_DB_PORT": "tcp://10.0.0.2:5432",
+        "ORDERGRAPH_DB_PORT_5432_TCP": "tcp://10.0.0.2:5432",
+    }
+    assert from_environment(links) == Settings()
+
+
+@pytest.mark.parametrize(("low", "high"), NOT_ABOVE)
+def test_settings_that_contradict_each_other_are_refused(low: str, high: str) -> None:
+    limit = getattr(Settings(), high)
+    assert getattr(from_environment({variable(low): str(limit)}), low) == limit
+    with pytest.raises(SettingsError) as refusal:
+        from_environment({variable(low): str(limit + 1)})
+    told = str(refusal.value)
+    assert f"{variable(low)} (" in told
+    assert f"may not be above {variable(high)} ({limit})" in told
+
+
+def test_pgbouncer_before_a_file_is_a_contradiction() -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL is a file"):
+        from_environment({"ORDERGRAPH_PGBOUNCER": "true"})
+
+
+def test_no_default_contradicts_another_and_nothing_shows_the_password() -> None:
+    check(Settings())
+    assert "s3cr3t" not in repr(Settings(database_url="postgresql://shop:s3cr3t@db/orders"))
 
 
 @pytest.mark.parametrize(("currency", "exponent"), [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4)])
@@ -62,8 +149,13 @@ def test_a_currency_has_its_decimal_places(currency: str, exponent: int) -> None
     assert Settings(currency=currency).currency_exponent == exponent
 
 
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    text = README.read_text(encoding="utf-8")
-    for field in fields(Settings):
-        default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-        assert f"| `{variable(field.name)}` | `{default}` | {field.metadata['doc']} |" in text
+def test_the_readme_lists_every_setting_with_its_default_and_nothing_else() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.*?)` \| (.*) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [
+        (
+            variable(field.name),
+            str(field.default).lower() if isinstance(field.default, bool) else str(field.default),
+            field.metadata["doc"],
+        )
+        for field in fields(Settings)
+    ]
