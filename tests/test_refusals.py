@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask
-from tests.words import count, done, mutate, refusals
+from tests.words import codes, count, done, mutate, refusals
 
 
 @pytest.fixture
@@ -225,6 +225,26 @@ async def test_a_discount_changes_only_while_the_order_is_pending(shop: Ask) -> 
         shop, "updateOrder", {"id": "Order:1", "discount": "1.00", "note": "x"}, "order { note discount version }"
     )
     assert payload["order"] == {"note": "x", "discount": "1.00", "version": 4}
+
+
+async def test_the_later_of_two_places_is_the_later_as_sent(shop: Ask) -> None:
+    removed, changed = '["OrderItem:1"]', '[{id: "OrderItem:1", quantity: 5}]'
+    query = f"""mutation ($first: [UpdateOrderItemInput!]!, $whole: UpdateOrderInput!) {{
+        a: updateOrder(input: {{id: "Order:1", items: {{remove: {removed}, update: {changed}}}}}) {{ errors {{ code path }} }}
+        b: updateOrder(input: {{id: "Order:1", items: {{update: {changed}, remove: {removed}}}}}) {{ errors {{ code path }} }}
+        c: updateOrder(input: {{items: {{update: $first, remove: {removed}}}, id: "Order:1"}}) {{ errors {{ code path }} }}
+        d: updateOrder(input: $whole) {{ errors {{ code path }} }} }}"""
+    update = [{"id": "OrderItem:1", "quantity": 5}]
+    whole = {"items": {"update": update, "create": [], "remove": ["OrderItem:2", "OrderItem:1"]}, "id": "Order:1"}
+    data = await shop.data(query, {"first": update, "whole": whole})
+    assert [codes(data[key]) for key in "abcd"] == [
+        [("INVALID_INPUT", "input.items.update.0.id")],
+        [("INVALID_INPUT", "input.items.remove.0")],
+        [("INVALID_INPUT", "input.items.remove.0")],
+        [("INVALID_INPUT", "input.items.remove.1")],
+    ]
+    found = await shop.data('{ order(by: {id: "Order:1"}) { version items { quantity } } }')
+    assert found["order"] == {"version": 1, "items": [{"quantity": 1}, {"quantity": 2}]}
 
 
 @pytest.mark.parametrize("id_", ["x", "", "Item:1", "Order:01", "Order:-1", "order:1", "T3JkZXI6MQ==", "Order:1" * 1_000])

@@ -56,7 +56,11 @@ class Matching(Capped):
     """What the inputs share that write the rows of a filter. Each adds its `where`."""
 
     all_: strawberry.Maybe[bool | None] = strawberry.field(
-        name="all", description="`true` means all rows, in place of `where`: exactly one of the two is sent."
+        name="all",
+        description=(
+            "`true` means all rows, in place of `where`: exactly one of the two is sent. A `where` with a part that says nothing "
+            "is refused, at any depth, and so is a variable in it that was not sent."
+        ),
     )
 
 
