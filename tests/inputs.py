@@ -129,7 +129,7 @@ def wrong_of(type_: Any) -> list[Any]:
         return wrong_of(type_.of_type)
     if isinstance(type_, GraphQLInputObjectType):
         return [5, {"noSuchField": 1}, *([{}, dict.fromkeys(type_.fields)] if type_.is_one_of else [])]
-    return [Name("NO_SUCH_VALUE") if isinstance(type_, GraphQLEnumType) else WRONG[type_.name], {"an": "object"}, [[1]]]
+    return [Name("NO_SUCH_VALUE") if isinstance(type_, GraphQLEnumType) else WRONG[type_.name], {"an": "object"}]
 
 
 def literal(value: Any) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from graphql import get_nullable_type
+from graphql import GraphQLObjectType, get_nullable_type
 
 from graph.catalog import mutations as catalog
 from graph.schema import schema
@@ -71,6 +71,13 @@ JUDGED: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
         "($v: OrderWhere!)",
         {"v": {"or": [{"note": {"eq": "x"}}] * 201}},
         ["input", "where"],
+    ),
+    "two keys of one field": (
+        """createItem(input: {sku: "b", name: "b", price: 1}) @idempotent(key: "1") { item { id } }
+        b: createItem(input: {sku: "b", name: "b", price: 1}) @idempotent(key: "2") { item { sku } }""",
+        "",
+        {},
+        ["key"],
     ),
     "an empty key": ('createItem(input: {sku: "b", name: "b", price: 1}) @idempotent(key: "")', "", {}, ["key"]),
     "a long key": (
@@ -339,6 +346,13 @@ def attempts(place: Place) -> Iterator[Attempt]:
             yield Attempt(place, "nullable variable", given, f"($part: {type_})", variables, place.path)
 
 
+def attempted(root: GraphQLObjectType, ask: Ask) -> list[Attempt]:
+    """All attempts at a root type's places. What must be refused asks no database: it is the same on both, and tried on one."""
+    found = [attempt for place in places(root) for attempt in attempts(place)]
+    judged_here = ask.app.state.database.dialect_name == "sqlite"
+    return [attempt for attempt in found if judged_here or attempt.path is None]
+
+
 def told(answer: dict[str, Any]) -> list[str]:
     """The messages of a refused request, or of a payload."""
     payload = (answer.get("data") or {}).get("b") or {}
@@ -351,7 +365,7 @@ async def test_no_input_of_a_mutation_is_found_bad_while_it_runs(ask_shop: Ask) 
     assert root is not None
     wrong: dict[str, Any] = {}
     ran = 0
-    for number, attempt in enumerate(attempt for place in places(root) for attempt in attempts(place)):
+    for number, attempt in enumerate(attempted(root, ask_shop)):
         first = f'createItem(input: {{sku: "first-{number}", name: "First", price: "1"}}) {{ errors {{ code }} }}'
         second = f"{attempt.place.field}({attempt.arguments}) {{ errors {{ code message path }} }}"
         answer = await ask_shop(f"mutation {attempt.declared} {{ a: {first} b: {second} }}", attempt.variables)
@@ -377,7 +391,7 @@ async def test_no_input_of_a_query_breaks_it(ask_shop: Ask) -> None:
     root = schema._schema.query_type
     assert root is not None
     wrong: dict[str, Any] = {}
-    for attempt in (attempt for place in places(root) for attempt in attempts(place)):
+    for attempt in attempted(root, ask_shop):
         answer = await ask_shop(
             f"query {attempt.declared} {{ {attempt.place.field}({attempt.arguments}) {{ __typename }} }}", attempt.variables
         )

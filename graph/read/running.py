@@ -83,6 +83,8 @@ def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValue
     try:
         arguments = get_argument_values(definition, nodes[0], variables)
         directives = _directives(schema, nodes, variables)
+    except BadUserInput:
+        raise
     except GraphQLError as error:  # no value that the judges of documents and variables let pass
         raise BadUserInput(f"{nodes[0].name.value} cannot take its arguments.", tuple(definition.args)) from error
     where = _where(definition, arguments["input"])
@@ -95,8 +97,8 @@ def _directives(schema: GraphQLSchema, nodes: Sequence[FieldNode], variables: Va
         for name in dict.fromkeys(directive.name.value for directive in node.directives or ()):
             definition = schema.get_directive(name)
             values = None if definition is None else get_directive_values(definition, node, variables)
-            if values is not None:
-                found.setdefault(name, values)
+            if values is not None and found.setdefault(name, values) != values:
+                raise BadUserInput(f"@{name} stands on this field twice, with different values.", tuple(values))
     return found
 
 
