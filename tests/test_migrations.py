@@ -115,5 +115,7 @@ def test_alembic_itself_works_in_a_checkout(empty_url: str, arguments: list[str]
 
 def test_no_migration_names_a_schema() -> None:
     for path in (ROOT / "migrations" / "versions").glob("*.py"):
-        assert "schema=" not in path.read_text(encoding="utf-8"), path
-        assert "public." not in path.read_text(encoding="utf-8"), path
+        # Alembic writes `schema=None` where it changes tables on SQLite.
+        text = path.read_text(encoding="utf-8").replace("schema=None", "")
+        assert "schema=" not in text, path
+        assert "public." not in text, path
