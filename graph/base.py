@@ -7,14 +7,14 @@ refused here: a value a type cannot store (a naive time, an unknown choice) rais
 from __future__ import annotations
 
 import enum
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, Identity, Integer, MetaData, Text, TypeDecorator, event
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, Identity, Integer, MetaData, TypeDecorator, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, RelationshipProperty, declared_attr, mapped_column, orm_insert_sentinel
+
+from graph.texts import CodePointText, Trimmed, not_blank
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -39,8 +39,6 @@ def utc_now() -> datetime:
 
 # A BIGINT primary key is no rowid alias on SQLite, hence the variant.
 KeyType = BigInteger().with_variant(Integer(), "sqlite")
-# Text sorts by code point on both databases, so keyset indexes serve it.
-CodePointText = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 class Money(TypeDecorator[int]):
@@ -48,16 +46,6 @@ class Money(TypeDecorator[int]):
 
     impl = BigInteger
     cache_ok = True
-
-
-class Email(TypeDecorator[str]):
-    """An e-mail address, trimmed and lower-cased on every way into SQL: values, filters and look-ups alike."""
-
-    impl = CodePointText
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else value.strip().lower()
 
 
 class Choice(TypeDecorator[E], Generic[E]):
@@ -95,20 +83,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def not_blank(value: str) -> str | None:
-    """Why a text that people read cannot be this one, or None."""
-    return None if value.strip() else "must not be blank"
-
-
-def email_address(value: str) -> str | None:
-    """Why a text is no e-mail address, or None. Only mail shows whether an address is somebody's, so the form is enough."""
-    return None if EMAIL.fullmatch(value.strip()) and len(value) <= 254 else "must be an e-mail address, such as ada@example.com"
-
-
-EMAIL = re.compile(r"[^@\s,;<>()]+@[^@\s,;<>().]+(\.[^@\s,;<>().]+)+")
-
 # `info["rule"]` says why a value that clients send for the column has the wrong form.
-Name = Annotated[str, mapped_column(CodePointText, info={"rule": not_blank})]
+Name = Annotated[str, mapped_column(Trimmed, info={"rule": not_blank})]
 Key = Annotated[int, mapped_column(KeyType, Identity(), primary_key=True)]
 Cents = Annotated[int, mapped_column(Money)]
 Utc = Annotated[datetime, mapped_column(UtcDateTime)]

@@ -30,7 +30,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from graph.base import (
     MAX_PRICE,
@@ -39,17 +39,15 @@ from graph.base import (
     Bounds,
     Cents,
     Choice,
-    CodePointText,
     Created,
-    Email,
     Key,
     Name,
     Updated,
     Utc,
     between,
-    email_address,
 )
 from graph.sums import ExactSum, Total
+from graph.texts import CodePointText, Email, email_address
 
 
 class OrderStatus(enum.StrEnum):
@@ -104,11 +102,6 @@ class Customer(Base):
         Index(None, "created_at", "id"),
         Index(None, "updated_at", "id"),
     )
-
-    @validates("email")
-    def _normal(self, _: str, email: str) -> str:
-        """The form that is stored, so that another spelling of the same address is no change."""
-        return email.strip().lower()
 
     @hybrid_property
     def archived(self) -> bool:

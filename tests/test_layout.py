@@ -14,20 +14,21 @@ PACKAGE = Path(__file__).parents[1] / "graph"
 #: here is a domain.
 ROOMS: dict[str, set[str]] = {
     "settings": set(),
-    "base": set(),
+    "texts": set(),
+    "base": {"texts"},
     "sums": set(),
-    "models": {"base", "sums"},
+    "models": {"base", "sums", "texts"},
     "database": {"settings"},
     "context": {"settings", "database"},
     "migrate": {"database"},
-    "read": {"settings", "base", "sums", "database", "context"},
-    "write": {"settings", "base", "database", "context", "read"},
+    "read": {"settings", "base", "sums", "texts", "database", "context"},
+    "write": {"settings", "base", "texts", "database", "context", "read"},
     "operations": {"settings", "base", "database", "context", "read"},
     "sample": {"settings", "base", "database", "models"},
     "comparison": set(),
     "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
 }
-DOMAIN = {"settings", "base", "sums", "database", "context", "models", "read", "write"}
+DOMAIN = {"settings", "base", "sums", "texts", "database", "context", "models", "read", "write"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 
 

@@ -174,7 +174,20 @@ def operand(type_name: str, name: str, value: Any) -> Any:
         return int(Decimal(str(value)) * 100)
     if scalar == "DateTime":
         return datetime.fromisoformat(value)
-    return value.strip().lower() if (type_name, name) == ("Customer", "email") else value
+    return value if name not in ("email", "sku", "name") else value.strip().lower() if name == "email" else value.strip()
+
+
+def operand_of(type_name: str, name: str, operator: str, given: Any) -> Any:
+    """What one operator compares with: texts that are stored trimmed begin and end without blanks, but may hold some."""
+    if given is None or operator == "isNull":
+        return given
+    if operator not in ("contains", "startsWith", "endsWith"):
+        return operand(type_name, name, given)
+    if name == "email":
+        return given.strip().lower() or given
+    if name in ("sku", "name"):
+        return {"startsWith": given.lstrip(), "endsWith": given.rstrip()}.get(operator, given) or given
+    return given
 
 
 # ---- filters
@@ -224,8 +237,7 @@ def _condition(row: Row, name: str, given: Any) -> bool:
         return not matches(row, given)
     if name in VALUES[type_name]:
         value = global_id(row) if name == "id" else attribute(row, name)
-        as_is = ("contains", "startsWith", "endsWith", "isNull")
-        operands = {op: each if op in as_is or each is None else operand(type_name, name, each) for op, each in given.items()}
+        operands = {op: operand_of(type_name, name, op, each) for op, each in given.items()}
         return all(holds(value, op, each) for op, each in operands.items())
     if name in ONE.get(type_name, {}):
         return matches(attribute(row, name), given)

@@ -22,8 +22,8 @@ VERSION = "Refuse the change if the item is not at this version any more."
 
 @strawberry.input(description="A new item.")
 class ItemInput:
-    sku: str = strawberry.field(description="The stock keeping unit: unique, not blank.")
-    name: str = strawberry.field(description="What people read; not blank.")
+    sku: str = strawberry.field(description="The stock keeping unit: unique, not blank; kept trimmed.")
+    name: str = strawberry.field(description="What people read, not blank; kept trimmed.")
     price: Money = strawberry.field(description="The list price of one piece.")
     stock: strawberry.Maybe[int | None] = strawberry.field(
         description="Pieces in stock; leave it out where stock is not tracked."
@@ -64,8 +64,8 @@ class ItemKey:
 class UpdateItemInput:
     id: strawberry.ID = strawberry.field(description="The global id.")
     expected_version: strawberry.Maybe[int | None] = strawberry.field(description=VERSION)
-    sku: strawberry.Maybe[str | None] = strawberry.field(description="The stock keeping unit: unique, not blank.")
-    name: strawberry.Maybe[str | None] = strawberry.field(description="What people read; not blank.")
+    sku: strawberry.Maybe[str | None] = strawberry.field(description="The stock keeping unit: unique, not blank; kept trimmed.")
+    name: strawberry.Maybe[str | None] = strawberry.field(description="What people read, not blank; kept trimmed.")
     price: strawberry.Maybe[Money | None] = strawberry.field(
         description="The list price of one piece; orders keep what was paid."
     )
@@ -77,7 +77,7 @@ class UpdateItemInput:
 @strawberry.input(description="The item to make, or to change if the sku is known.")
 class UpsertItemInput:
     sku: str = strawberry.field(description="The stock keeping unit, by which the item is found.")
-    name: str = strawberry.field(description="What people read; not blank.")
+    name: str = strawberry.field(description="What people read, not blank; kept trimmed.")
     price: Money = strawberry.field(description="The list price of one piece.")
     stock_delta: strawberry.Maybe[int | None] = strawberry.field(
         description="Pieces to add to the stock, or to take if negative; starts the tracking where there is none."

@@ -23,7 +23,7 @@ VERSION = "Refuse the change if the customer is not at this version any more."
 
 @strawberry.input(description="A new customer, with orders if you like.")
 class CustomerInput:
-    name: str = strawberry.field(description="The name of the person or company; not blank.")
+    name: str = strawberry.field(description="The name of the person or company, not blank; kept trimmed.")
     email: str = strawberry.field(description="The e-mail address: unique, kept trimmed and in lower case.")
     orders: list[Annotated[OrderInput, strawberry.lazy("graph.orders.inputs")]] = strawberry.field(
         default_factory=list, description="Orders to make with the customer."
@@ -43,7 +43,7 @@ class CreateCustomersInput:
 
 @strawberry.input(description="A customer without orders.")
 class CustomerRowInput:
-    name: str = strawberry.field(description="The name of the person or company; not blank.")
+    name: str = strawberry.field(description="The name of the person or company, not blank; kept trimmed.")
     email: str = strawberry.field(description="The e-mail address: unique, kept trimmed and in lower case.")
 
 
@@ -58,7 +58,7 @@ class InsertCustomersInput:
 @strawberry.input(description="The customer to make, or to change if the e-mail address is known.")
 class UpsertCustomerInput:
     email: str = strawberry.field(description="The e-mail address, by which the customer is found.")
-    name: str = strawberry.field(description="The name of the person or company; not blank.")
+    name: str = strawberry.field(description="The name of the person or company, not blank; kept trimmed.")
 
 
 @strawberry.input(description="Points to a customer who is there, or makes one in place.", one_of=True)
@@ -72,7 +72,9 @@ class CustomerReference:
 class UpdateCustomerInput:
     id: strawberry.ID = strawberry.field(description="The global id.")
     expected_version: strawberry.Maybe[int | None] = strawberry.field(description=VERSION)
-    name: strawberry.Maybe[str | None] = strawberry.field(description="The name of the person or company; not blank.")
+    name: strawberry.Maybe[str | None] = strawberry.field(
+        description="The name of the person or company, not blank; kept trimmed."
+    )
     email: strawberry.Maybe[str | None] = strawberry.field(description="The e-mail address.")
     orders: strawberry.Maybe[Annotated[CustomerOrdersInput, strawberry.lazy("graph.orders.inputs")] | None] = strawberry.field(
         description="Changes of the customer's orders."

@@ -13,7 +13,6 @@ from sqlalchemy import BigInteger, ColumnElement, Dialect, and_, false, func, in
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from graph.base import CodePointText
 from graph.read.arguments import Leaf, Source
 from graph.read.dialects import member
 from graph.read.errors import BadUserInput
@@ -21,6 +20,7 @@ from graph.read.mirror import MIRRORS, Mirror, mirror_of
 from graph.read.nesting import MAX_FILTER, filter_nesting
 from graph.read.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
 from graph.read.scalars import MAX_KEY, parse_id
+from graph.texts import CodePointText, Trimmed
 
 OPERATORS = {
     "eq": "eq",
@@ -208,7 +208,12 @@ class Conditions:
         }[operator](value)
 
     def _like(self, column: Any, source: Source, operator: str) -> ColumnElement[bool]:
-        pattern = self.binder.bind(source, CodePointText, lambda text: like_pattern(text, operator))
+        type_ = column.type
+
+        def pattern_of(text: str) -> str:
+            return like_pattern(type_.part(text, operator) if isinstance(type_, Trimmed) else text, operator)
+
+        pattern = self.binder.bind(source, CodePointText, pattern_of)
         return func.lower(column).like(pattern, escape="\\")
 
     def _search(self, row: Any, paths: tuple[str, ...], source: Source) -> ColumnElement[bool]:

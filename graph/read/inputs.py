@@ -53,7 +53,7 @@ EQUALITY = {
 }
 RANGE = {"lt": "Less than this.", "lte": "At most this.", "gt": "Greater than this.", "gte": "At least this."}
 TEXT = {
-    "contains": "Contains this text, whatever the case of ASCII letters.",
+    "contains": "Contains this text, whatever the case of ASCII letters; blanks count.",
     "starts_with": "Starts with this text, whatever the case of ASCII letters.",
     "ends_with": "Ends with this text, whatever the case of ASCII letters.",
 }

@@ -18,11 +18,12 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import sqltypes
 from sqlalchemy.types import TypeEngine
 
-from graph.base import CodePointText, UtcDateTime
+from graph.base import UtcDateTime
 from graph.read.errors import BadUserInput
 from graph.read.mirror import MIRRORS, Mirror
 from graph.read.plan import SortKey
 from graph.read.scalars import MAX_KEY, utc_time
+from graph.texts import CodePointText
 
 #: A cursor may hold any number and any text, not only those of the column: it is a position.
 CURSOR_TYPES: dict[str, TypeEngine[Any]] = {"int": sqltypes.BigInteger(), "text": CodePointText}

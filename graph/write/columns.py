@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapper
 from graph.base import Base, Money, utc_now
 from graph.read.mirror import MIRRORS, Mirror
 from graph.read.scalars import EXPONENT, MAX_WHOLE_DIGITS, global_id, parse_id
+from graph.texts import Trimmed
 from graph.write.errors import NotFoundError, Path, RequiredError
 from graph.write.inputs import input_fields
 
@@ -64,6 +65,7 @@ class Step:
     """What a field of an input sets in a row: a column, or a relation whose foreign key is that column.
 
     `free` says that a column takes every value of its type, `starts` that a new row has a value there without being told.
+    `normal` brings a value into the form that is stored, so that another spelling of the same is no change.
     """
 
     attribute: str
@@ -72,6 +74,7 @@ class Step:
     relation: Any
     free: bool = False
     starts: bool = False
+    normal: Callable[[str], str] | None = None
 
 
 def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
@@ -87,7 +90,7 @@ def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
                 made.append(Step(field.attribute, field.name, column, relation))
             elif field.attribute in mapper.column_attrs and not mapper.columns[field.attribute].primary_key:
                 column = mapper.columns[field.attribute]
-                step = Step(field.attribute, field.name, column, None, rule_of(column) is None, starts(column))
+                step = Step(field.attribute, field.name, column, None, rule_of(column) is None, starts(column), normal_of(column))
                 made.append(step)
         found = STEPS[model, input_type] = tuple(made)
     return found
@@ -148,7 +151,15 @@ def attribute_name(mapper: Mapper[Any], column: Any) -> str:
 def refusal(column: Any, value: Any) -> str | None:
     """Why a value does not have the form its column asks for, or None."""
     rule = rule_of(column)
-    return None if rule is None or value is None else rule(value)
+    if rule is None or value is None:
+        return None
+    normal = normal_of(column)
+    return rule(value if normal is None else normal(value))
+
+
+def normal_of(column: Any) -> Callable[[str], str] | None:
+    """What brings the texts that clients send for a column into the form that is stored, if it has one of its own."""
+    return column.type.normal if isinstance(column.type, Trimmed) else None
 
 
 def rule_of(column: Any) -> Callable[[Any], str | None] | None:

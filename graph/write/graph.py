@@ -118,6 +118,8 @@ class Graph:
                 value = value.value
             place = origin.sent[step.attribute] = (*path, step.name)
             if step.relation is None:
+                if step.normal is not None and value is not None:
+                    value = step.normal(value)
                 if value is None and values is not None and step.starts and not step.column.nullable:
                     del origin.sent[step.attribute]  # a new row starts as if it were left out
                 elif (step.free and value is not None) or self.fits(step.column, value, place):

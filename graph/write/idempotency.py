@@ -19,10 +19,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from graph.base import Base, CodePointText, UtcDateTime, utc_now
+from graph.base import Base, UtcDateTime, utc_now
 from graph.database import Database
 from graph.read.errors import BadUserInput
 from graph.read.running import Running
+from graph.texts import CodePointText
 from graph.write.errors import ROOT, ErrorCode, IdempotencyError, Refused
 from graph.write.unit import Info, root_field
 
