@@ -198,7 +198,7 @@ def finished(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from graph.database.errors import DATABASE_ERRORS, TransientError, Unavailable
+    from graph.database.failures import DATABASE_ERRORS, TransientError, Unavailable
     from graph.database.url import database_url
 
     try:

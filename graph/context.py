@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from graph.database import Database
 
 if TYPE_CHECKING:
-    from graph.read.running import Running
+    from graph.read.payloads.running import Running
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
 
     `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
-    its fields share (`graph.write.operation.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
-    rows that errors name (`graph.read.payload.read_node`). `broken` is what a field of the mutation met after which no
+    its fields share (`graph.write.atomic.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
+    rows that errors name (`graph.read.payloads.execution.read_node`). `broken` is what a field of the mutation met after which no
     later one is run.
     """
 

@@ -25,14 +25,14 @@ from graph.operations.engine import Engine
 from graph.orders.mutations import OrderMutations
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
-from graph.read import mirror
-from graph.read.fields import NodeQueries
-from graph.read.payload import splice
-from graph.read.scalars import SCALARS
-from graph.write import inputs
+from graph.read.payloads.execution import splice
+from graph.read.types import mirror
+from graph.read.types.fields import NodeQueries
+from graph.read.types.scalars import SCALARS
+from graph.write import mutation_inputs
+from graph.write.atomic import run_mutation
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
-from graph.write.operation import run_mutation
 
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
@@ -104,5 +104,5 @@ def _finish(built: GraphQLSchema) -> None:
 
 _finish(_built)
 mirror.check(_built)
-inputs.check(_built)
-inputs.quicken(_built)
+mutation_inputs.check(_built)
+mutation_inputs.quicken(_built)

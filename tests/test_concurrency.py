@@ -28,7 +28,7 @@ from sqlalchemy.util import await_only
 
 from graph.context import Context
 from graph.database import Database
-from graph.database.errors import Unavailable
+from graph.database.failures import Unavailable
 from graph.database.turns import Turns
 from graph.schema import schema
 from graph.serve.responses import result_body

@@ -61,8 +61,8 @@ def test_what_a_text_points_to_is_there(source: str) -> None:
 
 def test_the_check_sees_what_is_not_there() -> None:
     text = (
-        "`graph.operation`, `graph.operations.engine.Engine`, `graph.read.plan.Gone`, `graph/nowhere.py`, `graph/read/`,"
+        "`graph.operation`, `graph.operations.engine.Engine`, `graph.read.planning.plan.Gone`, `graph/nowhere.py`, `graph/read/`,"
         " `gone.py`, `models.py`, [a](nowhere.md), [b](README.md), python -m tests.nothing, python -m tests.benchmarks"
     )
-    names = ["graph.operation", "graph.read.plan.Gone", "graph/nowhere.py", "gone.py", "nowhere.md", "tests.nothing"]
+    names = ["graph.operation", "graph.read.planning.plan.Gone", "graph/nowhere.py", "gone.py", "nowhere.md", "tests.nothing"]
     assert missing("README.md", text) == names

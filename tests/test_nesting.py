@@ -13,12 +13,12 @@ from hypothesis.strategies import DrawFn
 from sqlalchemy.dialects import sqlite
 
 from graph.base import Base
-from graph.operations.coercion import coerce
 from graph.operations.engine import Engine
-from graph.read.errors import BadUserInput
-from graph.read.nesting import MAX_FILTER
-from graph.read.selection import plan_query
-from graph.read.sql import Statement, write
+from graph.operations.variables import coerce
+from graph.read.planning.nesting import MAX_FILTER
+from graph.read.planning.selection import plan_query
+from graph.read.refusals import BadUserInput
+from graph.read.sql.statement import Statement, write
 from graph.schema import schema
 from graph.settings import Settings
 from tests.walk import LISTS, ONE, PAGES, ROOTS, SORTS, VALUES

@@ -17,7 +17,7 @@ from graphql import (
 )
 
 from graph.schema import schema
-from graph.write.inputs import InputError, check, is_filter
+from graph.write.mutation_inputs import InputError, check, is_filter
 from tests.conftest import Ask
 from tests.words import ITEM, ORDER, count, done, mutate, refusals, stocks
 

@@ -19,8 +19,8 @@ from graphql import (
     validate_schema,
 )
 
-from graph.read import mirror
-from graph.read.mirror import MIRRORS, MirrorError
+from graph.read.types import mirror
+from graph.read.types.mirror import MIRRORS, MirrorError
 from graph.schema import schema
 
 COMMITTED = Path(__file__).parents[1] / "schema.graphql"

@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.models import Customer, Item, Order, OrderItem
-from graph.read.scalars import DateTime
+from graph.read.types.scalars import DateTime
 from graph.write.answers import Answer, answer
 from graph.write.bulk import among
 from graph.write.errors import Refused
 from graph.write.matching import Capped, asked, hold, ids_of, judge_cap
-from graph.write.payloads import Input, Payload
+from graph.write.mutation import Input, Payload
 from graph.write.perform import perform
 from graph.write.unit import Info, Unit
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import strawberry
 
-from graph.read.inputs import generated
-from graph.read.scalars import Money
+from graph.read.types.filter_inputs import generated
+from graph.read.types.scalars import Money
 from graph.write.batches import OnError
 from graph.write.matching import Matching
-from graph.write.rows import OnConflict
+from graph.write.plain_rows import OnConflict
 
 if TYPE_CHECKING:
     ItemWhere = Any

@@ -33,15 +33,15 @@ from graph.catalog.payloads import (
     UpsertItemPayload,
     UpsertItemsPayload,
 )
-from graph.catalog.stock import adjust_stock
-from graph.read.scalars import global_id
+from graph.catalog.stock_adjustment import adjust_stock
+from graph.read.types.scalars import global_id
 from graph.write.answers import Answer, answer
-from graph.write.archive import archive, archive_matching
 from graph.write.batches import create_all
-from graph.write.inputs import given
-from graph.write.payloads import Input
+from graph.write.mutation import Input
+from graph.write.mutation_inputs import given
 from graph.write.perform import perform
-from graph.write.rows import Counter, Plain, insert_rows, upsert_rows
+from graph.write.plain_rows import Counter, Plain, insert_rows, upsert_rows
+from graph.write.soft_delete import archive, archive_matching
 from graph.write.unit import Info, Unit
 
 STOCK = Counter("stock", "stock_delta", "stockDelta")

@@ -6,7 +6,7 @@ import strawberry
 
 from graph.catalog.types import Item
 from graph.write.batches import EntryResult
-from graph.write.payloads import Payload
+from graph.write.mutation import Payload
 
 
 @strawberry.type(description="What `createItem` answers.")

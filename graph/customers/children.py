@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from graph.models import Customer, Order
 from graph.write.columns import key_of
-from graph.write.inputs import ABSENT, given
+from graph.write.mutation_inputs import ABSENT, given
 from graph.write.unit import Unit
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
-from graph.read.inputs import generated
+from graph.read.types.filter_inputs import generated
 from graph.write.batches import OnError
 from graph.write.matching import Matching
-from graph.write.rows import OnConflict
+from graph.write.plain_rows import OnConflict
 
 if TYPE_CHECKING:
     from graph.orders.inputs import CustomerOrdersInput, OrderInput

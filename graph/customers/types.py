@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from graph import models
-from graph.read.fields import Connection, connection, lookup
-from graph.read.mirror import Node, mirror
-from graph.read.scalars import DateTime, Money
+from graph.read.types.fields import Connection, connection, lookup
+from graph.read.types.mirror import Node, mirror
+from graph.read.types.scalars import DateTime, Money
 
 if TYPE_CHECKING:
     from graph.orders.types import Order

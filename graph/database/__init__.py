@@ -20,7 +20,7 @@ from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from graph.database.errors import (
+from graph.database.failures import (
     TooComplex,
     TransientError,
     Trouble,

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from asyncpg.exceptions import CannotConnectNowError, TargetServerAttributeNotMatched
 
-from graph.database.errors import Unavailable
+from graph.database.failures import Unavailable
 from graph.database.url import DatabaseUrl
 
 

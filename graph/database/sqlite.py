@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from graph.database.errors import TooComplex, Trouble, Unavailable, is_stale, sqlite_code, told, trouble
+from graph.database.failures import TooComplex, Trouble, Unavailable, is_stale, sqlite_code, told, trouble
 from graph.settings import Settings
 
 #: What a file is where SQLite says so when it is opened.

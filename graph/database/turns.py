@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from graph.database.errors import Unavailable
+from graph.database.failures import Unavailable
 
 
 class Turns:

@@ -36,10 +36,10 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
 from graph.operations.faults import Fault, faults
-from graph.operations.rules import MAX_ERRORS, argument_path, path_of, rules
-from graph.read.arguments import Shaper, id_type, ids_shape, shaper
-from graph.read.errors import BadUserInput
-from graph.read.paging import cursor_shape
+from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
+from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
+from graph.read.planning.order import cursor_shape
+from graph.read.refusals import BadUserInput
 from graph.settings import Settings
 
 #: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes, cursors, ids of any type.

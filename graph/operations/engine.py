@@ -30,14 +30,14 @@ from sqlalchemy import Dialect
 from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
-from graph.operations.coercion import coerce
 from graph.operations.documents import Document, RequestRefused, read_document, refused
-from graph.read.cost import Price, prices, too_expensive, total
-from graph.read.payload import PayloadExecutor
-from graph.read.payload_plans import Payloads, plan_payloads
-from graph.read.running import running
-from graph.read.selection import Operation, meta_keys, plan_query
-from graph.read.sql import META, Statement, write
+from graph.operations.variables import coerce
+from graph.read.payloads.execution import PayloadExecutor
+from graph.read.payloads.running import running
+from graph.read.payloads.statements import Payloads, plan_payloads
+from graph.read.planning.cost import Price, prices, too_expensive, total
+from graph.read.planning.selection import Operation, meta_keys, plan_query
+from graph.read.sql.statement import META, Statement, write
 from graph.settings import Settings
 
 #: Executes the fields of a mutation operation, once or more, in the transactions it asks for.

@@ -8,12 +8,12 @@ import strawberry
 
 import graph.orders.types  # noqa: F401  # describes the status
 from graph.models import OrderItem, OrderStatus
-from graph.read.inputs import generated
-from graph.read.scalars import DateTime, Money, Percent
+from graph.read.types.filter_inputs import generated
+from graph.read.types.scalars import DateTime, Money, Percent
 from graph.write.batches import OnError
 from graph.write.bounds import allowed
-from graph.write.inputs import NEEDED
 from graph.write.matching import Matching
+from graph.write.mutation_inputs import NEEDED
 
 if TYPE_CHECKING:
     from graph.catalog.inputs import ItemReference

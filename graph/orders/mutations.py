@@ -6,10 +6,10 @@ import sqlalchemy as sa
 import strawberry
 from sqlalchemy.orm import selectinload
 
-import graph.orders.stock  # noqa: F401  # its rule runs before every flush
+import graph.orders.reservations  # noqa: F401  # its rule runs before every flush
 from graph import models
 from graph.models import TRANSITIONS, OrderStatus
-from graph.orders.bulk import delete_matching, discount_matching, update_matching
+from graph.orders.by_filter import delete_matching, discount_matching, update_matching
 from graph.orders.errors import TransitionError
 from graph.orders.inputs import (
     CreateOrderInput,
@@ -22,7 +22,6 @@ from graph.orders.inputs import (
     UpdateOrderInput,
     UpdateOrdersInput,
 )
-from graph.orders.move import move
 from graph.orders.payloads import (
     CreateOrderPayload,
     CreateOrdersPayload,
@@ -35,12 +34,13 @@ from graph.orders.payloads import (
     UpdateOrderPayload,
     UpdateOrdersPayload,
 )
-from graph.read.scalars import global_id
+from graph.orders.transfer import move
+from graph.read.types.scalars import global_id
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
 from graph.write.errors import ROOT
-from graph.write.inputs import given
-from graph.write.payloads import Input
+from graph.write.mutation import Input
+from graph.write.mutation_inputs import given
 from graph.write.perform import perform
 from graph.write.unit import Info, Unit
 

@@ -10,10 +10,10 @@ from sqlalchemy import distinct, func
 
 from graph import models
 from graph.orders.types import OrderStatus
-from graph.read.dialects import MonthText
-from graph.read.fields import summary
-from graph.read.scalars import BigInt, Money
-from graph.read.summary import SUMMARIES, Group, Measure, Summary
+from graph.read.planning.groups import SUMMARIES, Group, Measure, Summary
+from graph.read.sql.constructs import MonthText
+from graph.read.types.fields import summary
+from graph.read.types.scalars import BigInt, Money
 from graph.sums import ExactMean, ExactSum
 
 if TYPE_CHECKING:

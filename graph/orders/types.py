@@ -8,9 +8,9 @@ import strawberry
 
 from graph import models
 from graph.models import OrderStatus as OrderStatus  # noqa: PLC0414  # made an enum of GraphQL's below, for the whole domain
-from graph.read.fields import Connection, connection, lookup
-from graph.read.mirror import Node, mirror
-from graph.read.scalars import DateTime, Money
+from graph.read.types.fields import Connection, connection, lookup
+from graph.read.types.mirror import Node, mirror
+from graph.read.types.scalars import DateTime, Money
 
 if TYPE_CHECKING:
     from graph.catalog.types import Item

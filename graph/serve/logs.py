@@ -16,7 +16,7 @@ from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
 
-from graph.database.errors import driver_error, sqlstate
+from graph.database.failures import driver_error, sqlstate
 
 #: How long a repeated event is only counted.
 QUIET_SECONDS = 10.0

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 from graphql import ExecutionResult, GraphQLError
 
-from graph.database.errors import Unavailable
+from graph.database.failures import Unavailable
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Answer
-from graph.read.errors import each_cause_once, is_refusal, root
-from graph.read.payload import splice
+from graph.read.payloads.execution import splice
+from graph.read.refusals import each_cause_once, is_refusal, root
 
 logger = logging.getLogger("ordergraph.serve")
 

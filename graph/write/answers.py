@@ -21,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.types.base import StrawberryList, get_object_definition
 
 from graph.base import Base
-from graph.read.mirror import MIRRORS
-from graph.read.payload import read_entities
-from graph.read.scalars import global_id
+from graph.read.payloads.execution import read_entities
+from graph.read.types.mirror import MIRRORS
+from graph.read.types.scalars import global_id
 from graph.write.columns import type_name
 from graph.write.errors import ROOT, MutationError, NotFoundError, Path, Row, error_types, ordered
 from graph.write.unit import Info, input_order

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from graph.base import Base
 from graph.write.answers import Answer, Result, row_of
 from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
-from graph.write.payloads import Payload
+from graph.write.mutation import Payload
 from graph.write.references import look_up
 from graph.write.unit import Unit
 

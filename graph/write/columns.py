@@ -18,11 +18,11 @@ from sqlalchemy import Dialect
 from sqlalchemy.orm import Mapper
 
 from graph.base import Base, Money, utc_now
-from graph.read.mirror import MIRRORS, Mirror
-from graph.read.scalars import EXPONENT, MAX_WHOLE_DIGITS, global_id, parse_id
+from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.scalars import EXPONENT, MAX_WHOLE_DIGITS, global_id, parse_id
 from graph.texts import Trimmed
 from graph.write.errors import NotFoundError, Path, RequiredError
-from graph.write.inputs import input_fields
+from graph.write.mutation_inputs import input_fields
 
 
 def stored(column: sa.Column[Any], value: Any, dialect: Dialect) -> Any:

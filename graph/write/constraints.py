@@ -16,7 +16,7 @@ from graph.write.bounds import check_columns, own_maximum, range_of
 from graph.write.changes import Changes
 from graph.write.columns import mirror_for, type_name
 from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
-from graph.write.graph import Graph
+from graph.write.object_graph import Graph
 
 
 def attribute_of(mapper: Mapper[Any], column: Any) -> str:

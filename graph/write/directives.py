@@ -1,6 +1,6 @@
 """The directives of mutations, declared; they are read from the document where they act.
 
-`@idempotent` in `graph.write.idempotency`, `@atomic` and `@dryRun` in `graph.write.operation`.
+`@idempotent` in `graph.write.idempotency`, `@atomic` and `@dryRun` in `graph.write.atomic`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from typing import Any
 import strawberry
 
 from graph.context import Context
-from graph.read.mirror import Node
-from graph.read.payload import read_node
+from graph.read.payloads.execution import read_node
+from graph.read.types.mirror import Node
 
 #: From the field's argument to a value: GraphQL names as sent, list indices as decimal strings.
 Path = tuple[str, ...]

@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.base import Base, UtcDateTime, utc_now
 from graph.database import Database
-from graph.read.errors import BadUserInput
-from graph.read.running import Running
+from graph.read.payloads.running import Running
+from graph.read.refusals import BadUserInput
 from graph.texts import CodePointText
 from graph.write.errors import ROOT, ErrorCode, IdempotencyError, Refused
 from graph.write.unit import Info, root_field

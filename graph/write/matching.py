@@ -21,15 +21,15 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.base import Base
-from graph.read.arguments import Source, resolve
-from graph.read.filters import EVERYTHING, Conditions, unchanged
-from graph.read.inputs import mirror_of_where
-from graph.read.payload import running_in
-from graph.read.scalars import global_id
+from graph.read.payloads.execution import running_in
+from graph.read.planning.arguments import Source, resolve
+from graph.read.planning.filters import EVERYTHING, Conditions, unchanged
+from graph.read.types.filter_inputs import mirror_of_where
+from graph.read.types.scalars import global_id
 from graph.write.answers import camel
 from graph.write.columns import id_form, is_id_of, required
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
-from graph.write.inputs import ABSENT, given, is_filter
+from graph.write.mutation_inputs import ABSENT, given, is_filter
 from graph.write.unit import Info, Unit, root_field
 
 WHERE: Path = (*ROOT, "where")

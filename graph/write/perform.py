@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from graph.database.errors import TransientError, Unavailable
+from graph.database.failures import TransientError, Unavailable
 from graph.write import idempotency
 from graph.write.answers import Answer, entry_type, keep, note_missing, payload_of, recall
+from graph.write.atomic import Together
 from graph.write.errors import ROOT, MutationError, Refused, ordered, rolled_back, try_again
-from graph.write.operation import Together
 from graph.write.unit import Info, Unit, input_order
 
 P = TypeVar("P")

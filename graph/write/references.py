@@ -17,15 +17,15 @@ from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
 
 from graph.base import Base
-from graph.read.dialects import member
-from graph.read.filters import unchanged
+from graph.read.planning.filters import unchanged
+from graph.read.sql.constructs import member
 from graph.write.changes import put
 from graph.write.columns import attribute_name, foreign_key_name, not_there, stored, target_columns, type_name
+from graph.write.drawn_keys import Draw, draw_for, drawing
 from graph.write.errors import Path, ReferenceNotFoundError
-from graph.write.keys import Draw, draw_for, drawing
 
 if TYPE_CHECKING:
-    from graph.write.graph import Graph
+    from graph.write.object_graph import Graph
 
 
 @dataclass(slots=True, eq=False)

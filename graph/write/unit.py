@@ -19,16 +19,16 @@ from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
 from graph.context import Context
-from graph.read.payload import running_in
-from graph.read.running import RootField
+from graph.read.payloads.execution import running_in
+from graph.read.payloads.running import RootField
 from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_of, missing, type_name
 from graph.write.constraints import named
+from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
-from graph.write.graph import Graph
-from graph.write.inputs import ABSENT
-from graph.write.keys import give_keys
-from graph.write.order import InputOrder
+from graph.write.input_order import InputOrder
+from graph.write.mutation_inputs import ABSENT
+from graph.write.object_graph import Graph
 from graph.write.violations import violations
 
 Info = strawberry.Info[Context, None]

@@ -29,7 +29,7 @@ from graph.write.constraints import (
     unique_error,
 )
 from graph.write.errors import MutationError, ReferenceNotFoundError
-from graph.write.graph import Graph
+from graph.write.object_graph import Graph
 
 #: A value that the database will make.
 UNKNOWN = object()

@@ -28,7 +28,7 @@ from graph.operations.engine import Engine
 from graph.serve.app import create_app, tune_collector
 from graph.settings import Settings
 from graph.write import perform, unit
-from graph.write.graph import Graph
+from graph.write.object_graph import Graph
 from graph.write.unit import Unit
 from tests.benchmarks import data
 from tests.benchmarks.__main__ import database

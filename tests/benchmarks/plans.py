@@ -17,9 +17,9 @@ import asyncpg
 
 from graph.context import Context
 from graph.database import Database
-from graph.operations.coercion import coerce
-from graph.read.selection import plan_query
-from graph.read.sql import write
+from graph.operations.variables import coerce
+from graph.read.planning.selection import plan_query
+from graph.read.sql.statement import write
 from graph.schema import schema
 from graph.settings import Settings
 

@@ -19,10 +19,10 @@ from sqlalchemy.sql import sqltypes
 from sqlalchemy.types import TypeEngine
 
 from graph.base import UtcDateTime
-from graph.read.errors import BadUserInput
-from graph.read.mirror import MIRRORS, Mirror
-from graph.read.plan import SortKey
-from graph.read.scalars import MAX_KEY, utc_time
+from graph.read.planning.plan import SortKey
+from graph.read.refusals import BadUserInput
+from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.scalars import MAX_KEY, utc_time
 from graph.texts import CodePointText
 
 #: A cursor may hold any number and any text, not only those of the column: it is a position.

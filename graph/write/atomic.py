@@ -17,8 +17,8 @@ from typing import Any
 from graphql import ExecutionResult, OperationDefinitionNode
 
 from graph.context import Context
-from graph.database.errors import TransientError, is_from_database
-from graph.read.errors import each_cause_once, root
+from graph.database.failures import TransientError, is_from_database
+from graph.read.refusals import each_cause_once, root
 from graph.write.errors import MutationError, rolled_back, try_again
 from graph.write.idempotency import check_keys
 

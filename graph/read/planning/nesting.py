@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import Dialect
 
-from graph.read.plan import Either, Every, Filter, Many, Not, One, Page, Related
+from graph.read.planning.plan import Either, Every, Filter, Many, Not, One, Page, Related
 
 #: Symbols that a parser's stack holds; a dialect that is not here takes what comes.
 ROOM = {"sqlite": 100}

@@ -15,7 +15,7 @@ from graph.models import Item
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_of, missing
 from graph.write.errors import MOST_PIECES, ROOT, InvalidInputError, MutationError, Refused, Row, out_of_stock, over_stocked
-from graph.write.inputs import chosen
+from graph.write.mutation_inputs import chosen
 from graph.write.unit import Unit
 
 

@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 from sqlalchemy.orm import aliased
 
 from graph.base import Base
-from graph.read.codecs import Part, encode, joined, json_object
-from graph.read.dialects import JoinedRows, literal
-from graph.read.filters import EVERYTHING, Binder, Conditions, visible
-from graph.read.mirror import MIRRORS
-from graph.read.plan import Entity, SummaryPart, SummaryRoot
+from graph.read.planning.filters import EVERYTHING, Binder, Conditions, visible
+from graph.read.planning.plan import Entity, SummaryPart, SummaryRoot
+from graph.read.sql.constructs import JoinedRows, literal
+from graph.read.sql.json import Part, encode, joined, json_object
+from graph.read.types.mirror import MIRRORS
 
 #: An expression over an aliased row.
 Expression = Callable[[Any], ColumnElement[Any]]

@@ -33,7 +33,7 @@ from graph.write.columns import (
     way_back,
 )
 from graph.write.errors import ROOT, InvalidInputError, MutationError, Order, Path, by_name
-from graph.write.inputs import ABSENT, chosen, given, input_fields, sent
+from graph.write.mutation_inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.references import Reference, look_up, not_found
 
 R = TypeVar("R", bound=Base)

@@ -14,13 +14,13 @@ from typing import Any
 from graphql import FieldNode, GraphQLError, GraphQLField, GraphQLSchema
 from graphql.execution.values import VariableValues, get_argument_values, get_directive_values
 
-from graph.read.arguments import lift
-from graph.read.cost import Price, filter_cost
-from graph.read.errors import BadUserInput
-from graph.read.filters import read_where
-from graph.read.inputs import mirror_of_where
-from graph.read.payload_plans import Payloads, PlannedField
-from graph.read.plan import Filter
+from graph.read.payloads.statements import Payloads, PlannedField
+from graph.read.planning.arguments import lift
+from graph.read.planning.cost import Price, filter_cost
+from graph.read.planning.filters import read_where
+from graph.read.planning.plan import Filter
+from graph.read.refusals import BadUserInput
+from graph.read.types.filter_inputs import mirror_of_where
 
 
 @dataclass(frozen=True, slots=True)

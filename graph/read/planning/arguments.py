@@ -32,8 +32,8 @@ from graphql import (
 )
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
 
-from graph.read.mirror import MIRRORS
-from graph.read.scalars import parse_id
+from graph.read.types.mirror import MIRRORS
+from graph.read.types.scalars import parse_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from sqlalchemy import BigInteger, ColumnElement, Dialect, and_, false, func, in
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from graph.read.arguments import Leaf, Source
-from graph.read.dialects import member
-from graph.read.errors import BadUserInput
-from graph.read.mirror import MIRRORS, Mirror, mirror_of
-from graph.read.nesting import MAX_FILTER, filter_nesting
-from graph.read.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
-from graph.read.scalars import MAX_KEY, parse_id
+from graph.read.planning.arguments import Leaf, Source
+from graph.read.planning.nesting import MAX_FILTER, filter_nesting
+from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
+from graph.read.refusals import BadUserInput
+from graph.read.sql.constructs import member
+from graph.read.types.mirror import MIRRORS, Mirror, mirror_of
+from graph.read.types.scalars import MAX_KEY, parse_id
 from graph.texts import CodePointText, Trimmed
 
 OPERATORS = {

@@ -14,8 +14,8 @@ from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.base import StrawberryList
 from strawberry.types.field import StrawberryField
 
-from graph.read.inputs import generated, optional
-from graph.read.mirror import Node
+from graph.read.types.filter_inputs import generated, optional
+from graph.read.types.mirror import Node
 
 N = TypeVar("N")
 

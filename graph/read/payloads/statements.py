@@ -23,12 +23,12 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetailsList, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
 
-from graph.read.arguments import resolve
-from graph.read.cost import Price, prices
-from graph.read.mirror import MIRRORS
-from graph.read.plan import Plan
-from graph.read.selection import Operation, plan_rows
-from graph.read.sql import Bind, Statement
+from graph.read.planning.arguments import resolve
+from graph.read.planning.cost import Price, prices
+from graph.read.planning.plan import Plan
+from graph.read.planning.selection import Operation, plan_rows
+from graph.read.sql.statement import Bind, Statement
+from graph.read.types.mirror import MIRRORS
 
 
 @dataclass(frozen=True, slots=True)

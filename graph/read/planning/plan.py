@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from graph.read.arguments import Source
+from graph.read.planning.arguments import Source
 
 # ---- filters
 

@@ -15,16 +15,16 @@ from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, in
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
-from graph.read.arguments import Constant, Given, Source, resolve
-from graph.read.codecs import Part, encode, encode_id, joined, json_object, or_null
-from graph.read.dialects import JoinedRows, id_rows, literal, member
-from graph.read.filters import Conditions, key_of, type_of, unchanged, visible
-from graph.read.mirror import MIRRORS, Mirror
-from graph.read.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
-from graph.read.pages import PageWriter
-from graph.read.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
-from graph.read.scalars import parse_id
-from graph.read.summary import SummaryWriter
+from graph.read.planning.arguments import Constant, Given, Source, resolve
+from graph.read.planning.filters import Conditions, key_of, type_of, unchanged, visible
+from graph.read.planning.groups import SummaryWriter
+from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
+from graph.read.planning.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
+from graph.read.sql.connections import PageWriter
+from graph.read.sql.constructs import JoinedRows, id_rows, literal, member
+from graph.read.sql.json import Part, encode, encode_id, joined, json_object, or_null
+from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.scalars import parse_id
 
 #: The variable under which the keys of `Rows` are bound, and introspection answers by response key. No GraphQL variable
 #: can have such a name.

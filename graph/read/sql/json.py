@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func
 
-from graph.read.dialects import Concat, Filled, JsonString, MoneyText, TimeText, literal
+from graph.read.sql.constructs import Concat, Filled, JsonString, MoneyText, TimeText, literal
 
 Part = str | ColumnElement[Any]
 

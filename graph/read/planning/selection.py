@@ -24,12 +24,11 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
 
-from graph.read.arguments import Leaf, id_type, read_arguments
-from graph.read.errors import BadUserInput
-from graph.read.filters import EVERYTHING, mentions, read_where
-from graph.read.mirror import MIRRORS, Mirror, connection_node, mirror_of, python_name
-from graph.read.paging import cursor_values, order_tag, read_order
-from graph.read.plan import (
+from graph.read.planning.arguments import Leaf, id_type, read_arguments
+from graph.read.planning.filters import EVERYTHING, mentions, read_where
+from graph.read.planning.groups import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
+from graph.read.planning.order import cursor_values, order_tag, read_order
+from graph.read.planning.plan import (
     Cursor,
     EdgePart,
     Entity,
@@ -54,7 +53,8 @@ from graph.read.plan import (
     Typename,
     Value,
 )
-from graph.read.summary import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
+from graph.read.refusals import BadUserInput
+from graph.read.types.mirror import MIRRORS, Mirror, connection_node, mirror_of, python_name
 from graph.settings import Settings
 
 PAGE_INFO = {

@@ -31,10 +31,10 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
-from graph.read.cost import too_expensive
-from graph.read.payload_plans import NodePlan
-from graph.read.running import Running
-from graph.read.sql import KEYS
+from graph.read.payloads.running import Running
+from graph.read.payloads.statements import NodePlan
+from graph.read.planning.cost import too_expensive
+from graph.read.sql.statement import KEYS
 
 
 class Fragment:

@@ -18,12 +18,12 @@ import strawberry
 from sqlalchemy.dialects import postgresql, sqlite
 
 from graph.base import Base
-from graph.read.dialects import value_rows
+from graph.read.sql.constructs import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes
 from graph.write.columns import refusal, required, start_of, stored, type_name
 from graph.write.errors import MOST_PIECES, ROOT, MutationError, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
-from graph.write.inputs import ABSENT, given, input_fields
+from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
 from graph.write.violations import violations
 

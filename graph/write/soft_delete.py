@@ -12,8 +12,8 @@ from graph.base import Base, utc_now
 from graph.write.answers import Answer, answer
 from graph.write.bulk import update_rows
 from graph.write.columns import type_name
-from graph.write.inputs import given
 from graph.write.matching import Matching, ids_of, lock_matching
+from graph.write.mutation_inputs import given
 from graph.write.unit import Info, Unit
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import BinaryExpression, ColumnClause
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
 
-from graph.read.scalars import EXPONENT
+from graph.read.types.scalars import EXPONENT
 from graph.sums import DIGITS, Total
 
 

@@ -19,8 +19,8 @@ from graph.orders.payloads import DeletedWithOrder
 from graph.write.answers import Answer, answer
 from graph.write.bulk import among, update_rows
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
-from graph.write.inputs import sent
 from graph.write.matching import asked, ids_of, judge, lock_matching
+from graph.write.mutation_inputs import sent
 from graph.write.unit import Info, Unit
 
 TABLE: Any = sa.inspect(Order).local_table

@@ -21,8 +21,8 @@ from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
-from graph.read.mirror import MIRRORS, Mirror
-from graph.read.scalars import DateTime, Money
+from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.scalars import DateTime, Money
 
 
 @dataclass(frozen=True)

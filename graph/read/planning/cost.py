@@ -12,7 +12,7 @@ from functools import cached_property
 
 from graphql import GraphQLError
 
-from graph.read.plan import (
+from graph.read.planning.plan import (
     Either,
     Entity,
     Every,

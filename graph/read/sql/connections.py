@@ -13,14 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column, select, true
 from sqlalchemy.orm import aliased
 
-from graph.read import paging
-from graph.read.codecs import Part, concatenated, encode, joined, json_object, or_null
-from graph.read.dialects import HexText, JoinedRows, literal
-from graph.read.mirror import MIRRORS
-from graph.read.plan import Cursor, EdgePart, Page, PagePart
+from graph.read.planning import order as paging
+from graph.read.planning.plan import Cursor, EdgePart, Page, PagePart
+from graph.read.sql.constructs import HexText, JoinedRows, literal
+from graph.read.sql.json import Part, concatenated, encode, joined, json_object, or_null
+from graph.read.types.mirror import MIRRORS
 
 if TYPE_CHECKING:
-    from graph.read.sql import Writer
+    from graph.read.sql.statement import Writer
 
 
 class PageWriter:

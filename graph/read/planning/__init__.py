@@ -1,0 +1,1 @@
+"""What is asked: a selection becomes a plan, frozen data with every decision taken."""

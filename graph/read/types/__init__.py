@@ -1,0 +1,1 @@
+"""What a type shows: its fields, its scalars, its filters, held against the mapped class."""
