@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,7 +98,9 @@ def nulls(type_: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, tu
                 yield inner, {**whole, **BESIDE.get(place, {}), name: value}, (name, *way)
 
 
-PLACES = [(field, *found) for field, definition in MUTATIONS.items() for found in nulls(definition.args["input"].type)]
+#: The mutations of rows that `shop` has and `made` knows; another entity's tests say what null means there.
+KNOWN = [field for field in MUTATIONS if re.search("Customer|Item|Order|Stock|Archived", field)]
+PLACES = [(field, *found) for field in KNOWN for found in nulls(MUTATIONS[field].args["input"].type)]
 
 
 @pytest.fixture
