@@ -198,12 +198,12 @@ def finished(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from graph.database.failures import DATABASE_ERRORS, TransientError, Unavailable
+    from graph.database.failures import DATABASE_ERRORS, CommitUnknown, TransientError, Unavailable
     from graph.database.url import database_url
 
     try:
         return asyncio.run(work)
-    except (CommandError, SQLAlchemyError, TransientError, Unavailable, *DATABASE_ERRORS) as error:
+    except (CommandError, SQLAlchemyError, CommitUnknown, TransientError, Unavailable, *DATABASE_ERRORS) as error:
         reason = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         shown = database_url(settings.database_url).shown
         raise click.ClickException(f"cannot use {shown}: {reason.splitlines()[0]}") from None

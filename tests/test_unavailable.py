@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import event, make_url
+from sqlalchemy.util import await_only
 
 from graph import migrate
 from graph.database import Database
@@ -22,6 +24,8 @@ from tests.conftest import Ask, asking
 from tests.engines import Postgres, Sqlite
 from tests.faults import Places, places, refusing
 from tests.words import ERRORS, done
+
+AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
 #: What may be met at a connection that is there, ...
 POSTGRESQL = """
@@ -190,6 +194,41 @@ async def test_a_commit_without_an_answer_is_not_told_to_have_failed(shop: Ask, 
     assert "SERVICE_UNAVAILABLE" not in answer.codes
     assert answer.status != 503
     assert answer.codes != []
+
+
+@pytest.mark.parametrize("name", ["a mutation", "@atomic", "a later field"])
+async def test_a_request_over_its_time_keeps_what_was_committed(ask_with: AskWith, empty_url: str, name: str) -> None:
+    """The time is over before a statement: what was committed before is answered, the rest was not run."""
+    async with ask_with(request_timeout_seconds=1.0) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
+
+        def wait(place: Places) -> None:
+            if place.seen[-1].startswith("UPDATE item"):
+                await_only(asyncio.sleep(5))
+
+        with places(ask.app.state.database, wait):
+            answer = await send(ask, MUTATIONS[name])
+        if name == "a later field":
+            assert (answer.status, answer.body["data"]) == (200, {"c": CREATED, "a": None, "d": None})
+            assert answer.codes == ["SERVICE_UNAVAILABLE"] * 2
+            assert await items(empty_url) == [("A", 5), ("C", None)]
+        else:
+            assert answer.refused, answer
+            assert await items(empty_url) == [("A", 5)]
+
+
+@pytest.mark.parametrize("directive", ["", "@atomic"])
+async def test_a_commit_that_is_not_waited_for_is_not_told_to_have_failed(ask_with: AskWith, directive: str) -> None:
+    async with ask_with(request_timeout_seconds=1.0) as ask:
+
+        def wait(place: Places) -> None:
+            if place.seen[-1] == "COMMIT":
+                await_only(asyncio.sleep(5))
+
+        with places(ask.app.state.database, wait):
+            answer = await send(ask, f"mutation {directive} {{ {create('c', 'C')} }}")
+        assert answer.codes == ["INTERNAL_SERVER_ERROR"]
+        assert answer.status != 503
 
 
 # Real refusals

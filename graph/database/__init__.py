@@ -21,14 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.util import greenlet_spawn
 
 from graph.database.failures import (
-    TooComplex,
-    TransientError,
+    CommitUnknown,
     Trouble,
     Unavailable,
     driver_error,
     is_from_database,
     is_stale,
-    is_unknown,
+    judged,
     told,
     trouble,
 )
@@ -174,47 +173,51 @@ class Database:
             return await driver.fetch(sql, *arguments)  # type: ignore[no-any-return]  # the driver is untyped
         return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]
 
-    async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]]) -> T:
+    async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Run `work` in one transaction of `session` and commit it; run it again after a passing refusal.
 
         `work` starts each time with an empty session. Raises `TransientError` after `ATTEMPTS`, `Unavailable` when the database
-        does not serve, and whatever `work` raises, always after the rollback. A COMMIT without an answer may have happened: its
-        error is raised as it is.
+        does not serve or `deadline`, a time of the event loop, has come, `CommitUnknown` where a COMMIT was not answered, and
+        whatever `work` raises, always after the rollback.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            if any(True for _ in session):
-                session.expunge_all()
-            begun = committing = False
-            try:
-                async with self._turns:
+        committing = False
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                for attempt in range(1, ATTEMPTS + 1):
+                    if any(True for _ in session):
+                        session.expunge_all()
+                    begun = False
                     try:
-                        await self._begin(session)
-                        begun = True
-                        result = await work()
-                        committing = True
-                        await session.commit()
-                    except BaseException as error:
-                        if is_stale(error):  # SQLAlchemy has not seen it where the driver was asked directly
-                            await session.invalidate()
-                            self._pool.distrust()
-                        else:
-                            await session.rollback()
-                        raise
-                return result
-            except Exception as error:
-                found = trouble(error)
-                if found is Trouble.TOO_COMPLEX:
-                    raise TooComplex from error
-                if not begun and found is not Trouble.PASSING and is_from_database(error):
-                    raise Unavailable(told(error)) from error
-                if found is None or (committing and is_unknown(error)):
-                    raise
-                if found is Trouble.REFUSED or (found is Trouble.LOST and attempt == ATTEMPTS):
-                    raise Unavailable(told(error)) from error
-                if found is Trouble.SLOW or attempt == ATTEMPTS:
-                    raise TransientError(told(error)) from error
-                logger.debug("try %d of a transaction was refused for a passing reason: %s", attempt, told(error))
-            await asyncio.sleep(random.uniform(*JITTER_SECONDS))
+                        async with self._turns:
+                            try:
+                                await self._begin(session)
+                                begun = True
+                                result = await work()
+                                committing = True
+                                await session.commit()
+                            except BaseException as error:
+                                if is_stale(error):  # SQLAlchemy has not seen it where the driver was asked directly
+                                    await session.invalidate()
+                                    self._pool.distrust()
+                                else:
+                                    await session.rollback()
+                                raise
+                        return result
+                    except Exception as error:
+                        verdict = judged(error, begun=begun, committing=committing, last=attempt == ATTEMPTS)
+                        if verdict is error:
+                            raise
+                        if verdict is not None:
+                            raise verdict from error
+                        logger.debug("try %d of a transaction was refused for a passing reason: %s", attempt, told(error))
+                    committing = False
+                    await asyncio.sleep(random.uniform(*JITTER_SECONDS))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if committing:
+                raise CommitUnknown from error
+            raise Unavailable("the request took longer than it may") from error
         raise AssertionError("unreachable")
 
     async def _begin(self, session: AsyncSession) -> None:

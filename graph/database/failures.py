@@ -87,6 +87,10 @@ class TransientError(Exception):
     """A transaction was refused for a passing reason on every try; nothing is left behind."""
 
 
+class CommitUnknown(Exception):
+    """A COMMIT was sent and not answered: it may have happened."""
+
+
 def driver_error(error: BaseException) -> BaseException:
     """What the driver raised, below what SQLAlchemy made of it."""
     for wrapper in (DBAPIError, EmulatedDBAPIException):
@@ -133,6 +137,27 @@ def is_stale(error: BaseException) -> bool:
 def is_unknown(error: BaseException) -> bool:
     """Whether a COMMIT that ended so may have happened all the same: it was not answered, or not written as a whole."""
     return trouble(error) in (Trouble.LOST, Trouble.SLOW) or sqlite_code(error) == sqlite3.SQLITE_IOERR
+
+
+def judged(error: Exception, *, begun: bool, committing: bool, last: bool) -> Exception | None:
+    """What is to be raised for an error that ended a transaction; nothing where the transaction is to be run again.
+
+    `begun`: there was a connection. `committing`: COMMIT was sent. `last`: there is no other try.
+    """
+    found = trouble(error)
+    if found is Trouble.TOO_COMPLEX:
+        return TooComplex()
+    if not begun and found is not Trouble.PASSING and is_from_database(error):
+        return Unavailable(told(error))
+    if found is None:
+        return error
+    if committing and is_unknown(error):
+        return CommitUnknown(told(error))
+    if found is Trouble.REFUSED or (found is Trouble.LOST and last):
+        return Unavailable(told(error))
+    if found is Trouble.SLOW or last:
+        return TransientError(told(error))
+    return None
 
 
 def is_from_database(error: BaseException) -> bool:

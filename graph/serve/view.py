@@ -43,8 +43,11 @@ class GraphQLView:
                     await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
                     return
                 asked = await self._read(scope, receive)
-                deadline.reschedule((deadline.when() or 0) + half)
-                status, body = await self._run(asked, request_id, only_queries=scope["method"] != "POST")
+                over = (deadline.when() or 0) + half
+                deadline.reschedule(over)
+                # A transaction is given up a little earlier, so that what was committed before it can still be answered.
+                context = Context(self.database, deadline=over - half / 50)
+                status, body = await self._run(asked, context, request_id, only_queries=scope["method"] != "POST")
         except ClientGone:
             return
         except Exception as error:  # every failure has an answer, and none of them shows its insides
@@ -68,8 +71,7 @@ class GraphQLView:
             return read_get(scope)
         raise refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
 
-    async def _run(self, asked: Asked, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
-        context = Context(self.database)
+    async def _run(self, asked: Asked, context: Context, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         try:
             answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries)
         finally:

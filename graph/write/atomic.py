@@ -68,7 +68,7 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
         return result
 
     try:
-        return await context.database.transaction(context.session, first_pass)
+        return await context.database.transaction(context.session, first_pass, context.deadline)
     except Undone as undone:
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.

@@ -74,7 +74,7 @@ async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
                 raise Undo(made)
             return made
 
-        return await context.database.transaction(context.session, transaction)
+        return await context.database.transaction(context.session, transaction, context.deadline)
 
     try:
         try:
