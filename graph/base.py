@@ -123,8 +123,9 @@ class Base(DeclarativeBase):
 
     __root__: ClassVar[str | None] = None
 
-    # What the database computes is read by the payload's own statement.
-    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  # declared an instance variable by SQLAlchemy
+    # What the database computes is read by the payload's own statement. A row that makes way for another is deleted before the
+    # flush, which then finds it gone.
+    __mapper_args__ = {"eager_defaults": False, "confirm_deleted_rows": False}  # noqa: RUF012  # declared an instance variable by SQLAlchemy
 
     # Lets the unit of work insert many rows in one statement on both databases and match RETURNING by key.
     @declared_attr

@@ -26,10 +26,11 @@ from graph.write.columns import key_of, missing, type_name
 from graph.write.constraints import named
 from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
+from graph.write.freed_keys import delete_first, step_aside
 from graph.write.input_order import InputOrder
 from graph.write.mutation_inputs import ABSENT
 from graph.write.object_graph import Graph
-from graph.write.violations import violations
+from graph.write.violations import restrictions, violations
 
 Info = strawberry.Info[Context, None]
 R = TypeVar("R", bound=Base)
@@ -97,7 +98,10 @@ class Unit(Graph):
             raise_versions(session, changes, self.raised)
             align(changes.dirty)
         if self.errors or self.explaining:
-            found = [*self.errors, *await violations(self, changes)]
+            kept = await restrictions(self, changes)
+            if not kept:
+                await delete_first(self, changes)
+            found = [*self.errors, *await violations(self, changes), *kept] or await step_aside(self, changes)
             if found:
                 raise Refused(found)
         await give_keys(self.context, self.dialect, self.keys)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from graph.write.bounds import check_columns
-from graph.write.changes import Changes, changed_columns
+from graph.write.changes import Changes
 from graph.write.columns import required, stored, type_name
 from graph.write.constraints import (
     attribute_of,
@@ -30,17 +29,7 @@ from graph.write.constraints import (
 )
 from graph.write.errors import MutationError, ReferenceNotFoundError
 from graph.write.object_graph import Graph
-
-#: A value that the database will make.
-UNKNOWN = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """The key of a row that is not inserted yet."""
-
-    identity: int
-
+from graph.write.unique_keys import Token, is_key, value_of, wanted
 
 #: A check and a row that breaks it.
 Broken = tuple[Mapper[Any], sa.CheckConstraint, Any]
@@ -50,7 +39,7 @@ ROWS_A_CHECK = 400
 
 
 async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
-    """Every reason the database would have to refuse these changes."""
+    """Every reason the database would have to refuse the rows that are new or changed, those that go being gone."""
     found: list[MutationError] = []
     broken: list[Broken] = []
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)
@@ -59,42 +48,27 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     for mapper, rows in by_mapper.items():
         table: Any = mapper.local_table
         values = {id(row): {c.name: value_of(mapper, row, c) for c in table.columns} for row in rows}
+        gone = {row.id for row in changes.deleted if type(row).__mapper__ is mapper}
         found += _nulls(graph, mapper, rows, values)
         for constraint in sorted(table.constraints, key=lambda c: str(c.name)):
             if isinstance(constraint, sa.UniqueConstraint):
-                found += await _duplicates(graph, mapper, constraint, rows, values)
+                found += await _duplicates(graph, mapper, constraint, rows, gone)
             elif isinstance(constraint, sa.ForeignKeyConstraint):
                 found += await _dangling(graph, mapper, constraint, rows, values)
         broken += [(mapper, constraint, row) for row, constraint in await _broken(graph, mapper, rows, values)]
     found += [check_error(graph, *each) for each in broken if not _derived(graph, each, broken)]
+    return found
+
+
+async def restrictions(graph: Graph, changes: Changes) -> list[MutationError]:
+    """Every reason the database would have to refuse to delete what goes."""
+    found: list[MutationError] = []
     deleted: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in changes.deleted:
         deleted[type(row).__mapper__].append(row)
     for mapper, rows in deleted.items():
         found += await _in_use(graph, mapper, rows)
     return found
-
-
-def value_of(mapper: Mapper[Any], row: Any, column: sa.Column[Any]) -> Any:
-    """What a column of a row would hold."""
-    if column.key not in mapper.columns or column.computed is not None:
-        return UNKNOWN
-    attribute = mapper.get_property_by_column(column).key
-    for relation in mapper.relationships:
-        if relation.uselist or column not in relation.local_columns:
-            continue
-        parent = sa.inspect(row).dict.get(relation.key)
-        if parent is not None:
-            remote = next(r for local, r in relation.local_remote_pairs or () if local is column)
-            key = getattr(parent, str(relation.mapper.get_property_by_column(remote).key))
-            return Pending(id(parent)) if key is None else key
-    value = sa.inspect(row).dict.get(attribute)
-    made = column.default is not None or column.server_default is not None or column.primary_key or column.name.startswith("_")
-    return UNKNOWN if value is None and made and not sa.inspect(row).persistent else value
-
-
-def _is_key(value: Any) -> bool:
-    return value is not UNKNOWN and not isinstance(value, Pending)
 
 
 def _nulls(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any], values: dict[int, dict[str, Any]]) -> list[MutationError]:
@@ -114,27 +88,23 @@ def _excused(graph: Graph, mapper: Mapper[Any], row: Any, column: Any) -> bool:
 
 
 async def _duplicates(
-    graph: Graph, mapper: Mapper[Any], constraint: sa.UniqueConstraint, rows: Sequence[Any], values: dict[int, dict[str, Any]]
+    graph: Graph, mapper: Mapper[Any], constraint: sa.UniqueConstraint, rows: Sequence[Any], gone: set[Any]
 ) -> list[MutationError]:
+    """Keys that two rows of the input take, or a row that stays has. `gone` are keys of rows that go."""
     columns = list(constraint.columns)
     key_column: Any = mapper.primary_key[0]
-    seen: dict[tuple[Any, ...], Any] = {}
-    asked: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    seen: dict[Token, Any] = {}
+    asked: dict[Token, list[Any]] = defaultdict(list)
     found: list[MutationError] = []
     for row in rows:
-        raw = [values[id(row)][column.name] for column in columns]
-        if any(value is None or value is UNKNOWN for value in raw):
+        token = wanted(graph, mapper, constraint, row)
+        if token is None:
             continue
-        touched = not sa.inspect(row).persistent or changed_columns(row) & {mapper.get_property_by_column(c).key for c in columns}
-        if not touched:
-            continue
-        known = all(_is_key(value) for value in raw)
-        token = tuple(stored(c, v, graph.dialect) if _is_key(v) else v for c, v in zip(columns, raw, strict=True))
         if token in seen:
             found.append(unique_error(graph, mapper, constraint, row, None))
             continue
         seen[token] = row
-        if known:
+        if all(map(is_key, token)):
             asked[token].append(row)
     if not asked:
         return found
@@ -142,10 +112,11 @@ async def _duplicates(
     if len(columns) == 1:
         match = columns[0].in_([token[0] for token in asked])
     existing = (await graph.session.execute(sa.select(key_column, *columns).where(match))).all()
+    own = str(mapper.get_property_by_column(key_column).key)
+    leaving = {getattr(row, own) for row in rows if wanted(graph, mapper, constraint, row, before=True) is not None} | gone
     for key, *raw in existing:
         token = tuple(stored(c, v, graph.dialect) for c, v in zip(columns, raw, strict=True))
-        own = str(mapper.get_property_by_column(key_column).key)
-        found += [unique_error(graph, mapper, constraint, row, key) for row in asked.get(token, ()) if getattr(row, own) != key]
+        found += [unique_error(graph, mapper, constraint, row, key) for row in asked.get(token, ()) if key not in leaving]
     return found
 
 
@@ -155,7 +126,7 @@ async def _dangling(
     if len(constraint.elements) != 1:
         return []
     local, remote = constraint.elements[0].parent, constraint.elements[0].column
-    pointing = [row for row in rows if _is_key(values[id(row)][local.name]) and values[id(row)][local.name] is not None]
+    pointing = [row for row in rows if is_key(values[id(row)][local.name]) and values[id(row)][local.name] is not None]
     if not pointing:
         return []
     keys = sorted({values[id(row)][local.name] for row in pointing})
@@ -224,7 +195,7 @@ def _derived(graph: Graph, each: Broken, broken: Sequence[Broken]) -> bool:
 
 
 def _operand(graph: Graph, column: Any, value: Any) -> Any:
-    operand = sa.literal(value, column.type) if _is_key(value) and value is not None else sa.null()
+    operand = sa.literal(value, column.type) if is_key(value) and value is not None else sa.null()
     # SQLite would make a number of a time that is cast; its values carry their types anyway.
     return sa.type_coerce(operand, column.type) if graph.dialect.name == "sqlite" else sa.cast(operand, column.type)
 
