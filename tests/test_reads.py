@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[str, str, Any, list[str]]] = {
     "infinity": ("orders(where: {discount: {eq: $v}})", "Decimal", "Infinity", ["where", "discount", "eq"]),
     "an exponent out of range": ("orders(where: {discount: {eq: $v}})", "Decimal", "1e400", ["where", "discount", "eq"]),
     "a huge exponent": ("orders(where: {discount: {eq: $v}})", "Decimal", "1e999999999", ["where", "discount", "eq"]),
-    "too many digits": ("orders(where: {discount: {eq: $v}})", "Decimal", "12345678901", ["where", "discount", "eq"]),
+    "too many digits": ("orders(where: {discount: {eq: $v}})", "Decimal", "1" * 29, ["where", "discount", "eq"]),
     "a number with three decimals": ("orders(where: {discount: {eq: $v}})", "Decimal", 1.005, ["where", "discount", "eq"]),
     "a Boolean for money": ("orders(where: {discount: {eq: $v}})", "Decimal", True, ["where", "discount", "eq"]),
     "no number": ("orders(first: $v)", "Int", "3", ["first"]),
@@ -364,11 +364,7 @@ async def test_numbers_keep_every_digit(database: Database, ask: Ask) -> None:
       } }
       orders(where: {totalAmount: {gte: $total}, items: {some: {lineTotal: {eq: "90071992547000.00"}}}}) { totalCount }
     }"""
-    answer = await ask(query, {"id": f"Order:{2**63 - 1}", "total": "0"})
-    assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"  # fourteen digits are no price
-    found = await ask.data(
-        query.replace("90071992547000.00", "9999999999.99").replace("eq:", "gt:"), {"id": f"Order:{2**63 - 1}", "total": 0}
-    )
+    found = await ask.data(query, {"id": f"Order:{2**63 - 1}", "total": "90071992547409.93"})
     assert found == {
         "node": {
             "id": "Order:9223372036854775807",

@@ -266,6 +266,6 @@ async def test_a_stored_amount_has_ten_digits_before_the_point(ask: Ask, case: s
 async def test_all_refusals_of_amounts_come_together(ask: Ask) -> None:
     payload = await mutate(ask, "createItem", {"sku": " ", "name": "n", "price": TOO_MUCH})
     assert [(error["path"], error.get("reason")) for error in payload["errors"]] == [
-        (["input", "price"], "must have at most 10 digits before the point"),
         (["input", "sku"], "must not be blank"),
+        (["input", "price"], "must have at most 10 digits before the point"),
     ]
