@@ -6,10 +6,12 @@ whatever a database refuses of a migration; all migrations of one run are one tr
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic import context
+from alembic.autogenerate import render
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 import graph.models  # every module that declares tables is imported here
@@ -19,9 +21,29 @@ from graph.database.url import database_url
 from graph.migrate import connected
 from graph.settings import SettingsError, current
 
+
+def render_item(kind: str, thing: Any, autogenerating: Any) -> str | Literal[False]:
+    """A type of ours is written as what it is in the database: a migration keeps the types it was written with."""
+    if kind == "type" and isinstance(thing, sa.TypeDecorator):
+        return render._repr_type(thing.impl_instance, autogenerating)  # noqa: SLF001  # no public way writes variants
+    return False
+
+
+def number(_: Any, __: Any, made: Any) -> None:
+    """Revisions are numbered, so that a folder shows them in order."""
+    head = ScriptDirectory.from_config(context.config).get_current_head()
+    made[0].rev_id = f"{int(head or 0) + 1:04}"
+
+
 # Defaults are not compared here: on SQLite Alembic takes every identity for a difference, and it cannot compare generated
 # columns. tests/test_migrations.py compares them, with all the rest, between the migrations and the tables declared.
-OPTIONS: dict[str, Any] = {"target_metadata": Base.metadata, "compare_server_default": False, "transactional_ddl": True}
+OPTIONS: dict[str, Any] = {
+    "target_metadata": Base.metadata,
+    "compare_server_default": False,
+    "transactional_ddl": True,
+    "render_item": render_item,
+    "process_revision_directives": number,
+}
 
 #: The advisory lock of those who migrate; a number that nobody else is likely to use.
 MIGRATING = 0x6F7264657267
