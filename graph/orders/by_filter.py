@@ -30,12 +30,13 @@ WHOLE = 100 * 100
 
 async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> Answer:
     """Set columns of the orders that are meant and differ."""
-    values: dict[str, Any] = {}
+    new: Any = sa.inspect(Order).class_manager.new_instance()
     places: dict[str, Path] = {}
     for field, value in sent(input_.set):
         places[field.attribute] = (*ROOT, "set", field.name)
         if unit.fits(TABLE.columns[field.attribute], value, places[field.attribute]):
-            values[field.attribute] = value
+            unit.assign(new, field.attribute, value, places[field.attribute])
+    values: dict[str, Any] = {name: new.__dict__[name] for name in places if name in new.__dict__}
 
     def differs(order: Any) -> ColumnElement[bool]:
         return sa.or_(sa.false(), *(getattr(order, name).is_distinct_from(value) for name, value in values.items()))

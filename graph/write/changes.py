@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified, instance_state
 
 from graph.base import Base
+from graph.write.columns import validators
 
 R = TypeVar("R", bound=Base)
 
@@ -65,9 +66,10 @@ class Changes:
 
 
 def put(row: Base, attribute: str, value: Any) -> None:
-    """Set a column. A new row needs no history: its INSERT takes what stands in it."""
+    """Set a column. A new row needs no history: its INSERT takes what stands in it. Raises what its class's validator raises."""
     if instance_state(row).key is None:
-        row.__dict__[attribute] = value
+        validator = validators(type(row)).get(attribute)
+        row.__dict__[attribute] = value if validator is None else validator(row, attribute, value)
     else:
         setattr(row, attribute, value)
 

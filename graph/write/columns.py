@@ -60,11 +60,24 @@ def target_columns(model: type[Base]) -> tuple[Any, ...]:
     return tuple(getattr(model, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_"))
 
 
+#: Takes a row, the name of an attribute and its new value, and gives the value to set. Raises `ValueError`.
+Validator = Callable[[Any, str, Any], Any]
+
+
+@cache
+def validators(model: type[Base]) -> dict[str, Validator]:
+    """What a class declares with `@validates` for its columns. SQLAlchemy calls it when an attribute of a row is set."""
+    mapper = model.__mapper__
+    declared: Any = mapper.validators.items()
+    return {name: function for name, (function, _) in declared if name in mapper.column_attrs}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What a field of an input sets in a row: a column, or a relation whose foreign key is that column.
 
     `free` says that a column takes every value of its type, `starts` that a new row has a value there without being told.
+    `validator` is the one a class declares with `@validates`.
     `normal` brings a value into the form that is stored, so that another spelling of the same is no change.
     """
 
@@ -75,6 +88,7 @@ class Step:
     free: bool = False
     starts: bool = False
     normal: Callable[[str], str] | None = None
+    validator: Validator | None = None
 
 
 def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
@@ -90,8 +104,8 @@ def steps(model: type[Base], input_type: type) -> tuple[Step, ...]:
                 made.append(Step(field.attribute, field.name, column, relation))
             elif field.attribute in mapper.column_attrs and not mapper.columns[field.attribute].primary_key:
                 column = mapper.columns[field.attribute]
-                step = Step(field.attribute, field.name, column, None, rule_of(column) is None, starts(column), normal_of(column))
-                made.append(step)
+                facts = (rule_of(column) is None, starts(column), normal_of(column), validators(model).get(field.attribute))
+                made.append(Step(field.attribute, field.name, column, None, *facts))
         found = STEPS[model, input_type] = tuple(made)
     return found
 

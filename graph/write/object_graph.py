@@ -19,6 +19,7 @@ from strawberry import Some
 
 from graph.base import Base, utc_now
 from graph.context import Context
+from graph.write.changes import put
 from graph.write.columns import (
     Step,
     attribute_name,
@@ -123,10 +124,10 @@ class Graph:
                 if value is None and values is not None and step.starts and not step.column.nullable:
                     del origin.sent[step.attribute]  # a new row starts as if it were left out
                 elif (step.free and value is not None) or self.fits(step.column, value, place):
-                    if values is None:
-                        setattr(row, step.attribute, value)
-                    else:
+                    if values is not None and step.validator is None:
                         values[step.attribute] = value
+                    else:
+                        self.assign(row, step.attribute, value, place)
             elif step.column is not None:
                 self._refer(origin, step, value, place)
             elif value is None:
@@ -137,6 +138,14 @@ class Graph:
                     self.adopt(row, step.attribute, self.create(model, inner, (*place, str(index))))
             else:
                 self.change(row, step.attribute, value, place)
+
+    def assign(self, row: Base, attribute: str, value: Any, place: Path) -> None:
+        """Set a column, unless a validator of the class refuses the value."""
+        try:
+            put(row, attribute, value)
+        except ValueError as error:  # what a validator of the class raises
+            reason = str(error) or "is not allowed"
+            self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
 
     def adopt(self, parent: Base, relation: str, child: Base) -> None:
         """Put a row into the list of a parent; the way back is known at once, also where it is for reading only."""

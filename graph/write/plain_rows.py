@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +20,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from graph.base import Base
 from graph.read.sql.constructs import value_rows
 from graph.write.answers import Result
-from graph.write.changes import Changes
-from graph.write.columns import refusal, required, start_of, stored, type_name
+from graph.write.changes import Changes, put
+from graph.write.columns import refusal, required, start_of, stored, type_name, validators
 from graph.write.errors import MOST_PIECES, ROOT, MutationError, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
@@ -49,13 +49,17 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Inputs as rows of a table. `name` is the list's in the input, None for an input that is the row; `key` the natural key."""
+    """Inputs as rows of a table. `name` is the list's in the input, None for an input that is the row; `key` the natural key.
+
+    `refused` are the places of rows that a validator of the class refuses.
+    """
 
     unit: Unit
     model: type[Base]
     name: str | None
     inputs: Sequence[Any]
     key: str
+    refused: list[int] = field(default_factory=list)
 
     @property
     def table(self) -> Any:
@@ -71,7 +75,23 @@ class Plain:
         for name in values.keys() & start.keys():
             if not self.table.columns[name].nullable:
                 values[name] = [start[name] if value is None else value for value in values[name]]
+        if any(name in validators(self.model) for name in values):
+            self._validate(values, start)
         return values
+
+    def _validate(self, values: dict[str, list[Any]], start: dict[str, Any]) -> None:
+        """Put the values through the validators of the class. What one refuses stays as it is: a row made of it is refused."""
+        for index in range(len(self.inputs)):
+            row = self.model.__mapper__.class_manager.new_instance()
+            row.__dict__.update(start)
+            for name, listed in values.items():
+                if listed[index] is None and not self.table.columns[name].nullable:
+                    continue
+                try:
+                    put(row, name, listed[index])
+                    listed[index] = row.__dict__[name]
+                except ValueError:
+                    self.refused.append(index)
 
     def start(self) -> dict[str, Any]:
         """What every new row starts with."""
@@ -80,7 +100,7 @@ class Plain:
     def fit(self, values: dict[str, list[Any]]) -> bool:
         """Whether all values have the form their columns ask for."""
         by_column = [(self.table.columns[name], listed) for name, listed in values.items()]
-        return not any(refusal(column, value) for column, listed in by_column for value in listed)
+        return not self.refused and not any(refusal(column, value) for column, listed in by_column for value in listed)
 
     def insert(self, values: dict[str, list[Any]], start: dict[str, Any]) -> Any:
         """One INSERT of all rows, whatever their number. What is not sent is as rows start."""

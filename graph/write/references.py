@@ -19,7 +19,6 @@ from sqlalchemy.orm import RelationshipProperty
 from graph.base import Base
 from graph.read.planning.filters import unchanged
 from graph.read.sql.constructs import member
-from graph.write.changes import put
 from graph.write.columns import attribute_name, foreign_key_name, not_there, stored, target_columns, type_name
 from graph.write.drawn_keys import Draw, draw_for, drawing
 from graph.write.errors import Path, ReferenceNotFoundError
@@ -66,7 +65,7 @@ async def look_up(graphs: Sequence[Graph]) -> None:
                 continue
             relation, owner = reference.relation, reference.owner
             for foreign_key, key in _pairs(relation):
-                put(owner, foreign_key, getattr(row, key))
+                graph.assign(owner, foreign_key, getattr(row, key), reference.path)
             graph.targets[id(owner), relation.key] = row
 
 

@@ -1,0 +1,140 @@
+"""A validator of a mapped class holds on every way a row is written: `@validates` of SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, ClassVar
+
+import pytest
+import sqlalchemy as sa
+import strawberry
+from sqlalchemy import MetaData, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel, validates
+
+from graph.base import NAMING_CONVENTION, Created, Key, Updated
+from graph.base import Base as ProductBase
+from graph.database import Database
+from graph.settings import Settings
+from graph.write.plain_rows import OnConflict, Plain, insert_rows, upsert_rows
+from graph.write.unit import Unit
+from tests.test_any_entity import attempt
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = ProductBase.type_annotation_map
+    __root__: ClassVar[str | None] = None
+
+    @declared_attr
+    def _sentinel(cls) -> Mapped[int]:
+        return orm_insert_sentinel()
+
+
+class Tag(Base):
+    __tablename__ = "tag"
+    __table_args__ = (UniqueConstraint("word"), {"sqlite_autoincrement": True})
+
+    id: Mapped[Key]
+    version: Mapped[int] = mapped_column(default=1)
+    word: Mapped[str]
+    rank: Mapped[int | None]
+    created_at: Mapped[Created]
+    updated_at: Mapped[Updated]
+
+    @validates("word", "rank")
+    def _fits(self, key: str, value: Any) -> Any:
+        if key == "word":
+            if "#" in value:
+                raise ValueError("must not hold a #")
+            return value.upper()
+        if value is not None and value > 9:
+            raise ValueError
+        return value
+
+
+TAG: Any = Tag  # its base is not the product's
+
+
+@strawberry.input
+class TagInput:
+    word: str
+    rank: strawberry.Maybe[int | None] = None
+
+
+@pytest.fixture
+async def tags(bare_url: str) -> AsyncIterator[Database]:
+    database = Database(Settings(database_url=bare_url))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield database
+    await database.close()
+
+
+async def rows(database: Database) -> list[tuple[str, int | None]]:
+    async with database.engine.begin() as connection:
+        return [tuple(row) for row in await connection.execute(sa.select(Tag.word, Tag.rank).order_by(Tag.id))]  # type: ignore[misc]
+
+
+Work = Callable[[Unit], Awaitable[None]]
+
+
+def create(*inputs: TagInput) -> Work:
+    async def work(unit: Unit) -> None:
+        unit.session.add_all([unit.create(TAG, each, ("input", "rows", str(n))) for n, each in enumerate(inputs)])
+        await unit.flush()
+
+    return work
+
+
+def change(input_: TagInput) -> Work:
+    async def work(unit: Unit) -> None:
+        unit.fill(await unit.load(TAG, "Tag:1"), input_)
+        await unit.flush()
+
+    return work
+
+
+def plain(on_conflict: OnConflict | None, *inputs: TagInput) -> Work:
+    async def work(unit: Unit) -> None:
+        made = Plain(unit, TAG, "rows", inputs, "word")
+        await (upsert_rows(made) if on_conflict is None else insert_rows(made, on_conflict))
+
+    return work
+
+
+WAYS: dict[str, Callable[..., Work]] = {
+    "create": create,
+    **{f"insert, {each.name}": lambda *inputs, each=each: plain(each, *inputs) for each in OnConflict},
+    "upsert": lambda *inputs: plain(None, *inputs),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_validator_holds_for_new_rows(tags: Database, way: str) -> None:
+    assert await attempt(tags, WAYS[way](TagInput(word="one", rank=strawberry.Some(9)), TagInput(word="two"))) == []
+    assert await rows(tags) == [("ONE", 9), ("TWO", None)]
+    bad = [TagInput(word="a"), TagInput(word="b#", rank=strawberry.Some(10)), TagInput(word="c", rank=strawberry.Some(None))]
+    errors = await attempt(tags, WAYS[way](*bad))
+    assert [(e.code.name, ".".join(e.path), e.message) for e in errors] == [
+        ("INVALID_INPUT", "input.rows.1.rank", "rank is not allowed"),
+        ("INVALID_INPUT", "input.rows.1.word", "word must not hold a #"),
+    ]
+    assert await rows(tags) == [("ONE", 9), ("TWO", None)]
+
+
+async def test_a_validator_holds_for_a_change(tags: Database) -> None:
+    assert await attempt(tags, create(TagInput(word="one"))) == []
+    assert await attempt(tags, change(TagInput(word="two", rank=strawberry.Some(1)))) == []
+    assert await rows(tags) == [("TWO", 1)]
+    (error,) = await attempt(tags, change(TagInput(word="#")))
+    assert (error.code.name, error.path) == ("INVALID_INPUT", ["input", "word"])
+    assert await rows(tags) == [("TWO", 1)]
+
+
+async def test_what_a_validator_makes_of_a_key_is_what_is_compared(tags: Database) -> None:
+    assert await attempt(tags, create(TagInput(word="one"))) == []
+    (error,) = await attempt(tags, plain(OnConflict.ERROR, TagInput(word="One")))
+    assert (error.code.name, error.path) == ("UNIQUE", ["input", "rows", "0", "word"])
+    assert await attempt(tags, plain(OnConflict.UPDATE, TagInput(word="oNe", rank=strawberry.Some(3)))) == []
+    assert await attempt(tags, plain(None, TagInput(word="onE", rank=strawberry.Some(4)))) == []
+    assert await rows(tags) == [("ONE", 4)]
