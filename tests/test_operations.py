@@ -265,6 +265,21 @@ async def test_a_filter_through_too_many_relations_is_refused(shop: Ask) -> None
     assert await count(shop) == before
 
 
+async def test_a_filter_that_looks_at_too_much_is_refused_with_its_field(
+    ask_with: Callable[..., AbstractAsyncContextManager[Ask]],
+) -> None:
+    where = "{items: {some: {item: {orderItems: {some: {quantity: {gt: 0}}}}}}}"  # ten lines, their items, ten lines of each
+    async with ask_with(max_cost=119) as ask:
+        answer = await ask(f"mutation {{ all: deleteOrders(input: {{where: {where}}}) {{ count errors {{ code }} }} }}")
+        (error,) = answer["errors"]
+        told = error["extensions"]
+        assert (told["code"], told["cost"], told["field"], told["share"]) == ("OPERATION_TOO_EXPENSIVE", 120, ["all"], 1.0)
+        assert "filter by fewer relations" in error["message"]
+        assert "data" not in answer
+    async with ask_with(max_cost=120) as ask:
+        assert "errors" not in await ask(f"mutation {{ deleteOrders(input: {{where: {where}}}) {{ count }} }}")
+
+
 ORDERS = "orders(first: 100) { nodes { items { id quantity item { id } } customer { id orders(first: 5) { nodes { id } } } } }"
 
 
