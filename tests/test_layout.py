@@ -28,6 +28,15 @@ ROOMS: dict[str, set[str]] = {
     "comparison": set(),
     "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
 }
+#: The rooms of `read`, and what each may import of it besides itself: what a type shows, what is asked, how it is written in SQL,
+#: what mutations answer with.
+READ: dict[str, set[str]] = {
+    "refusals": set(),
+    "types": {"refusals"},
+    "planning": {"refusals", "types"},
+    "sql": {"refusals", "types", "planning"},
+    "payloads": {"refusals", "types", "planning", "sql"},
+}
 DOMAIN = {"settings", "base", "sums", "texts", "database", "context", "models", "read", "write"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 
@@ -58,19 +67,19 @@ def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from runtime_nodes(node)
 
 
-def imports(source: str) -> set[str]:
-    """The rooms of this package that a source imports when it runs, early or late."""
+def imports(source: str, within: str = "graph") -> set[str]:
+    """The rooms of this package, or of one of its rooms, that a source imports when it runs, early or late."""
     found: set[str] = set()
     for node in runtime_nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            if node.module == "graph":
-                found |= {f"graph.{alias.name}" for alias in node.names}
+            if node.module == within:
+                found |= {f"{within}.{alias.name}" for alias in node.names}
             elif node.module:
                 found.add(node.module)
-    return {name.split(".")[1] for name in found if name.startswith("graph.")}
+    return {name.removeprefix(f"{within}.").partition(".")[0] for name in found if name.startswith(f"{within}.")}
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -80,11 +89,23 @@ def test_a_module_imports_only_downwards(path: str) -> None:
     assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))}"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if path.startswith("read/") and path != "read/__init__.py"])
+def test_a_module_of_reads_imports_only_downwards(path: str) -> None:
+    room = room_of(path.removeprefix("read/"))
+    assert room in READ
+    upwards = imports((PACKAGE / path).read_text(encoding="utf-8"), "graph.read") - READ[room] - {room}
+    assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))} of graph/read"
+
+
 def test_the_rules_see_what_they_forbid() -> None:
     source = "from graph import models\nimport graph.write.errors\ndef f():\n    from graph.orders.types import Order\n"
     hidden = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from graph.orders.types import Order\n"
     assert imports(source) == {"models", "write", "orders"}
     assert imports(hidden) == set()
+    inner = (
+        "from graph.read import refusals\nfrom graph.read.sql.json import joined\nimport graph.read.types\nimport graph.base\n"
+    )
+    assert imports(inner, "graph.read") == {"refusals", "sql", "types"}
     assert {"catalog", "customers", "orders"} <= domains()
     assert not {"models", "write", *domains()} & allowed("read")
     assert not {"models", *domains()} & allowed("write")

@@ -38,7 +38,7 @@ from graph.operations.coercers import Coercer, coercer
 from graph.operations.faults import Fault, faults
 from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
 from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
-from graph.read.planning.order import cursor_shape
+from graph.read.planning.cursors import cursor_shape
 from graph.read.refusals import BadUserInput
 from graph.settings import Settings
 

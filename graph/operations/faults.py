@@ -28,8 +28,8 @@ from graphql import (
 )
 from graphql.pyutils import did_you_mean, suggestion_list
 
-from graph.read.planning.order import is_storable, longest_cursor
-from graph.read.types.scalars import NumberText
+from graph.read.planning.cursors import longest_cursor
+from graph.read.types.scalars import NumberText, is_storable
 from graph.settings import Settings
 
 Path = tuple[str, ...]

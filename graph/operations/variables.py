@@ -18,8 +18,8 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 from graph.operations.documents import Document, RequestRefused, Use
 from graph.operations.faults import MAX_STEPS, Fault, list_limit, text_limit
 from graph.operations.validation import MAX_ERRORS
-from graph.read.planning.order import is_storable
 from graph.read.refusals import BadUserInput
+from graph.read.types.scalars import is_storable
 from graph.settings import Settings
 
 TOO_MANY = "A request may hold at most {} entries in all its lists."

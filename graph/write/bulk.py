@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import aliased
 
 from graph.base import Base, utc_now
-from graph.read.planning.filters import unchanged
-from graph.read.sql.constructs import member
+from graph.read.sql.constructs import member, unchanged
 from graph.write.bounds import own_maximum
 from graph.write.constraints import check_error, check_text
 from graph.write.errors import Path, Refused

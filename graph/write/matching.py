@@ -23,7 +23,9 @@ from sqlalchemy.types import TypeEngine
 from graph.base import Base
 from graph.read.payloads.execution import running_in
 from graph.read.planning.arguments import Source, resolve
-from graph.read.planning.filters import EVERYTHING, Conditions, unchanged
+from graph.read.planning.filters import EVERYTHING
+from graph.read.sql.conditions import Conditions
+from graph.read.sql.constructs import unchanged
 from graph.read.types.filter_inputs import mirror_of_where
 from graph.read.types.scalars import global_id
 from graph.write.answers import camel

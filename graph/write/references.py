@@ -17,8 +17,7 @@ from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
 
 from graph.base import Base
-from graph.read.planning.filters import unchanged
-from graph.read.sql.constructs import member
+from graph.read.sql.constructs import member, unchanged
 from graph.write.columns import attribute_name, foreign_key_name, not_there, stored, target_columns, type_name
 from graph.write.drawn_keys import Draw, draw_for, drawing
 from graph.write.errors import Path, ReferenceNotFoundError

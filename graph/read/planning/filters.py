@@ -1,26 +1,18 @@
-"""Filters: a `where` input becomes a `Filter`, a `Filter` becomes an SQL condition.
+"""Filters: a `where` input becomes a `Filter`.
 
-What goes in: templates of `where` arguments; frozen filters and aliased rows. What comes out: `plan.Filter` records, SQL
-conditions. What is refused here: null where a value is needed raises `BadUserInput` at its path.
+What goes in: templates of `where` arguments. What comes out: `plan.Filter` records. What is refused here: null where a value is
+needed, too many conditions and too deep a nesting raise `BadUserInput` at their path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, and_, false, func, inspect, or_, select, true
-from sqlalchemy.orm import aliased
-from sqlalchemy.types import TypeDecorator, TypeEngine
-
-from graph.read.planning.arguments import Leaf, Source
+from graph.read.planning.arguments import Leaf
 from graph.read.planning.nesting import MAX_FILTER, filter_nesting
-from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
+from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related
 from graph.read.refusals import BadUserInput
-from graph.read.sql.constructs import member
-from graph.read.types.mirror import MIRRORS, Mirror, mirror_of
-from graph.read.types.scalars import MAX_KEY, parse_id
-from graph.texts import CodePointText, Trimmed
+from graph.read.types.mirror import Mirror, mirror_of
 
 OPERATORS = {
     "eq": "eq",
@@ -133,161 +125,3 @@ def mentions(template: Any, name: str) -> bool:
     if not isinstance(template, dict):
         return False
     return name in template or any(mentions(template[key], name) for key in ("and", "or", "not") if key in template)
-
-
-# ---- SQL
-
-
-class Binder(Protocol):
-    """Makes SQL parameters for sources of values."""
-
-    dialect: Dialect
-
-    def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = ...) -> ColumnElement[Any]: ...
-
-    def alias(self) -> str: ...
-
-
-def like_pattern(text: str, operator: str) -> str:
-    """A LIKE pattern for a literal text, escaped with `\\`; lower case for ASCII letters alone."""
-    lowered = "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
-    escaped = lowered.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return {"contains": f"%{escaped}%", "starts_with": f"{escaped}%", "ends_with": f"%{escaped}"}[operator]
-
-
-class Conditions:
-    """Turns filters into SQL over aliased rows."""
-
-    def __init__(self, binder: Binder) -> None:
-        self.binder = binder
-
-    def of(self, row: Any, filter_: Filter) -> ColumnElement[bool]:
-        """The condition that a row of an aliased class matches a filter."""
-        match filter_:
-            case Every(parts):
-                return and_(true(), *(self.of(row, part) for part in parts))
-            case Either(parts):
-                return or_(false(), *(self.of(row, part) for part in parts))
-            case Not(part):
-                return self.of(row, part).is_not(true())
-            case IsNull(attribute, null):
-                column = getattr(row, attribute)
-                return column.is_(None) if null else column.is_not(None)  # type: ignore[no-any-return]  # an attribute found by name
-            case IsTrue(attribute, value):
-                condition: ColumnElement[bool] = getattr(row, attribute)
-                return condition if value else ~condition
-            case Search(paths, source):
-                return self._search(row, paths, source)
-            case Related():
-                return self._related(row, filter_)
-            case Compare():
-                return self._compare(getattr(row, filter_.attribute), filter_)
-
-    def _compare(self, column: Any, filter_: Compare) -> ColumnElement[bool]:
-        operator, source = filter_.operator, filter_.source
-        if operator in ("contains", "starts_with", "ends_with"):
-            return self._like(column, source, operator)
-        encode = key_of(filter_.is_id) if filter_.is_id else encoder(column.type)
-        if operator in ("in", "not_in"):
-            found = member(
-                self.binder.dialect,
-                column,
-                encode,
-                lambda type_, whole: self.binder.bind(source, type_, whole),
-                operator == "not_in",
-            )
-            return and_(column.is_not(None), found) if operator == "not_in" else found  # an empty list lets null through
-        value = self.binder.bind(source, column.type, encode)
-        return {  # type: ignore[no-any-return]  # an attribute found by name
-            "eq": column.__eq__,
-            "ne": column.__ne__,
-            "lt": column.__lt__,
-            "lte": column.__le__,
-            "gt": column.__gt__,
-            "gte": column.__ge__,
-        }[operator](value)
-
-    def _like(self, column: Any, source: Source, operator: str) -> ColumnElement[bool]:
-        type_ = column.type
-
-        def pattern_of(text: str) -> str:
-            return like_pattern(type_.part(text, operator) if isinstance(type_, Trimmed) else text, operator)
-
-        pattern = self.binder.bind(source, CodePointText, pattern_of)
-        return func.lower(column).like(pattern, escape="\\")
-
-    def _search(self, row: Any, paths: tuple[str, ...], source: Source) -> ColumnElement[bool]:
-        """One of the attributes contains the text; those of a related row are looked at once a related row, not once a row."""
-        found = [self._like(getattr(row, path), source, "contains") for path in paths if "." not in path]
-        related: dict[str, list[str]] = {}
-        for path in paths:
-            relation, _, attribute = path.rpartition(".")
-            if relation:
-                related.setdefault(relation, []).append(attribute)
-        for relation, attributes in related.items():
-            target = aliased(getattr(type_of(row), relation).property.mapper.class_, name=self.binder.alias())
-            matches = or_(*(self._like(getattr(target, attribute), source, "contains") for attribute in attributes))
-            found.append(self._among(row, relation, target, and_(matches, visible(mirror_of(type_of(target)), target))))
-        return or_(*found)
-
-    def _related(self, row: Any, filter_: Related) -> ColumnElement[bool]:
-        mirror = MIRRORS[filter_.type_name]
-        target = aliased(mirror.model, name=self.binder.alias())
-        condition = self.of(target, filter_.part)
-        if filter_.quantifier == "every":
-            condition = condition.is_not(true())
-        condition = and_(condition, visible(mirror, target))
-        if filter_.quantifier in ("one", "some") and selective(filter_.part) and self._plain(row, filter_.relation):
-            return self._among(row, filter_.relation, target, condition)
-        found = (
-            select(1).select_from(target).where(getattr(row, filter_.relation).of_type(target), condition).correlate(row).exists()
-        )
-        return ~found if filter_.quantifier in ("every", "none") else found
-
-    def _plain(self, row: Any, relation: str) -> bool:
-        """Whether a relation is one pair of columns."""
-        property_ = inspect(type_of(row)).relationships[relation]
-        return property_.secondary is None and len(property_.local_remote_pairs or ()) == 1
-
-    def _among(self, row: Any, relation: str, target: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-        """`key IN (keys of the related rows that match)`: SQLite starts at the few rows then, where EXISTS tries every row."""
-        property_ = inspect(type_of(row)).relationships[relation]
-        local, remote = (property_.local_remote_pairs or [])[0]
-        here = getattr(row, property_.parent.get_property_by_column(local).key)
-        there = getattr(target, property_.mapper.get_property_by_column(remote).key)
-        return here.in_(select(there).where(condition))  # type: ignore[no-any-return]  # an attribute found by name
-
-
-def visible(mirror: Mirror, row: Any) -> ColumnElement[bool]:
-    """The row rule of a type: added wherever its table enters a statement."""
-    return true() if mirror.visible is None else mirror.visible(row, None)
-
-
-def type_of(row: Any) -> Any:
-    """The mapped class behind an aliased one."""
-    return inspect(row).mapper.class_
-
-
-def unchanged(value: Any) -> Any:
-    return value
-
-
-def encoder(type_: TypeEngine[Any]) -> Callable[[Any], Any]:
-    """What makes a value of a filter one that a parameter of a column's type can hold."""
-    bare = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
-    return within_bigint if isinstance(bare, BigInteger) else unchanged
-
-
-def within_bigint(value: int) -> int:
-    """The number, or the last BIGINT on its side: no row holds that, so a row compares with either alike."""
-    return max(-MAX_KEY, min(MAX_KEY, value))
-
-
-def key_of(type_name: str) -> Callable[[Any], int]:
-    """Reads the key of global ids of a type; 0, which no row has, for any other text."""
-
-    def key(text: Any) -> int:
-        parsed = parse_id(text)
-        return parsed[1] if parsed is not None and parsed[0] == type_name else 0
-
-    return key

@@ -25,9 +25,10 @@ from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, 
 from graphql.execution.values import VariableValues
 
 from graph.read.planning.arguments import Leaf, id_type, read_arguments
+from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.filters import EVERYTHING, mentions, read_where
 from graph.read.planning.groups import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
-from graph.read.planning.order import cursor_values, order_tag, read_order
+from graph.read.planning.order import read_order
 from graph.read.planning.plan import (
     Cursor,
     EdgePart,

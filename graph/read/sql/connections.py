@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column, select, true
 from sqlalchemy.orm import aliased
 
-from graph.read.planning import order as paging
+from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.plan import Cursor, EdgePart, Page, PagePart
 from graph.read.sql.constructs import HexText, JoinedRows, literal
 from graph.read.sql.json import Part, concatenated, encode, joined, json_object, or_null
+from graph.read.sql.keyset import CURSOR_TYPES, beyond
 from graph.read.types.mirror import MIRRORS
 
 if TYPE_CHECKING:
@@ -118,21 +119,21 @@ class PageWriter:
         return keys, joins
 
     def _beyond(self, cursor: Cursor, keys: Sequence[Any], backward: bool) -> ColumnElement[bool]:
-        tag = paging.order_tag(self.page.type_name, self.page.order)
+        tag = order_tag(self.page.type_name, self.page.order)
 
         def value(index: int) -> ColumnElement[Any]:
             return self.writer.bind(
                 cursor.source,
-                paging.CURSOR_TYPES.get(self.page.order[index].kind, keys[index].type),
-                lambda text: paging.cursor_values(text, tag, self.page.order, cursor.argument)[index],
+                CURSOR_TYPES.get(self.page.order[index].kind, keys[index].type),
+                lambda text: cursor_values(text, tag, self.page.order, cursor.argument)[index],
                 judged=True,
             )
 
-        return paging.beyond(self.page.order, keys, cursor.nulls, value, backward)
+        return beyond(self.page.order, keys, cursor.nulls, value, backward)
 
     def _cursor_text(self, keys: Sequence[Any]) -> ColumnElement[str]:
         scalars = {"int": "Int", "text": "String", "time": "DateTime"}
-        parts: list[Part] = [f'["{paging.order_tag(self.page.type_name, self.page.order)}"']
+        parts: list[Part] = [f'["{order_tag(self.page.type_name, self.page.order)}"']
         for key, column in zip(self.page.order, keys, strict=True):
             parts += [",", *encode(scalars[key.kind], column, key.nullable)]
         return HexText(joined([*parts, "]"]))

@@ -213,6 +213,11 @@ def literal(text: str) -> ColumnElement[str]:
     return sa.literal_column("'" + text.replace("'", "''") + "'", sa.Text())
 
 
+def unchanged(value: Any) -> Any:
+    """What encodes values that are stored as they are."""
+    return value
+
+
 MakeBind = Callable[[TypeEngine[Any], Callable[[Any], Any]], ColumnElement[Any]]
 
 

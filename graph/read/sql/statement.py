@@ -16,12 +16,12 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.read.planning.arguments import Constant, Given, Source, resolve
-from graph.read.planning.filters import Conditions, key_of, type_of, unchanged, visible
-from graph.read.planning.groups import SummaryWriter
 from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
 from graph.read.planning.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
+from graph.read.sql.aggregates import SummaryWriter
+from graph.read.sql.conditions import Conditions, key_of, type_of, visible
 from graph.read.sql.connections import PageWriter
-from graph.read.sql.constructs import JoinedRows, id_rows, literal, member
+from graph.read.sql.constructs import JoinedRows, id_rows, literal, member, unchanged
 from graph.read.sql.json import Part, encode, encode_id, joined, json_object, or_null
 from graph.read.types.mirror import MIRRORS, Mirror
 from graph.read.types.scalars import parse_id

@@ -153,6 +153,16 @@ def global_id(type_name: str, key: int) -> str:
     return f"{type_name}:{key}"
 
 
+def is_storable(text: str) -> bool:
+    """Whether both databases can hold a text: no NUL, no lone surrogate."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return "\x00" not in text
+
+
 Money = NewType("Money", int)
 BigInt = NewType("BigInt", int)
 DateTime = NewType("DateTime", datetime)
