@@ -24,7 +24,8 @@ class Context:
     `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
     its fields share (`graph.write.atomic.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
     rows that errors name (`graph.read.payloads.execution.read_node`). `broken` is what a field of the mutation met after which no
-    later one is run. `deadline` is when a transaction must be over, by the event loop's clock.
+    later one is run, `committed` whether one was committed. `deadline` is when a transaction must be over, by the event loop's
+    clock.
     """
 
     database: Database
@@ -34,6 +35,7 @@ class Context:
     dry_run: bool = False
     nodes: Any = None
     broken: Exception | None = None
+    committed: bool = False
     deadline: float | None = None
     _session: AsyncSession | None = field(default=None, repr=False)
 

@@ -199,7 +199,7 @@ async def test_a_commit_without_an_answer_is_not_told_to_have_failed(shop: Ask, 
 @pytest.mark.parametrize("name", ["a mutation", "@atomic", "a later field"])
 async def test_a_request_over_its_time_keeps_what_was_committed(ask_with: AskWith, empty_url: str, name: str) -> None:
     """The time is over before a statement: what was committed before is answered, the rest was not run."""
-    async with ask_with(request_timeout_seconds=1.0) as ask:
+    async with ask_with(request_timeout_seconds=2.0) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
 
         def wait(place: Places) -> None:
@@ -217,9 +217,26 @@ async def test_a_request_over_its_time_keeps_what_was_committed(ask_with: AskWit
             assert await items(empty_url) == [("A", 5)]
 
 
+async def test_an_answer_that_is_lost_after_a_commit_is_not_told_to_have_failed(
+    ask_with: AskWith, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is over while a row is read that an error names, which is after the transactions."""
+
+    async def fetch(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    existing = create("d", "C").replace("{ item {", "{ errors { ... on UniqueError { existing { id } } } item {")
+    async with ask_with(request_timeout_seconds=1.0) as ask:
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "fetch", fetch)
+            answer = await send(ask, f"mutation {{ {create('c', 'C')} {existing} }}")
+        assert (answer.status, answer.codes) == (500, ["INTERNAL_SERVER_ERROR"])
+        assert await items(empty_url) == [("C", None)]
+
+
 @pytest.mark.parametrize("directive", ["", "@atomic"])
 async def test_a_commit_that_is_not_waited_for_is_not_told_to_have_failed(ask_with: AskWith, directive: str) -> None:
-    async with ask_with(request_timeout_seconds=1.0) as ask:
+    async with ask_with(request_timeout_seconds=2.0) as ask:
 
         def wait(place: Places) -> None:
             if place.seen[-1] == "COMMIT":

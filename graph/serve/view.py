@@ -15,6 +15,7 @@ from strawberry.http.ides import get_graphql_ide_html
 
 from graph.context import Context
 from graph.database import Database
+from graph.database.failures import CommitUnknown
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
@@ -35,7 +36,7 @@ class GraphQLView:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = os.urandom(8).hex()
-        asked: Asked | None = None
+        context: Context | None = None
         half = self.settings.request_timeout_seconds / 2
         try:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
@@ -45,14 +46,18 @@ class GraphQLView:
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
-                # A transaction is given up a little earlier, so that what was committed before it can still be answered.
-                context = Context(self.database, deadline=over - half / 50)
+                # A transaction is given up earlier, so that what was committed before it can still be answered.
+                context = Context(self.database, deadline=over - half / 5)
                 status, body = await self._run(asked, context, request_id, only_queries=scope["method"] != "POST")
         except ClientGone:
             return
         except Exception as error:  # every failure has an answer, and none of them shows its insides
-            late = asked is None and isinstance(error, TimeoutError)
-            status, body = refusal_body(TOO_SLOW if late else error, request_id)
+            if isinstance(error, TimeoutError):
+                if context is None:
+                    error = TOO_SLOW
+                elif context.committed:  # a 503 would say that nothing was
+                    error = CommitUnknown("the time was over after a field was committed")
+            status, body = refusal_body(error, request_id)
         await self._send(scope, send, status, body, request_id)
 
     def _wants_playground(self, scope: Scope) -> bool:

@@ -74,7 +74,9 @@ async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
                 raise Undo(made)
             return made
 
-        return await context.database.transaction(context.session, transaction, context.deadline)
+        made = await context.database.transaction(context.session, transaction, context.deadline)
+        context.committed = True
+        return made
 
     try:
         try:
