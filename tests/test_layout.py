@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,24 @@ def test_a_module_of_reads_imports_only_downwards(path: str) -> None:
     assert room in READ
     upwards = imports((PACKAGE / path).read_text(encoding="utf-8"), "graph.read") - READ[room] - {room}
     assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))} of graph/read"
+
+
+def modules(source: str) -> set[str]:
+    """The files of this package that a source imports, for types alone too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= {f"{name.removeprefix('graph.').replace('.', '/')}.py" for name in names}
+    return found & set(FILES)
+
+
+@pytest.mark.parametrize("room", ["read", "write", "operations", "database", "serve"])
+def test_no_module_of_a_room_leads_back_to_itself(room: str) -> None:
+    inside = [path for path in FILES if path.startswith(f"{room}/")]
+    leads = {path: modules((PACKAGE / path).read_text(encoding="utf-8")) & set(inside) for path in inside}
+    assert sum(map(len, leads.values())) > len(inside) / 2, "imports are not seen"
+    TopologicalSorter(leads).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_rules_see_what_they_forbid() -> None:

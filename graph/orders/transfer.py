@@ -17,7 +17,7 @@ from graph.write.answers import Answer, answer
 from graph.write.columns import key_of, missing
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
 from graph.write.mutation_inputs import ABSENT, given
-from graph.write.object_graph import Origin
+from graph.write.origins import Origin
 from graph.write.unit import Unit, check_versions
 
 LINE: Path = (*ROOT, "id")

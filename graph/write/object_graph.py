@@ -11,7 +11,6 @@ SELECT for each type of target, however many rows point to it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy.orm.attributes import instance_state
@@ -35,22 +34,9 @@ from graph.write.columns import (
 )
 from graph.write.errors import ROOT, InvalidInputError, MutationError, Order, Path, by_name
 from graph.write.mutation_inputs import ABSENT, chosen, given, input_fields, sent
-from graph.write.references import Reference, look_up, not_found
+from graph.write.origins import Origin, Reference
 
 R = TypeVar("R", bound=Base)
-
-
-@dataclass(slots=True, eq=False)
-class Origin:
-    """Where a row came from. `sent` leads from attributes to the place of the value in the input, exactly as sent."""
-
-    row: Base
-    path: Path
-    sent: dict[str, Path] = field(default_factory=dict)
-
-    def place(self, *attributes: str) -> Path:
-        """The place of the first of these attributes that was sent, else of the row."""
-        return next((self.sent[name] for name in attributes if name in self.sent), self.path)
 
 
 class Graph:
@@ -291,13 +277,9 @@ class Graph:
         found = key_of(model, key) if attribute == "id" else stored(model.__mapper__.columns[attribute], key, self.dialect)
         reference = Reference(row, relation, attribute, found, str(key), path)
         if found is None:
-            self.refuse(not_found(reference))
+            self.refuse(reference.not_found())
         else:
             self.references.append(reference)
-
-    async def look_up(self) -> None:
-        """Find what all references lead to, and set the foreign keys."""
-        await look_up([self])
 
 
 def _list(input_: Any, attribute: str) -> list[Any]:

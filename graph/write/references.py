@@ -10,7 +10,7 @@ from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect
@@ -18,24 +18,10 @@ from sqlalchemy.orm import RelationshipProperty
 
 from graph.base import Base
 from graph.read.sql.constructs import member, unchanged
-from graph.write.columns import attribute_name, foreign_key_name, not_there, stored, target_columns, type_name
+from graph.write.columns import attribute_name, stored, target_columns
 from graph.write.drawn_keys import Draw, draw_for, drawing
-from graph.write.errors import Path, ReferenceNotFoundError
-
-if TYPE_CHECKING:
-    from graph.write.object_graph import Graph
-
-
-@dataclass(slots=True, eq=False)
-class Reference:
-    """A pointer to a row that is there already, not looked up yet. `value` is in the form it is stored in."""
-
-    owner: Base
-    relation: RelationshipProperty[Any]
-    attribute: str
-    value: Any
-    text: str
-    path: Path
+from graph.write.object_graph import Graph
+from graph.write.origins import Reference
 
 
 async def look_up(graphs: Sequence[Graph]) -> None:
@@ -60,7 +46,7 @@ async def look_up(graphs: Sequence[Graph]) -> None:
         for graph, reference in waiting:
             row = found.get((reference.attribute, reference.value))
             if row is None:
-                graph.refuse(not_found(reference))
+                graph.refuse(reference.not_found())
                 continue
             relation, owner = reference.relation, reference.owner
             for foreign_key, key in _pairs(relation):
@@ -153,17 +139,4 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *
         tuple((name, encoders.get(name)) for name in compiled.positiontup or ()),
         namedtuple(model.__name__, [column.key for column in columns]),
         tuple((i, decode) for i, decode in decoders if decode is not None),
-    )
-
-
-def not_found(reference: Reference) -> ReferenceNotFoundError:
-    """What a reference leads to is not there."""
-    target = type_name(reference.relation.mapper)
-    local = reference.relation.local_remote_pairs[0][0]
-    return ReferenceNotFoundError(
-        message=not_there(target, reference.attribute, reference.text),
-        path=list(reference.path),
-        constraint=foreign_key_name(local),
-        target_type=target,
-        key=reference.text,
     )

@@ -30,6 +30,7 @@ from graph.write.freed_keys import delete_first, step_aside
 from graph.write.input_order import InputOrder
 from graph.write.mutation_inputs import ABSENT
 from graph.write.object_graph import Graph
+from graph.write.references import look_up
 from graph.write.violations import restrictions, violations
 
 Info = strawberry.Info[Context, None]
@@ -84,6 +85,10 @@ class Unit(Graph):
         """Rows of a table are about to be deleted by a statement or a cascade: what must happen before, happens."""
         for departure in DEPARTURES.get(model, ()):
             await departure(self, where)
+
+    async def look_up(self) -> None:
+        """Find what all references lead to, and set the foreign keys."""
+        await look_up([self])
 
     async def flush(self) -> None:
         """Write the graph. Raises `Refused` with all that is wrong, or the database's `IntegrityError`."""

@@ -41,7 +41,7 @@ LAYERS: list[tuple[Any, str, str]] = [
     (Database, "transaction", "transaction: turns, tries"),
     (Database, "_begin", "connection from the pool"),
     (Graph, "create", "objects made from the input"),
-    (Graph, "look_up", "items looked up (1 statement)"),
+    (Unit, "look_up", "items looked up (1 statement)"),
     (Unit, "flush", "changes collected, rows put into the session"),
     (AsyncSession, "flush", "SQLAlchemy's flush (3 statements)"),
     (perform, "payload_of", "payload read back (1 statement)"),

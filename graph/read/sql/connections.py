@@ -1,33 +1,51 @@
 """Pages become SQL: the rows of a page, one more to know whether rows follow, their JSON and their cursors.
 
-What goes in: a `Page` of a plan and the `Writer` of its statement. What comes out: the connection as one scalar subquery. It
+What goes in: a `Page` of a plan and the statement around it. What comes out: the connection as one scalar subquery. It
 only assembles: sizes, directions and cursors are decided in the plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column, select, true
 from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
 
+from graph.read.planning.arguments import Source
 from graph.read.planning.cursors import cursor_values, order_tag
-from graph.read.planning.plan import Cursor, EdgePart, Page, PagePart
+from graph.read.planning.plan import Cursor, EdgePart, Entity, Page, PagePart
+from graph.read.sql.conditions import Binder
 from graph.read.sql.constructs import HexText, JoinedRows, literal
 from graph.read.sql.json import Part, concatenated, encode, joined, json_object, or_null
 from graph.read.sql.keyset import CURSOR_TYPES, beyond
-from graph.read.types.mirror import MIRRORS
+from graph.read.types.mirror import MIRRORS, Mirror
 
-if TYPE_CHECKING:
-    from graph.read.sql.statement import Writer
+
+class Around(Binder, Protocol):
+    """The statement around a page, as far as a page needs it."""
+
+    def bind(
+        self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = ..., *, judged: bool = False
+    ) -> ColumnElement[Any]: ...
+
+    def source(self, page: Page, parent: Any) -> tuple[Any, list[ColumnElement[bool]]]: ...
+
+    def columns(self, mirror: Mirror, row: Any, shown: Iterable[str]) -> list[Any]: ...
+
+    def derived(self, query: Select[Any], mirror: Mirror, name: str) -> tuple[Any, Any]: ...
+
+    def object(self, entity: Entity, row: Any, used: int) -> list[Part]: ...
+
+    def count(self, page: Page, parent: Any) -> ColumnElement[int]: ...
 
 
 class PageWriter:
     """The SQL of one page: the rows of the page, one more to know whether rows follow, their JSON and their cursors."""
 
-    def __init__(self, writer: Writer, page: Page, parent: Any, used: int) -> None:
+    def __init__(self, writer: Around, page: Page, parent: Any, used: int) -> None:
         self.writer, self.page, self.parent, self.used = writer, page, parent, used
         self.mirror = MIRRORS[page.type_name]
         info = {what for part in page.parts for _, what in part.info}
