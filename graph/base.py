@@ -133,6 +133,14 @@ class Base(DeclarativeBase):
         return orm_insert_sentinel()
 
 
+def beside(row: Any, model: type[Base]) -> Any:
+    """The rows of another class in an expression over `row`: those that whoever reads the row may see.
+
+    `row` has come through the row door (`graph.read.rows`), which knows; or it is the class, whose expression is never run.
+    """
+    return model if isinstance(row, type) else row.__door__.beside(row, model)
+
+
 @event.listens_for(Base, "attribute_instrument", propagate=True)
 def _keep_for_reading(class_: type[Base], key: str, attribute: Any) -> None:
     """Make an assignment to a relation that is for reading an error; SQLAlchemy would let it pass and write nothing."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database import Database
+from graph.scope import OPEN, Scope
 
 if TYPE_CHECKING:
     from graph.read.payloads.running import Running
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
+    `scope` says what he may see.
 
     `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
     its fields share (`graph.write.atomic.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
@@ -30,6 +32,7 @@ class Context:
 
     database: Database
     client: str = ""
+    scope: Scope = OPEN
     running: Running | None = None
     together: Any = None
     dry_run: bool = False

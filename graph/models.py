@@ -44,6 +44,7 @@ from graph.base import (
     Name,
     Updated,
     Utc,
+    beside,
     between,
 )
 from graph.sums import ExactSum, Total
@@ -119,7 +120,8 @@ class Customer(Base):
     @order_count.inplace.expression
     @classmethod
     def _order_count(cls) -> ColumnElement[int]:
-        return select(func.count()).where(Order.customer_id == cls.id).correlate_except(Order).scalar_subquery()
+        orders = beside(cls, Order)
+        return select(func.count()).where(orders.customer_id == cls.id).correlate_except(orders).scalar_subquery()
 
     @hybrid_property
     def total_spent(self) -> int:
@@ -128,9 +130,10 @@ class Customer(Base):
     @total_spent.inplace.expression
     @classmethod
     def _total_spent(cls) -> ColumnElement[int]:
-        paid = Order.status.in_([OrderStatus.PAID, OrderStatus.SHIPPED])
-        total = func.coalesce(ExactSum(Order.total_amount), literal(0, Total()))
-        return select(total).where(and_(Order.customer_id == cls.id, paid)).correlate_except(Order).scalar_subquery()
+        orders = beside(cls, Order)
+        paid = orders.status.in_([OrderStatus.PAID, OrderStatus.SHIPPED])
+        total = func.coalesce(ExactSum(orders.total_amount), literal(0, Total()))
+        return select(total).where(and_(orders.customer_id == cls.id, paid)).correlate_except(orders).scalar_subquery()
 
 
 class Item(Base):

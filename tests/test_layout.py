@@ -17,14 +17,15 @@ ROOMS: dict[str, set[str]] = {
     "settings": set(),
     "texts": set(),
     "base": {"texts"},
+    "scope": set(),
     "sums": set(),
     "models": {"base", "sums", "texts"},
     "database": {"settings"},
-    "context": {"settings", "database"},
+    "context": {"settings", "database", "scope"},
     "migrate": {"database"},
-    "read": {"settings", "base", "sums", "texts", "database", "context"},
-    "write": {"settings", "base", "texts", "database", "context", "read"},
-    "operations": {"settings", "base", "database", "context", "read"},
+    "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
+    "write": {"settings", "base", "scope", "texts", "database", "context", "read"},
+    "operations": {"settings", "base", "scope", "database", "context", "read"},
     "sample": {"settings", "base", "database", "models"},
     "comparison": set(),
     "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
@@ -33,12 +34,13 @@ ROOMS: dict[str, set[str]] = {
 #: what mutations answer with.
 READ: dict[str, set[str]] = {
     "refusals": set(),
-    "types": {"refusals"},
+    "rows": set(),
+    "types": {"refusals", "rows"},
     "planning": {"refusals", "types"},
-    "sql": {"refusals", "types", "planning"},
-    "payloads": {"refusals", "types", "planning", "sql"},
+    "sql": {"refusals", "rows", "types", "planning"},
+    "payloads": {"refusals", "rows", "types", "planning", "sql"},
 }
-DOMAIN = {"settings", "base", "sums", "texts", "database", "context", "models", "read", "write"}
+DOMAIN = {"settings", "base", "scope", "sums", "texts", "database", "context", "models", "read", "write"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 
 

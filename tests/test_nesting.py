@@ -20,6 +20,7 @@ from graph.read.planning.selection import plan_query
 from graph.read.refusals import BadUserInput
 from graph.read.sql.statement import Statement, write
 from graph.schema import schema
+from graph.scope import OPEN
 from graph.settings import Settings
 from tests.walk import LISTS, ONE, PAGES, ROOTS, SORTS, VALUES
 
@@ -111,7 +112,7 @@ def compiled(query: str) -> Statement:
     limits = Settings(max_cost=10**12)
     engine = Engine(schema._schema, limits, sqlite.dialect(paramstyle="qmark"), None)  # type: ignore[arg-type]  # nothing runs
     document = engine.document(query, None)
-    return write(plan_query(engine.operation(document, coerce(limits, document, {}))), engine.dialect)
+    return write(plan_query(engine.operation(document, coerce(limits, document, {}))), engine.dialect, OPEN)
 
 
 # To shrink an operation of this size takes minutes and shows little.

@@ -37,7 +37,9 @@ from graph.read.payloads.running import running
 from graph.read.payloads.statements import Payloads, plan_payloads
 from graph.read.planning.cost import Price, prices, too_expensive, total
 from graph.read.planning.selection import Operation, meta_keys, plan_query
+from graph.read.rows import with_viewer
 from graph.read.sql.statement import META, Statement, write
+from graph.scope import Scope
 from graph.settings import Settings
 
 #: Executes the fields of a mutation operation, once or more, in the transactions it asks for.
@@ -118,8 +120,8 @@ class Engine:
         self.dialect = dialect
         self.around = around
         self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
-        self.plans: Recent[tuple[Document, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
-        self.payloads: Recent[tuple[Document, Hashable], Payloads] = Recent(settings.max_plans, KEPT_STATEMENTS)
+        self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
+        self.payloads: Recent[tuple[Document, Hashable, Hashable], Payloads] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.counters = Counters()
 
     def document(self, text: str, operation_name: str | None) -> Document:
@@ -153,23 +155,23 @@ class Engine:
         return await self._mutation(document, variables, context)
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Answer:
-        key = (document, document.shape(variables.coerced))
+        key = (document, document.shape(variables.coerced), context.scope.key)
         compiled = self.plans.get(key)
         if compiled is None:
-            compiled = self._compile(document, variables)
+            compiled = self._compile(document, variables, context.scope)
             self.plans.put(key, compiled, len(compiled.statement.sql))
-        values: Mapping[str, Any] = variables.coerced
+        values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}
         data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
         return Answer(data, cost=compiled.cost)
 
-    def _compile(self, document: Document, variables: VariableValues) -> Compiled:
+    def _compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
         self.counters.planned += 1
         plan = plan_query(self.operation(document, variables))
         found = prices(plan)
         self._afford(found)
-        return Compiled(total(found), write(plan, self.dialect), tuple(meta_keys(plan)))
+        return Compiled(total(found), write(plan, self.dialect, scope), tuple(meta_keys(plan)))
 
     def _afford(self, found: Sequence[Price]) -> None:
         if total(found) > self.settings.max_cost:
@@ -198,11 +200,13 @@ class Engine:
 
     async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Answer:
         self.counters.executed += 1
-        key = (document, document.shape(variables.coerced))
+        scope = context.scope
+        key = (document, document.shape(variables.coerced), scope.key)
         payloads = self.payloads.get(key)
         if payloads is None:
             # What the payloads select is judged before anything is written.
-            payloads = plan_payloads(self.operation(document, variables), lambda plan: write(plan, self.dialect), self._afford)
+            operation = self.operation(document, variables)
+            payloads = plan_payloads(operation, lambda plan: write(plan, self.dialect, scope), self._afford)
             self.payloads.put(key, payloads, payloads.weight)
         # So is what every field is told: nothing runs of an operation that has one bad input.
         context.running = running(self.schema, payloads, variables)

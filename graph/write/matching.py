@@ -17,13 +17,13 @@ import sqlalchemy as sa
 import strawberry
 from graphql import GraphQLInputType, ListValueNode, ObjectValueNode, ValueNode, VariableNode, get_named_type
 from sqlalchemy import ColumnElement, Dialect
-from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.base import Base
 from graph.read.payloads.execution import running_in
 from graph.read.planning.arguments import Source, resolve
 from graph.read.planning.filters import EVERYTHING
+from graph.read.rows import Door
 from graph.read.sql.conditions import Conditions
 from graph.read.sql.constructs import unchanged
 from graph.read.types.filter_inputs import mirror_of_where
@@ -71,9 +71,10 @@ async def lock_matching(
 ) -> list[int]:
     """The keys of the rows that are meant and match `more`, locked in key order. Raises `Refused`."""
     judge(info, unit, input_)
-    row = aliased(model, name="matched")
-    key: Any = row.id  # type: ignore[attr-defined]  # every table has one
-    where = Conditions(Values(unit.dialect)).of(row, root_field(info).where or EVERYTHING)
+    door = Door(unit.scope)
+    row = door.rows(model, "matched", lockable=True)
+    key = row.id
+    where = Conditions(Values(unit.dialect, door)).of(row, root_field(info).where or EVERYTHING)
     found = sa.select(key).where(where, *(condition(row) for condition in more))
     keys = list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
     hold(unit, input_, len(keys))
@@ -210,8 +211,9 @@ def _strange(type_: GraphQLInputType, value: Any, place: Path) -> Iterator[tuple
 class Values:
     """Binds the values of a filter as they are in this request."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, door: Door) -> None:
         self.dialect = dialect
+        self.door = door
         self._aliases = 0
 
     def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = unchanged) -> ColumnElement[Any]:
@@ -220,3 +222,6 @@ class Values:
     def alias(self) -> str:
         self._aliases += 1
         return f"m{self._aliases}"
+
+    def rows(self, model: type[Base]) -> Any:
+        return self.door.rows(model, self.alias())

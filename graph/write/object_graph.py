@@ -47,6 +47,7 @@ class Graph:
 
     def __init__(self, context: Context, order: Order = by_name) -> None:
         self.context = context
+        self.scope = context.scope
         self.order = order
         session = self.session = context.session
         self.dialect = session.get_bind().dialect

@@ -21,6 +21,7 @@ from graph.operations.variables import coerce
 from graph.read.planning.selection import plan_query
 from graph.read.sql.statement import write
 from graph.schema import schema
+from graph.scope import OPEN
 from graph.settings import Settings
 
 #: What the pages are about, and the queries. `AFTER` becomes the cursor of a row deep inside the same list.
@@ -76,7 +77,7 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = engine.document(query, None)
     variables = coerce(engine.settings, document, {})
-    made = write(plan_query(engine.operation(document, variables)), engine.dialect)
+    made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN)
     return made.sql, made.arguments(variables.coerced)
 
 

@@ -34,6 +34,7 @@ from graph.context import Context
 from graph.read.payloads.running import Running
 from graph.read.payloads.statements import NodePlan
 from graph.read.planning.cost import too_expensive
+from graph.read.rows import with_viewer
 from graph.read.sql.statement import KEYS
 
 
@@ -149,7 +150,7 @@ async def read_entities(
     found = {key: Fragments() for key in keys}
     running = running_in(info.context)
     for place, statement in running.payloads.entities.get((str(info.path.key), *fields), ()):
-        variables = {**running.variables.coerced, KEYS: list(keys)}
+        variables = {**with_viewer(running.variables.coerced, info.context.scope), KEYS: list(keys)}
         text = await info.context.database.fetch_within(info.context.session, statement.sql, statement.arguments(variables))
         for key, row in _rows(text).items():
             found[key][place] = row
@@ -186,7 +187,7 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
         price = replace(plan.price, rows=len(listed))
         if price.fields and price.total > limit:
             raise too_expensive([price], limit)
-        variables = {**running_in(context).variables.coerced, KEYS: sorted(listed)}
+        variables = {**with_viewer(running_in(context).variables.coerced, context.scope), KEYS: sorted(listed)}
         arguments = plan.statement.arguments(variables)
         if together is None or together.over:
             text = await context.database.fetch(plan.statement.sql, arguments)

@@ -90,8 +90,8 @@ def _by_foreign_key(mirror: Mirror, attribute: str, target: Mirror, part: Filter
     while isinstance(part, Every) and len(part.parts) == 1:
         (part,) = part.parts
     pairs = mirror.mapper.relationships[attribute].local_remote_pairs or []
-    if target.visible is not None or len(pairs) != 1 or not pairs[0][1].primary_key:
-        return None
+    if len(pairs) != 1 or not pairs[0][1].primary_key or pairs[0][0].nullable:
+        return None  # a parent that must be there is one that may be seen
     if not isinstance(part, Compare) or part.attribute != "id" or part.operator not in ("eq", "in"):
         return None
     return Compare(mirror.mapper.get_property_by_column(pairs[0][0]).key, part.operator, part.source, part.is_id)

@@ -191,8 +191,7 @@ def _field(
     entity = _entity(operation, target.name, details)
     if relation.uselist:
         return Many(key, attribute, entity)
-    nullable = any(column.nullable for column in relation.local_columns) or target.visible is not None
-    return One(key, attribute, nullable, entity)
+    return One(key, attribute, any(column.nullable for column in relation.local_columns), entity)
 
 
 def _subfields(operation: Operation, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Select, func, literal_column, select
 
 from graph.read.planning.filters import EVERYTHING
 from graph.read.planning.groups import SUMMARIES, Expression, Measure
 from graph.read.planning.plan import Entity, SummaryPart, SummaryRoot
-from graph.read.sql.conditions import Binder, Conditions, visible
+from graph.read.sql.conditions import Binder, Conditions
 from graph.read.sql.constructs import JoinedRows, literal
 from graph.read.sql.json import Part, encode, joined, json_object
 from graph.read.types.mirror import MIRRORS
@@ -33,7 +32,7 @@ class SummaryWriter:
         self.groups = [self.summary.groups[name] for name in root.groups]
         self.measures = list(dict.fromkeys(self._selected(root.parts, "")))
         #: Whether the filter and the row rule let every row through.
-        self.all = root.where == EVERYTHING and self.mirror.visible is None
+        self.all = root.where == EVERYTHING and binder.door.sees_all(self.mirror.model)
 
     def parts(self) -> list[Part]:
         """The JSON list of the groups, in the order of their keys."""
@@ -73,17 +72,17 @@ class SummaryWriter:
         return self._lines_once(each, rows)
 
     def _row(self) -> Any:
-        return aliased(self.mirror.model, name=self.binder.alias())
+        return self.binder.rows(self.mirror.model)
 
     def _detail(self) -> Any:
-        return aliased(self.summary.detail, name=self.binder.alias())
+        return self.binder.rows(self.summary.detail)
 
     def _keys(self, row: Any) -> list[ColumnElement[Any]]:
         return [group.expression(row) for group in self.groups]
 
     def _matching(self, row: Any) -> ColumnElement[bool]:
         """The condition that a row counts."""
-        return and_(Conditions(self.binder).of(row, self.root.where), visible(self.mirror, row))
+        return Conditions(self.binder).of(row, self.root.where)
 
     def _grouped(self, row: Any, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
         keys = [key.label(f"g{index}") for index, key in enumerate(self._keys(row))]

@@ -10,26 +10,30 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, ColumnElement, Dialect, and_, false, func, inspect, or_, select, true
-from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from graph.base import Base
 from graph.read.planning.arguments import Source
 from graph.read.planning.filters import selective
 from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
+from graph.read.rows import Door
 from graph.read.sql.constructs import member, unchanged
-from graph.read.types.mirror import MIRRORS, Mirror, mirror_of
+from graph.read.types.mirror import MIRRORS
 from graph.read.types.scalars import MAX_KEY, parse_id
 from graph.texts import CodePointText, Trimmed
 
 
 class Binder(Protocol):
-    """Makes SQL parameters for sources of values."""
+    """Makes SQL parameters for sources of values; holds the row door of the statement."""
 
     dialect: Dialect
+    door: Door
 
     def bind(self, source: Source, type_: TypeEngine[Any], encode: Callable[[Any], Any] = ...) -> ColumnElement[Any]: ...
 
     def alias(self) -> str: ...
+
+    def rows(self, model: type[Base]) -> Any: ...
 
 
 def like_pattern(text: str, operator: str) -> str:
@@ -109,18 +113,16 @@ class Conditions:
             if relation:
                 related.setdefault(relation, []).append(attribute)
         for relation, attributes in related.items():
-            target = aliased(getattr(type_of(row), relation).property.mapper.class_, name=self.binder.alias())
+            target = self.binder.rows(getattr(type_of(row), relation).property.mapper.class_)
             matches = or_(*(self._like(getattr(target, attribute), source, "contains") for attribute in attributes))
-            found.append(self._among(row, relation, target, and_(matches, visible(mirror_of(type_of(target)), target))))
+            found.append(self._among(row, relation, target, matches))
         return or_(*found)
 
     def _related(self, row: Any, filter_: Related) -> ColumnElement[bool]:
-        mirror = MIRRORS[filter_.type_name]
-        target = aliased(mirror.model, name=self.binder.alias())
+        target = self.binder.rows(MIRRORS[filter_.type_name].model)
         condition = self.of(target, filter_.part)
         if filter_.quantifier == "every":
             condition = condition.is_not(true())
-        condition = and_(condition, visible(mirror, target))
         if filter_.quantifier in ("one", "some") and selective(filter_.part) and self._plain(row, filter_.relation):
             return self._among(row, filter_.relation, target, condition)
         found = (
@@ -140,11 +142,6 @@ class Conditions:
         here = getattr(row, property_.parent.get_property_by_column(local).key)
         there = getattr(target, property_.mapper.get_property_by_column(remote).key)
         return here.in_(select(there).where(condition))  # type: ignore[no-any-return]  # an attribute found by name
-
-
-def visible(mirror: Mirror, row: Any) -> ColumnElement[bool]:
-    """The row rule of a type: added wherever its table enters a statement."""
-    return true() if mirror.visible is None else mirror.visible(row, None)
 
 
 def type_of(row: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column, select, true
-from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from graph.read.planning.arguments import Source
@@ -125,7 +124,7 @@ class PageWriter:
             relation, _, attribute = key.path.rpartition(".")
             if relation and relation not in targets:
                 property_ = self.mirror.mapper.relationships[relation]
-                targets[relation] = aliased(property_.mapper.class_, name=self.writer.alias())
+                targets[relation] = self.writer.rows(property_.mapper.class_)
                 joins.append(
                     (
                         getattr(row, relation).of_type(targets[relation]),

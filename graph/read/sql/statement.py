@@ -12,19 +12,21 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, inspect, select
-from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
+from graph.base import Base
 from graph.read.planning.arguments import Constant, Given, Source, resolve
 from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
 from graph.read.planning.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
+from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
-from graph.read.sql.conditions import Conditions, key_of, type_of, visible
+from graph.read.sql.conditions import Conditions, key_of, type_of
 from graph.read.sql.connections import PageWriter
 from graph.read.sql.constructs import JoinedRows, id_rows, literal, member, unchanged
 from graph.read.sql.json import Part, encode, encode_id, joined, json_object, or_null
 from graph.read.types.mirror import MIRRORS, Mirror
 from graph.read.types.scalars import parse_id
+from graph.scope import Scope
 
 #: The variable under which the keys of `Rows` are bound, and introspection answers by response key. No GraphQL variable
 #: can have such a name.
@@ -58,14 +60,15 @@ class Statement:
         return tuple(bind for bind in self.binds if bind.judged)
 
 
-def write(plan: Plan, dialect: Dialect) -> Statement:
-    """The one statement of a plan."""
-    return Writer(dialect).write(plan)
+def write(plan: Plan, dialect: Dialect, scope: Scope) -> Statement:
+    """The one statement of a plan, for all viewers of the kind of this scope."""
+    return Writer(dialect, scope).write(plan)
 
 
 class Writer:
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, scope: Scope) -> None:
         self.dialect = dialect
+        self.door = Door(scope, lambda name, type_: self.bind(Given((VIEWER, name)), type_))
         self.conditions = Conditions(self)
         self.binds: dict[str, Bind] = {}
         self.aliases = 0
@@ -148,19 +151,23 @@ class Writer:
             self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), negated=False
         )
         text = joined(self.object(root.entity, row, IN_PAYLOAD))
-        object_ = select(row.id.label("k"), text.label("j")).where(listed, visible(mirror, row))
+        object_ = select(row.id.label("k"), text.label("j")).where(listed)
         each = object_.subquery(self.alias())
         framed = joined([each.c.k, ":", func.length(each.c.j), ";", each.c.j])
         return select(func.coalesce(JoinedRows(framed), literal("")))
 
     # ---- rows
 
+    def rows(self, model: type[Base]) -> Any:
+        """The rows of a class that the viewer may see."""
+        return self.door.rows(model, self.alias())
+
     def row(self, mirror: Mirror) -> Any:
-        return aliased(mirror.model, name=self.alias())
+        return self.rows(mirror.model)
 
     def _one_row(self, entity: Entity, row: Any, used: int, condition: ColumnElement[bool], *outer: Any) -> ColumnElement[str]:
         query = select(joined(self.object(entity, row, used))).select_from(row)
-        query = query.where(condition, visible(MIRRORS[entity.type_name], row))
+        query = query.where(condition)
         return (query.correlate(*outer) if outer else query).scalar_subquery()
 
     def object(self, entity: Entity, row: Any, used: int) -> list[Part]:
@@ -208,7 +215,7 @@ class Writer:
     def derived(self, query: Select[Any], mirror: Mirror, name: str) -> tuple[Any, Any]:
         """A query as a derived table: rows of the mapped class, and the table itself."""
         table = query.subquery(name)
-        return aliased(mirror.model, table, name=name), table
+        return self.door.again(mirror.model, table, name), table
 
     def columns(self, mirror: Mirror, row: Any, shown: Iterable[str]) -> list[Any]:
         """What a derived table must hold for these attributes: SQLite before 3.42 makes all columns it holds, used or not."""
@@ -226,9 +233,7 @@ class Writer:
         mirror = MIRRORS[entity.type_name]
         target = self.row(mirror)
         order = [getattr(target, column.key) for column in inspect(type_of(row)).relationships[relation].order_by or ()]
-        query = select(*self.columns(mirror, target, entity.attributes())).where(
-            getattr(row, relation).of_type(target), visible(mirror, target)
-        )
+        query = select(*self.columns(mirror, target, entity.attributes())).where(getattr(row, relation).of_type(target))
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
         rows = select(JoinedRows(joined(self.object(entity, child, used)))).select_from(child).correlate(row).scalar_subquery()
         return ["[", func.coalesce(rows, literal("")), "]"]
@@ -246,7 +251,7 @@ class Writer:
         """The rows a page is cut from: an alias and its conditions, cursors aside."""
         mirror = MIRRORS[page.type_name]
         row = self.row(mirror)
-        conditions = [self.conditions.of(row, page.where), visible(mirror, row)]
+        conditions = [self.conditions.of(row, page.where)]
         if parent is not None:
             conditions.insert(0, getattr(parent, page.relation or "").of_type(row))
         return row, conditions

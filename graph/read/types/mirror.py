@@ -25,13 +25,14 @@ from graphql import (
     is_list_type,
     is_non_null_type,
 )
-from sqlalchemy import ColumnElement, Table, UniqueConstraint, inspect
+from sqlalchemy import Table, UniqueConstraint, inspect
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper, MapperProperty, RelationshipProperty
 from sqlalchemy.sql import sqltypes
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from graph.base import Base, Choice, Money, UtcDateTime
+from graph.read.rows import RULES, Rule
 
 T = TypeVar("T", bound=type)
 
@@ -50,7 +51,6 @@ class Mirror:
     sorts: tuple[str, ...]
     search: tuple[str, ...]
     hidden_unless_mentioned: str | None
-    visible: Callable[[Any, Any], ColumnElement[bool]] | None
     attributes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -67,18 +67,20 @@ def mirror(
     sorts: tuple[str, ...] = (),
     search: tuple[str, ...] = (),
     hidden_unless_mentioned: str | None = None,
-    visible: Callable[[Any, Any], ColumnElement[bool]] | None = None,
+    visible: Rule | None = None,
 ) -> Callable[[T], T]:
     """Say that a Strawberry type mirrors `model`.
 
     `sorts` and `search` name attributes, `relation.attribute` for those of a to-one relation. `hidden_unless_mentioned`
     names a Boolean attribute: root lists leave out rows where it is true, unless the filter mentions it. `visible(row,
-    viewer)` is the one row rule of the type, added wherever its table enters a statement.
+    viewer)` is the one row rule of the type: the row door (`graph.read.rows`) asks it wherever the table enters a statement.
     """
 
     def register(cls: T) -> T:
         name = cls.__strawberry_definition__.name  # type: ignore[attr-defined]  # set by @strawberry.type
-        MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned, visible)
+        MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned)
+        if visible is not None:
+            RULES[model] = visible
         return cls
 
     return register

@@ -1,0 +1,154 @@
+"""The row door: the one place where a mirrored table enters a statement, for reading and for writing.
+
+What goes in: a mapped class and the `Scope` of whoever asks. What comes out: an aliased class that holds the rows he may see and
+no others. What is refused here: nothing; a row that may not be seen is not there.
+
+A rule, declared beside a type by `@mirror(..., visible=rule)`, says which rows a kind of viewer may see. Where one holds, the
+alias stands for a table that has passed it, so no condition can be forgotten later; where none does, it is the plain table. A row
+whose parent must be there, and may not be seen, may not be seen either: otherwise a field that is never null would have no value.
+
+A compiled read opens one `Door` for its statement, with a function that binds the viewer's values; ruled tables stand in its
+WITH clause. A statement that is made anew each time takes `rows(model, scope)`, where the scope is that of the request
+(`Context.scope`, `Unit.scope`): ruled tables are derived tables, which can be locked. A condition for UPDATE and DELETE, which
+name the table itself, is `seen(model, scope)`. What keeps a rule of the shop over all rows, seen or not (a total, a stock, a
+position), takes `SERVER` and answers nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import MANYTOONE, Mapper, RelationshipProperty, aliased
+from sqlalchemy.types import TypeEngine
+
+from graph.base import Base
+from graph.scope import SERVER, Scope
+
+#: The variable under which the values of a viewer are bound in compiled reads. No GraphQL variable can have such a name.
+VIEWER = "#viewer"
+
+
+#: Which rows a viewer may see: a condition over a row, or None where that is all. It may take other tables of the `Door`.
+Rule = Callable[[Any, "Door"], ColumnElement[bool] | None]
+#: The rules by mapped class.
+RULES: dict[type[Base], Rule] = {}
+
+#: Makes a parameter of a named value of the viewer.
+Bind = Callable[[str, TypeEngine[Any]], ColumnElement[Any]]
+
+
+def with_viewer(variables: Mapping[str, Any], scope: Scope) -> Mapping[str, Any]:
+    """Coerced variables, and the values of a viewer where compiled statements look for them."""
+    return {**variables, VIEWER: scope.values} if scope.values else variables
+
+
+def rows(model: type[Base], scope: Scope, name: str | None = None) -> Any:
+    """The rows of a class that a scope sees, for one statement; they can be locked. Without a rule the table is as it is."""
+    return Door(scope).rows(model, name, lockable=True)
+
+
+def seen(model: type[Base], scope: Scope) -> ColumnElement[bool]:
+    """The condition that a row of the table itself, which an UPDATE or DELETE names, is one that a scope sees."""
+    door = Door(scope)
+    if door.sees_all(model):
+        return sa.true()
+    table: Any = model.__mapper__.local_table
+    return table.c.id.in_(sa.select(door.rows(model, f"{table.name}_seen", lockable=True).id))  # type: ignore[no-any-return]  # found by name
+
+
+class Door:
+    """The way of mirrored tables into one statement: what a scope sees of them. A rule knows it as its viewer."""
+
+    def __init__(self, scope: Scope, bind: Bind | None = None) -> None:
+        if scope.moment is not None:
+            raise LookupError("no table keeps its past")
+        self.scope = scope
+        self._bind = bind
+        self._tables: dict[type[Base], Any] = {}
+        self._beside = 0
+
+    @property
+    def kind(self) -> str:
+        """The kind of viewer."""
+        return self.scope.kind
+
+    def value(self, name: str, like: Any) -> ColumnElement[Any]:
+        """A value of the viewer as a parameter, of the type of a column."""
+        if self._bind is not None:
+            return self._bind(name, like.type)
+        return sa.bindparam(None, self.scope.values[name], like.type, unique=True)
+
+    def rows(self, model: type[Base], name: str | None = None, *, lockable: bool = False) -> Any:
+        """The rows of a class that the scope sees, as an alias of this name; each call is a table of its own in the statement.
+
+        Rows to be locked stand in a derived table, all others in the WITH clause, where no parser's stack counts them. Without a
+        name and a rule it is the class.
+        """
+        ruled = self._ruled(model, lockable=lockable)
+        if ruled is None and name is None:
+            return model
+        name = name or str(model.__tablename__)
+        if ruled is None:
+            return self._made(aliased(model, name=name))
+        return self._made(aliased(model, ruled.subquery(name) if lockable else ruled.alias(name), name=name))
+
+    def again(self, model: type[Base], table: Any, name: str) -> Any:
+        """Rows that came through this door and went into a derived table, as rows of their class."""
+        return self._made(aliased(model, table, name=name))
+
+    def beside(self, row: Any, model: type[Base]) -> Any:
+        """The rows of a class for an expression over a row."""
+        if self.sees_all(model):
+            return model
+        self._beside += 1
+        return self.rows(model, f"{sa.inspect(row).name}_{model.__tablename__}{self._beside}")
+
+    def sees_all(self, model: type[Base]) -> bool:
+        """Whether no rule keeps a row of a class from the scope."""
+        return self._ruled(model) is None
+
+    def _made(self, alias: Any) -> Any:
+        alias.__door__ = self  # where expressions of the model find it
+        return alias
+
+    def _ruled(self, model: type[Base], *, lockable: bool = False) -> Any:
+        """The rows that the scope sees, as a query if they are to be locked, else in the WITH clause; None where that is all."""
+        if not RULES or self.scope is SERVER:
+            return None
+        if lockable:
+            return self._query(model)
+        if model not in self._tables:
+            self._tables[model] = None  # for a class whose rows are their own parents
+            query = self._query(model)
+            if query is not None:
+                table = query.cte(f"{model.__tablename__}_seen")
+                self._tables[model] = table.prefix_with("NOT MATERIALIZED")  # each place looks for its own rows
+        return self._tables[model]
+
+    def _query(self, model: type[Base]) -> sa.Select[Any] | None:
+        mapper = model.__mapper__
+        row = self._made(aliased(model, name=f"{model.__tablename__}_all"))
+        conditions = []
+        rule = RULES.get(model)
+        own = None if rule is None else rule(row, self)
+        if own is not None:
+            conditions.append(own)
+        for relation in mapper.relationships:
+            parent = self._ruled(relation.mapper.class_) if needs_parent(relation) else None
+            if parent is not None:
+                ((local, remote),) = relation.local_remote_pairs or ()
+                foreign = getattr(row, str(mapper.get_property_by_column(local).key))
+                conditions.append(foreign.in_(sa.select(parent.c[str(remote.key)])))
+        return sa.select(*_columns(mapper, row)).where(*conditions) if conditions else None
+
+
+def needs_parent(relation: RelationshipProperty[Any]) -> bool:
+    """Whether a relation leads to one row that must be there."""
+    return relation.direction is MANYTOONE and not any(column.nullable for column in relation.local_columns)
+
+
+def _columns(mapper: Mapper[Any], row: Any) -> list[Any]:
+    return [getattr(row, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_")]

@@ -1,0 +1,117 @@
+"""The row door: what may not be seen is not there, wherever a table enters a read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph.context import Context
+from graph.database import Database
+from graph.read.rows import Door
+from graph.schema import schema
+from graph.scope import Scope
+from tests.generated import requests
+from tests.unseen import SCOPES, Pair, is_seen, pair, rules
+
+
+@pytest.fixture(scope="module", params=[(kind, name) for kind in sorted(SCOPES) for name in ("sqlite", "postgres")], ids="-".join)
+def shops(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    kind, name = request.param
+    with pair(request.getfixturevalue(f"{name}_engines"), kind) as made:
+        yield made
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_generated_reads_do_not_tell_of_what_is_hidden(shops: Pair, data: st.DataObject) -> None:
+    request = data.draw(requests(shops.rows))
+    whole, less = shops.answers(request.query, request.variables)
+    assert whole == less
+
+
+FIGURES = "status month count quantity lineTotal totalAmount { sum avg min max }"
+SUMMARIES = [
+    f"orderSummary({arguments}) {{ {FIGURES} {entity} }}"
+    for arguments, entity in [
+        ("first: 1", ""),
+        ("groupBy: [STATUS]", ""),
+        ("groupBy: [MONTH, STATUS], first: 1000", ""),
+        ("groupBy: [CUSTOMER]", "customer { name orderCount totalSpent }"),
+        ("groupBy: [ITEM]", "item { sku orderItems { totalCount } }"),
+        ('groupBy: [ITEM, STATUS], first: 1000, where: {customer: {name: {contains: "a"}}}', "item { sku }"),
+        ('groupBy: [STATUS], where: {items: {some: {item: {sku: {startsWith: "NW-"}}}}}', ""),
+        ("groupBy: [CUSTOMER], where: {items: {every: {quantity: {gt: 3}}}}", "customer { email }"),
+    ]
+]
+PLACES = [
+    *SUMMARIES,
+    "orders(first: 100, orderBy: [{field: CUSTOMER_NAME}]) { totalCount edges { cursor node { number customer { name } } } }",
+    "customers(first: 100) { totalCount nodes { email orderCount totalSpent orders(first: 9) { totalCount nodes { number } } } }",
+    "items(first: 100) { nodes { sku orderItems(last: 3) { totalCount pageInfo { startCursor } nodes { order { number } } } } }",
+    'orders(search: "al") { totalCount nodes { number } }',
+    'orders(where: {customer: {id: {in: ["Customer:3", "Customer:4", "Customer:5"]}}}) { totalCount nodes { number } }',
+    "customers(where: {orders: {none: {}}}) { totalCount nodes { name } }",
+    "customers(where: {orders: {every: {status: {eq: SHIPPED}}}}) { totalCount nodes { name } }",
+    'customer(by: {email: "alfki@northwind.example"}) { name orderCount }',
+    'order(by: {number: "SO-17"}) { number }',
+    'item(by: {sku: "NW-1"}) { name }',
+    "customers(where: {archived: {eq: true}}) { totalCount nodes { name } }",
+]
+
+
+@pytest.mark.parametrize("field", PLACES)
+def test_each_place_where_rows_are_read(shops: Pair, field: str) -> None:
+    whole, less = shops.answers(f"{{ {field} }}")
+    assert "errors" not in orjson.loads(whole)
+    assert whole == less
+
+
+def test_every_row_is_there_or_is_not(shops: Pair) -> None:
+    kind = shops.whole.scope.kind
+    for type_name, found in shops.rows.items():
+        ids = [f"{type_name}:{row.id}" for row in found]
+        seen = [id_ for id_, row in zip(ids, found, strict=True) if is_seen(row, kind)]
+        assert 0 < len(seen) <= len(ids)
+        shown: list[str] = []
+        for start in range(0, len(ids), 100):
+            whole, less = shops.answers("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ids[start : start + 100]})
+            assert whole == less
+            shown += [each["id"] for each in orjson.loads(whole)["data"]["nodes"] if each is not None]
+        assert shown == seen
+
+
+def test_a_cursor_holds_nothing_hidden(shops: Pair) -> None:
+    query = "{ orders(first: 100, orderBy: [{field: CUSTOMER_NAME}]) { edges { cursor node { customer { name } } } } }"
+    whole, _ = shops.answers(query)
+    hidden = {row.name for row in shops.rows["Customer"] if not is_seen(row, shops.whole.scope.kind)}
+    for edge in orjson.loads(whole)["data"]["orders"]["edges"]:
+        name = orjson.loads(bytes.fromhex(edge["cursor"]))[1]
+        assert name == edge["node"]["customer"]["name"]
+        assert name not in hidden or name == "Drillinge"  # three customers have this name
+
+
+async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(shop_database: Database) -> None:
+    engine = schema.engine(shop_database)
+
+    async def names(scope: Scope) -> list[str]:
+        answer = await engine.run("{ customers { nodes { id } } }", {}, None, Context(shop_database, scope=scope))
+        return [node["id"] for node in orjson.loads(answer.data or "")["customers"]["nodes"]]
+
+    with rules():
+        assert await names(Scope("own", {"customer": 5})) == ["Customer:5"]
+        planned = engine.counters.planned
+        assert await names(Scope("own", {"customer": 8})) == ["Customer:8"]
+        assert engine.counters.planned == planned
+        assert "Customer:3" not in await names(SCOPES["thirds"])
+        assert "Customer:3" in await names(Scope("open"))
+        assert engine.counters.planned == planned + 2
+
+
+def test_a_door_does_not_open_to_the_past() -> None:
+    with pytest.raises(LookupError):
+        Door(Scope("open", moment=datetime.now(UTC)))
