@@ -51,7 +51,7 @@ def serve(host: str, port: int, no_sample: bool) -> None:
     except CannotListen as error:
         raise click.ClickException(str(error)) from None
     finished(prepare(settings), settings)
-    if not no_sample and is_sqlite(settings):
+    if not no_sample and is_embedded(settings):
         finished(fill_if_empty(settings), settings)
 
     class Server(uvicorn.Server):
@@ -156,28 +156,29 @@ def schema(place: str | None, fail_on: str | None) -> None:
 
 def usable_settings() -> Settings:
     """The settings of the environment, the database's URL understood."""
-    from graph.database.url import database_url
+    from graph.database.backends import configured
     from graph.settings import SettingsError, current
 
     try:
         settings = current()
-        database_url(settings.database_url)
+        configured(settings)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
     return settings
 
 
-def is_sqlite(settings: Settings) -> bool:
-    from graph.database.url import database_url
+def is_embedded(settings: Settings) -> bool:
+    """Whether the database belongs to this process."""
+    from graph.database.backends import backend_of, configured
 
-    return database_url(settings.database_url).dialect_name == "sqlite"
+    return backend_of(configured(settings)).CAPABILITIES.embedded
 
 
 async def prepare(settings: Settings) -> None:
-    """An SQLite file belongs to this process, so it is migrated; a PostgreSQL server belongs to its operator."""
+    """A database that belongs to this process is migrated; a server belongs to its operator."""
     from graph import migrate as migrations
 
-    if is_sqlite(settings):
+    if is_embedded(settings):
         await migrations.upgrade(settings.database_url)
     elif not await migrations.is_current(settings.database_url):
         raise click.ClickException("the database does not have the schema of this version: run `ordergraph migrate`")
@@ -198,8 +199,8 @@ def finished(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
+    from graph.database.backends import database_url
     from graph.database.failures import DATABASE_ERRORS, CommitUnknown, TransientError, Unavailable
-    from graph.database.url import database_url
 
     try:
         return asyncio.run(work)

@@ -7,7 +7,6 @@ unknown revision `alembic.util.CommandError`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +17,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graph.database.opening import connect_arguments
-from graph.database.sqlite import START_SECONDS, open_file
-from graph.database.url import database_url
+from graph.database.backends import backend_of, database_url
 
 T = TypeVar("T")
 
@@ -45,29 +41,14 @@ def config() -> Config:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AsyncConnection]:
-    """A connection for changing the schema.
-
-    Not `Database`'s: on SQLite foreign keys are off here, since batch mode drops and rebuilds tables and the drop
-    would delete the children, and no statement timeout cuts a long migration.
-    """
+    """A connection for changing the schema, not one of a `Database`: nothing cuts a long migration."""
     target = database_url(url)
-    sqlite = target.dialect_name == "sqlite"
-    if sqlite:
-        await asyncio.to_thread(open_file, target.url.database or "")
-    arguments = {"isolation_level": None, "timeout": START_SECONDS} if sqlite else connect_arguments(target, 10)
-    engine = create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
-    if sqlite:
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
+    engine = await backend_of(target).schema_engine(target)
     try:
         async with engine.connect() as connection:
             yield connection
     finally:
         await engine.dispose()
-
-
-def _begin_immediate(connection: sa.Connection) -> None:
-    # The driver's own transaction control commits before DDL; with ours a migration that fails leaves nothing.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 async def upgrade(url: str, revision: str = "head") -> None:

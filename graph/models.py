@@ -47,7 +47,7 @@ from graph.base import (
     beside,
     between,
 )
-from graph.sums import ExactSum, Total
+from graph.sums import TOTAL, ExactSum
 from graph.texts import CodePointText, Email, email_address
 
 
@@ -132,7 +132,7 @@ class Customer(Base):
     def _total_spent(cls) -> ColumnElement[int]:
         orders = beside(cls, Order)
         paid = orders.status.in_([OrderStatus.PAID, OrderStatus.SHIPPED])
-        total = func.coalesce(ExactSum(orders.total_amount), literal(0, Total()))
+        total = func.coalesce(ExactSum(orders.total_amount), literal(0, TOTAL))
         return select(total).where(and_(orders.customer_id == cls.id, paid)).correlate_except(orders).scalar_subquery()
 
 

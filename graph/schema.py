@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import orjson
 import strawberry
@@ -19,7 +21,7 @@ from graph.catalog.types import CatalogQueries
 from graph.context import Context
 from graph.customers.mutations import CustomerMutations
 from graph.customers.types import CustomerQueries
-from graph.database import Database
+from graph.database import Capabilities, Database
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.orders.mutations import OrderMutations
@@ -29,6 +31,7 @@ from graph.read.payloads.execution import splice
 from graph.read.types import mirror
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import SCALARS
+from graph.settings import Settings
 from graph.write import mutation_inputs
 from graph.write.atomic import run_mutation
 from graph.write.directives import DIRECTIVES
@@ -43,14 +46,24 @@ class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQ
 class Schema(strawberry.Schema):
     """Strawberry's schema, whose operations run on an `Engine`: `execute()` goes through the same plans as a request."""
 
-    _engines: WeakKeyDictionary[Database, Engine]
+    @cached_property
+    def _engines(self) -> WeakKeyDictionary[Database, Engine]:
+        """The engines in use, each for as long as one of its databases lives."""
+        return WeakKeyDictionary()
+
+    @cached_property
+    def _alike(self) -> WeakValueDictionary[tuple[Capabilities, Settings], Engine]:
+        """The engines in use, by what plans depend on: the kind of database, and the settings but for where it is."""
+        return WeakValueDictionary()
 
     def engine(self, database: Database) -> Engine:
-        """The engine of a database, which keeps its documents and plans."""
-        engines = self.__dict__.setdefault("_engines", WeakKeyDictionary())
-        if database not in engines:
-            engines[database] = Engine(self._schema, database.settings, database.dialect, run_mutation)
-        return engines[database]  # type: ignore[no-any-return]  # setdefault() on an instance's dict
+        """The engine of a database. Databases of one kind and the same settings have one, and share its documents and plans."""
+        engine = self._engines.get(database)
+        if engine is None:
+            kind = (database.capabilities, replace(database.settings, database_url=""))
+            engine = self._alike.get(kind) or Engine(self._schema, database.settings, database.dialect, run_mutation)
+            self._engines[database] = self._alike[kind] = engine
+        return engine
 
     async def execute(
         self,

@@ -172,8 +172,6 @@ def check(settings: Settings) -> None:
             raise SettingsError(
                 f"{variable(low)} ({getattr(settings, low)}) may not be above {variable(high)} ({getattr(settings, high)})"
             )
-    if settings.pgbouncer and settings.database_url.partition(":")[0].partition("+")[0].lower() == "sqlite":
-        raise SettingsError("ORDERGRAPH_PGBOUNCER is set, but DATABASE_URL is a file on SQLite")
 
 
 @cache

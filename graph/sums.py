@@ -1,6 +1,6 @@
 """Sums and means of amounts that are exact however many there are: `numeric` on PostgreSQL, two limbs on SQLite.
 
-What goes in: expressions of whole amounts, none of them negative. What comes out: `Total`, the type of a sum, which compares and
+What goes in: expressions of whole amounts, none of them negative. What comes out: `TOTAL`, the type of a sum, which compares and
 sorts as a number, and `ExactSum` and `ExactMean`. What may be refused here: nothing. SQLite's own `sum` ends in an error beyond
 2^63, which ten orders can reach, and its `avg` is a float.
 """
@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import BigInteger, Dialect, Numeric, Text, TypeDecorator
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
-from sqlalchemy.types import TypeEngine
 
 #: Digits of the greatest sum: that of 10^12 amounts of 10^18.
 DIGITS = 30
@@ -23,19 +22,27 @@ LIMB = 10**LIMB_DIGITS
 
 
 class Total(TypeDecorator[int]):
-    """A sum of amounts: `numeric` on PostgreSQL; on SQLite text of fixed width, which sorts as the number does."""
+    """A sum of amounts as `numeric`."""
 
     impl = Numeric
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
 
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+class FixedWidth(TypeDecorator[int]):
+    """A sum of amounts as text of fixed width, which sorts as the number does."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        if dialect.name != "sqlite":
-            return Decimal(value)
         # No sum is negative: what is compared with one need only be less.
         return "-" if value < 0 else f"{min(value, 10**DIGITS - 1):0{DIGITS}}"
 
@@ -43,10 +50,13 @@ class Total(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+TOTAL = Total().with_variant(FixedWidth(), "sqlite")
+
+
 class ExactSum(GenericFunction[int]):
     """The sum of amounts; NULL where there is none."""
 
-    type = Total()
+    type = TOTAL
     inherit_cache = True
     name = "exact_sum"
 

@@ -17,7 +17,7 @@ from alembic.util import CommandError
 import graph.models  # every module that declares tables is imported here
 import graph.write.idempotency  # noqa: F401
 from graph.base import Base
-from graph.database.url import database_url
+from graph.database.backends import capabilities, configured
 from graph.migrate import connected
 from graph.settings import SettingsError, current
 
@@ -45,27 +45,23 @@ OPTIONS: dict[str, Any] = {
     "process_revision_directives": number,
 }
 
-#: The advisory lock of those who migrate; a number that nobody else is likely to use.
-MIGRATING = 0x6F7264657267
-
 
 def run(connection: sa.Connection) -> None:
-    # SQLite changes a table by copying it, which Alembic calls batch mode.
-    context.configure(connection=connection, render_as_batch=connection.dialect.name == "sqlite", **OPTIONS)
+    can = capabilities(connection.dialect)
+    context.configure(connection=connection, render_as_batch=can.copies_tables, **OPTIONS)
     with context.begin_transaction():
-        if connection.dialect.name == "postgresql":
-            # Who comes second waits here, and finds nothing left to do. On SQLite BEGIN IMMEDIATE makes him wait.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+        if can.schema_lock is not None:
+            connection.execute(can.schema_lock)  # who comes second waits here, and finds nothing left to do
         context.run_migrations()
 
 
 async def run_alone() -> None:
     try:
-        url = current().database_url
-        database_url(url)
+        settings = current()
+        configured(settings)
     except SettingsError as error:
         raise CommandError(str(error)) from None  # Alembic tells it in one line
-    async with connected(url) as connection:
+    async with connected(settings.database_url) as connection:
         await connection.run_sync(run)
 
 

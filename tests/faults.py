@@ -74,13 +74,13 @@ def places(database: Database, happens: Callable[[Places], None]) -> Iterator[Pl
 
 def passing(database: Database, place: Places) -> Exception:
     """What the driver raises when the transaction may simply be run again."""
-    return refusing(database, place, "SQLITE_BUSY" if database.dialect_name == "sqlite" else "40001")
+    return refusing(database, place, "SQLITE_BUSY" if database.dialect.name == "sqlite" else "40001")
 
 
 def refusing(database: Database, place: Places, code: str, said: str = "injected") -> Exception:
     """What the driver raises at a place for an SQLSTATE, or for the name of one of SQLite's result codes."""
     error: Exception
-    if database.dialect_name == "sqlite":
+    if database.dialect.name == "sqlite":
         error = sqlite3.OperationalError(said)
         error.sqlite_errorcode = getattr(sqlite3, code)
         error.sqlite_errorname = code

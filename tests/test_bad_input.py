@@ -349,7 +349,7 @@ def attempts(place: Place) -> Iterator[Attempt]:
 def attempted(root: GraphQLObjectType, ask: Ask) -> list[Attempt]:
     """All attempts at a root type's places. What must be refused asks no database: it is the same on both, and tried on one."""
     found = [attempt for place in places(root) for attempt in attempts(place)]
-    judged_here = ask.app.state.database.dialect_name == "sqlite"
+    judged_here = ask.app.state.database.dialect.name == "sqlite"
     return [attempt for attempt in found if judged_here or attempt.path is None]
 
 

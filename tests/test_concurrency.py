@@ -124,7 +124,7 @@ async def test_nobody_waits_while_others_write_again_and_again(shop: Ask) -> Non
 
     await at_once(*(write() for _ in range(4)))
     assert len(passed) == 60
-    if shop.app.state.database.dialect_name == "sqlite":  # PostgreSQL hands its row locks out as it sees fit
+    if shop.app.state.database.dialect.name == "sqlite":  # PostgreSQL hands its row locks out as it sees fit
         assert max(passed) <= 2 * 3 * 4, sorted(passed)  # beginnings are counted too
 
 
@@ -348,7 +348,7 @@ async def test_a_hundred_transfers_back_and_forth_keep_the_sum(shop: Ask) -> Non
 async def test_crossing_writers_both_come_through(shop: Ask) -> None:
     """Two transactions lock one row each and want the other's: the database ends one of them, which is done again."""
     database: Database = shop.app.state.database
-    meeting = asyncio.Barrier(2 if database.dialect_name == "postgresql" else 1)  # SQLite has one writer at a time
+    meeting = asyncio.Barrier(2 if database.dialect.name == "postgresql" else 1)  # SQLite has one writer at a time
     updates: list[str] = []
 
     def meet(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -370,7 +370,7 @@ async def test_crossing_writers_both_come_through(shop: Ask) -> None:
     assert [answer[sku]["errors"] for answer in told for sku in "AB"] == [[]] * 4
     data = await shop.data('{ a: item(by: {sku: "A"}) { stock } b: item(by: {sku: "B"}) { stock } }')
     assert (data["a"]["stock"], data["b"]["stock"]) == (STOCK - 12, 48)
-    assert len(updates) == (5 if database.dialect_name == "postgresql" else 4)
+    assert len(updates) == (5 if database.dialect.name == "postgresql" else 4)
 
 
 @asynccontextmanager
@@ -404,7 +404,7 @@ async def test_who_waits_too_long_for_a_lock_tries_again(
     shop: Ask, ask_with: AskWith, empty_url: str, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """Another program holds the rows: the write waits, is given up and done again, three times at most."""
-    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0.02, 0.02))
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0.02, 0.02))
     refused: list[str] = []
     noticed = asyncio.Event()
 
@@ -451,7 +451,7 @@ async def test_a_shortage_that_is_over_before_it_is_explained_is_no_other_error(
             await end()
 
     def explain(place: Places) -> None:
-        if place.seen[-1].startswith("SELECT item.stock") and not refilled and database.dialect_name == "postgresql":
+        if place.seen[-1].startswith("SELECT item.stock") and not refilled and database.dialect.name == "postgresql":
             refilled.append(place.seen[-1])
             await_only(refill())
 
@@ -501,7 +501,7 @@ async def test_a_connection_lost_before_the_commit_is_an_answer_and_leaves_nothi
     shop: Ask, empty_url: str, directive: str
 ) -> None:
     database: Database = shop.app.state.database
-    if database.dialect_name == "sqlite":
+    if database.dialect.name == "sqlite":
         return  # a file has no connection to lose
     before = await rows_of(empty_url, "SELECT id, version, stock FROM item ORDER BY id", "SELECT count(*) FROM orders")
     ended: list[str] = []
@@ -660,7 +660,7 @@ async def test_a_key_whose_request_is_running_says_so(ask_with: AskWith, empty_u
     async with ask_with(lock_timeout_seconds=0.05) as ask:
         async with another_writer(empty_url, running):
             told = await keyed(ask, "key", "createItem", item, "item { id }")
-        on_sqlite = ask.app.state.database.dialect_name == "sqlite"
+        on_sqlite = ask.app.state.database.dialect.name == "sqlite"
         # One writer holds a SQLite file, whatever it writes.
         (error,) = told["errors"]
         assert error["code"] == ("TRY_AGAIN" if on_sqlite else "IDEMPOTENCY_IN_PROGRESS")
@@ -745,7 +745,7 @@ async def test_a_request_that_ends_at_any_statement_leaves_all_or_nothing(
         )
         assert (number, held) in ((2, 0), (8, 1)), passed.seen[-1]
         await audit(database)
-        if database.dialect_name == "postgresql":
+        if database.dialect.name == "postgresql":
             assert await rows_of(empty_url, IN_TRANSACTION) == [[(0,)]], passed.seen[-1]
         if number == 8:
             break

@@ -267,7 +267,7 @@ async def test_an_error_in_any_statement_rolls_back_all_fields_of_an_atomic_oper
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions are tried again without a pause."""
-    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
 
 
 @pytest.mark.usefixtures("at_once")

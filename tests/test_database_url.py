@@ -16,8 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graph import migrate
-from graph.database.opening import Opening, connect_arguments, tell
-from graph.database.url import DatabaseUrl, database_url
+from graph.database.backends import database_url
+from graph.database.postgres import Opening, connect_arguments, tell
+from graph.database.protocol import DatabaseUrl
 from graph.settings import DatabaseUrlError, Settings
 from tests import wire
 from tests.conftest import asking

@@ -64,7 +64,7 @@ def caught() -> Iterator[Caught]:
 
 @pytest.fixture
 async def shop(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
     await done(ask, "createItem", {"sku": "Secret-SKU", "name": "Ada-Secret-Name", "price": "1", "stock": 5})
     await done(ask, "createCustomer", {"name": "Ada-Secret-Name", "email": "ada.secret@example.com"})
     return ask
@@ -102,7 +102,7 @@ def raising(database: Database, kind: str) -> Callable[[Places], Exception]:
         return lambda place: ExceptionGroup("ada.secret@example.com", [KeyError("pa55word"), ValueError("4242424242")])
     if kind == "a long text":
         return lambda place: RuntimeError("ada.secret@example.com\nINFO forged: Secret-SKU\x1b[2J")
-    if database.dialect_name == "sqlite":
+    if database.dialect.name == "sqlite":
         return lambda place: refusing(database, place, "SQLITE_ERROR", f"near {HOSTILE}: syntax error")
 
     def error(place: Places) -> Exception:
@@ -154,7 +154,7 @@ async def test_what_is_refused_is_told_without_a_value(shop: Ask, caught: Caught
     bad = '{ customer(by: {email: "ada.secret@example.com\\u0000"}) { id } item(by: {sku: {pa55word: 1}}) { id } }'
     assert "errors" in await shop(bad)
     assert "errors" in await shop("mutation { pa55word(input: {}) { id } }")
-    code = "SQLITE_FULL" if database.dialect_name == "sqlite" else "53100"
+    code = "SQLITE_FULL" if database.dialect.name == "sqlite" else "53100"
     for lost in (code, "SQLITE_BUSY" if code.startswith("SQL") else "40001"):
 
         def fail(place: Places, lost: str = lost) -> None:

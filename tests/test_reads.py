@@ -528,6 +528,7 @@ async def test_no_answer_is_kept(shop_database: Database, ask_shop: Ask) -> None
 async def test_a_flood_of_documents_takes_no_memory(ask_shop_with: AskWith) -> None:
     async with ask_shop_with(max_plans=20) as ask:
         engine, database = engine_of(ask), ask.app.state.database
+        engine.counters.parsed = engine.counters.planned = 0
 
         async def flood(start: int, end: int) -> None:
             for number in range(start, end):
@@ -563,6 +564,7 @@ async def test_the_shapes_that_are_kept_are_bounded(ask_shop_with: AskWith) -> N
 
 async def test_the_document_used_last_stays(ask_shop_with: AskWith) -> None:
     async with ask_shop_with(max_plans=3) as ask:
+        engine_of(ask).counters.parsed = 0
         for other in range(10):
             await ask.data("{ __typename }")
             await ask.data(f"{{ a{other}: __typename }}")

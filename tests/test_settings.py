@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from graph.database.backends import configured
 from graph.settings import NOT_ABOVE, Settings, SettingsError, check, from_environment, variable
 
 README = Path(__file__).parents[1] / "README.md"
@@ -136,7 +137,7 @@ def test_settings_that_contradict_each_other_are_refused(low: str, high: str) ->
 
 def test_pgbouncer_before_a_file_is_a_contradiction() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL is a file"):
-        from_environment({"ORDERGRAPH_PGBOUNCER": "true"})
+        configured(from_environment({"ORDERGRAPH_PGBOUNCER": "true"}))
 
 
 def test_no_default_contradicts_another_and_nothing_shows_the_password() -> None:

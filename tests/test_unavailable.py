@@ -16,7 +16,7 @@ from sqlalchemy.util import await_only
 
 from graph import migrate
 from graph.database import Database
-from graph.database.sqlite import SqliteReader
+from graph.database.readers import Readers
 from graph.settings import Settings
 from tests import postgres
 from tests.audit import rows_of
@@ -78,13 +78,13 @@ async def send(ask: Ask, query: str) -> Answer:
 
 @pytest.fixture
 async def shop(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
     await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
     return ask
 
 
 def codes(ask: Ask) -> list[str]:
-    return SQLITE if ask.app.state.database.dialect_name == "sqlite" else POSTGRESQL
+    return SQLITE if ask.app.state.database.dialect.name == "sqlite" else POSTGRESQL
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -114,7 +114,7 @@ async def test_a_query_that_the_environment_refuses_is_503(
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteReader, "_run", fail)
+            patch.setattr(Readers, "_run", fail)
             patch.setattr(asyncpg.Connection, "fetchval", fail_later)
             caplog.clear()
             answer = await send(shop, "{ items { totalCount } }")
@@ -157,7 +157,7 @@ async def test_a_mutation_that_the_environment_refuses_is_503_unless_something_w
 @pytest.mark.parametrize("name", ["a mutation", "@atomic", "a later field"])
 async def test_a_full_disk_is_told_at_every_place_the_commit_too(shop: Ask, empty_url: str, name: str) -> None:
     database: Database = shop.app.state.database
-    code = "SQLITE_FULL" if database.dialect_name == "sqlite" else "53100"
+    code = "SQLITE_FULL" if database.dialect.name == "sqlite" else "53100"
     for n in range(1, 100):
 
         def fail(place: Places, n: int = n) -> None:
@@ -183,7 +183,7 @@ async def test_a_full_disk_is_told_at_every_place_the_commit_too(shop: Ask, empt
 async def test_a_commit_without_an_answer_is_not_told_to_have_failed(shop: Ask, directive: str) -> None:
     """Nobody knows whether it happened: a 503, which says that nothing did, would make clients send it again."""
     database: Database = shop.app.state.database
-    code = "SQLITE_IOERR" if database.dialect_name == "sqlite" else "08006"
+    code = "SQLITE_IOERR" if database.dialect.name == "sqlite" else "08006"
 
     def fail(place: Places) -> None:
         if place.seen[-1] == "COMMIT":
@@ -300,7 +300,7 @@ GRANTS = (
 
 @pytest.fixture
 async def limited(postgres_engines: Postgres, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Limited]:
-    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
     owner, role = postgres_engines.new("empty"), postgres.new_name()
     made = Limited(role, owner, make_url(owner).set(username=role).render_as_string(hide_password=False))
     await made.execute('CREATE ROLE "{role}" LOGIN')
@@ -385,7 +385,7 @@ def own_server() -> Iterator[postgres.Own]:
 async def test_a_server_that_goes_and_comes_back(
     own_server: postgres.Own, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graph.database.JITTER_SECONDS", (0, 0))
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
     await migrate.upgrade(own_server.url)
     async with asking(Settings(database_url=own_server.url)) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})

@@ -5,9 +5,17 @@ What goes in: what SQLAlchemy hands to pools. What comes out: connections, none 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from time import time
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import MissingGreenlet
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+T = TypeVar("T")
 
 
 class Pool(sa.AsyncAdaptedQueuePool):
@@ -18,3 +26,26 @@ class Pool(sa.AsyncAdaptedQueuePool):
         now = time()
         if not self._invalidate_time <= now < self._invalidate_time + 1:
             self._invalidate_time = now
+
+    async def taken(self, take: Callable[[], T]) -> T:
+        """Run what takes a connection of this pool, in a greenlet only where none lies ready.
+
+        The greenlet is there so that a connection can be opened, or spoken to when it is taken.
+        """
+        if self.checkedin():
+            with suppress(MissingGreenlet):  # it was dropped, and another must be opened
+                return take()
+        return await greenlet_spawn(take)
+
+
+def pool_of(engine: AsyncEngine) -> Pool:
+    """The pool of an engine that was made with one of ours."""
+    pool: Any = engine.pool
+    assert isinstance(pool, Pool)
+    return pool
+
+
+def discard(connection: Any) -> None:
+    """Drop a pooled connection; the pool opens another when one is needed."""
+    with suppress(Exception):
+        connection.invalidate()

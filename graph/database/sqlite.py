@@ -1,28 +1,49 @@
-"""SQLite: what every connection to the file is told, and reads in threads beside its one writer.
+"""SQLite: what it can do, and connections to a file: reads in threads beside the one writer.
 
-What goes in: a file's path, SQL. What comes out: the first value of the first row. What is refused here: `Unavailable` when the
-file cannot be used, told in a sentence at the start, or a statement ran too long; `TooComplex` when its parser has no room.
+What goes in: a URL, SQL. What comes out: a `Backend`, as `graph.database.protocol` says. What is refused here: a URL that names
+no file, `DatabaseUrlError`; a setting that means a server, `SettingsError`; `Unavailable` when the file cannot be used, told in
+a sentence at the start; of a statement what `graph.database.readers` refuses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
-from graph.database.failures import TooComplex, Trouble, Unavailable, is_stale, sqlite_code, told, trouble
-from graph.settings import Settings
+from graph.database.failures import Trouble, Unavailable, sqlite_code, told, trouble
+from graph.database.pool import Pool, pool_of
+from graph.database.protocol import Capabilities, DatabaseUrl
+from graph.database.readers import Readers
+from graph.database.turns import Turns
+from graph.settings import DatabaseUrlError, Settings, SettingsError
+
+SCHEMES = ("sqlite",)
+
+CAPABILITIES = Capabilities(
+    insert=insert,
+    arrays=False,
+    typed_values=False,  # a time that is cast becomes a number
+    drawn_keys=None,
+    parser_room=100,
+    copies_tables=True,
+    schema_lock=None,
+    embedded=True,
+)
+
+SLASHES = "sqlite:///FILE has three slashes before a relative path and four before an absolute one"
 
 #: What a file is where SQLite says so when it is opened.
 UNUSABLE = {
@@ -32,6 +53,45 @@ UNUSABLE = {
 }
 #: How long one who starts waits for others that start on the same file.
 START_SECONDS = 30.0
+
+
+def understood(text: str, _: str) -> DatabaseUrl:
+    """The file that a URL names. Raises `DatabaseUrlError`."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise DatabaseUrlError(SLASHES) from None
+    if url.host or url.username or url.port:
+        raise DatabaseUrlError(SLASHES)
+    if url.query:
+        raise DatabaseUrlError("a file on SQLite takes no parameters")
+    if not url.database or url.database == ":memory:":
+        raise DatabaseUrlError("an in-memory SQLite database has one connection only; name a file")
+    return DatabaseUrl(URL.create("sqlite+aiosqlite", database=url.database), f"sqlite:///{url.database}")
+
+
+def check(settings: Settings) -> None:
+    """Refuse a setting that means a server. Raises `SettingsError`."""
+    if settings.pgbouncer:
+        raise SettingsError("ORDERGRAPH_PGBOUNCER is set, but DATABASE_URL is a file on SQLite")
+
+
+def connect(target: DatabaseUrl, settings: Settings) -> File:
+    """Connections to a file."""
+    return File(target, settings)
+
+
+async def schema_engine(target: DatabaseUrl) -> AsyncEngine:
+    """An engine for changing the schema, which makes the file where there is none. Raises `Unavailable`.
+
+    Foreign keys are off: batch mode drops and rebuilds tables, and the drop would delete the children.
+    """
+    await asyncio.to_thread(open_file, target.url.database or "")
+    arguments = {"isolation_level": None, "timeout": START_SECONDS}
+    engine = create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
+    # The driver's own transaction control commits before DDL; with ours a migration that fails leaves nothing.
+    event.listen(engine.sync_engine, "begin", _on_begin)
+    return engine
 
 
 def open_file(path: str) -> None:
@@ -67,11 +127,48 @@ def _use_wal(connection: sqlite3.Connection, deadline: float) -> None:
             return
 
 
-def prepare_sqlite(engine: AsyncEngine) -> None:
-    """Tell every connection of a writing engine how to treat the file."""
-    event.listen(engine.sync_engine, "connect", _on_connect)
-    event.listen(engine.sync_engine, "begin", _on_begin)
-    event.listen(engine.sync_engine, "invalidate", _on_invalidate)
+class File:
+    """The connections to a file: one for transactions, and those of its readers."""
+
+    def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
+        self.engine = create_async_engine(
+            target.url,
+            poolclass=Pool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=settings.pool_timeout_seconds,
+            hide_parameters=True,
+            connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
+        )
+        event.listen(self.engine.sync_engine, "connect", _on_connect)
+        event.listen(self.engine.sync_engine, "begin", _on_begin)
+        event.listen(self.engine.sync_engine, "invalidate", _on_invalidate)
+        # A file has one writer at a time: the others wait for their turn instead of polling its lock.
+        self.turns = Turns(1, settings.pool_timeout_seconds)
+        self._pool = pool_of(self.engine)
+        self._readers = Readers(target.url.database or "", settings)
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+        """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""
+        return await self._readers.fetch(sql, arguments)
+
+    async def begin(self, session: AsyncSession) -> Any:
+        """Begin, which waits for other processes that write."""
+        connection = await greenlet_spawn(session.sync_session.connection)
+        return connection.connection.driver_connection
+
+    async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """All rows of a query on the driver's connection."""
+        return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]  # the driver is untyped
+
+    def distrust(self) -> None:
+        """Use no connection again that was opened before."""
+        self._pool.distrust()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+        self._readers.close()
 
 
 def _on_connect(connection: Any, record: Any) -> None:
@@ -92,78 +189,3 @@ def _on_invalidate(connection: Any, record: Any, error: BaseException | None) ->
     # on the file alive until the cursor is collected. The driver's thread rolls back before it gets to closing.
     with suppress(Exception), closing(connection.driver_connection.rollback()) as rollback:
         rollback.send(None)
-
-
-@dataclass(slots=True)
-class _Read:
-    """A read on one thread: when it must be over, and whether somebody still waits for it."""
-
-    deadline: float = 0.0
-    given_up: bool = False
-
-    def over(self) -> bool:
-        return self.given_up or monotonic() > self.deadline
-
-
-#: Instructions of SQLite's machine between two looks at the clock.
-STEPS = 100_000
-
-
-class SqliteReader:
-    """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write."""
-
-    def __init__(self, path: str, settings: Settings) -> None:
-        self._path = path
-        self._timeout = settings.statement_timeout_seconds
-        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=self._timeout)
-            connection.execute("PRAGMA query_only=ON")
-            local = self._local
-            connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
-            self._local.connection = connection
-            self._connections.append(connection)
-        return connection
-
-    def _run(self, sql: str, arguments: Sequence[Any], read: _Read) -> Any:
-        read.deadline = monotonic() + self._timeout
-        self._local.read = read
-        connection = self._connection()
-        try:
-            row = connection.execute(sql, arguments).fetchone()
-        except sqlite3.Error as error:
-            if is_stale(error):
-                self._drop(connection)
-            raise
-        return row[0] if row else None
-
-    def _drop(self, connection: sqlite3.Connection) -> None:
-        """Close the connection of this thread; its next read opens another."""
-        self._local.connection = None
-        self._connections.remove(connection)
-        connection.close()
-
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        read = _Read()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
-        except sqlite3.Error as error:
-            found = trouble(error)
-            if found is None:
-                raise
-            if found is Trouble.TOO_COMPLEX:
-                raise TooComplex from error
-            raise Unavailable(told(error)) from error
-        except asyncio.CancelledError:
-            read.given_up = True
-            raise
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=True)
-        for connection in self._connections:
-            connection.close()

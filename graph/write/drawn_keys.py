@@ -1,7 +1,7 @@
-"""Keys of new parts of aggregates, such as order lines, drawn from their sequences before they are written, on PostgreSQL.
+"""Keys of new parts of aggregates, such as order lines, drawn before they are written where the database can do that.
 
 What goes in: new rows. What comes out: the same with their keys, all drawn by one statement, mostly the one that looks up what
-they point to. What may be refused here: nothing; SQLite gives no keys ahead, there the INSERT returns them.
+they point to. What may be refused here: nothing; where no keys are given ahead, the INSERT returns them.
 
 Rows that have their keys are inserted by one prepared statement, however many there are. To have keys back SQLAlchemy puts an
 INSERT together anew for every number of rows: for three lines that costs more than drawing does, and each number is one more
@@ -19,33 +19,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Dialect
-from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
 
 from graph.base import Base
 from graph.context import Context
+from graph.database import Capabilities, capabilities
 from graph.write.changes import put
-
-#: One row with one column: the keys drawn for tables, table after table.
-DRAWN: Any = (
-    sa.text(
-        "SELECT array_agg(key ORDER BY place) AS keys FROM ("
-        "SELECT place, nextval(pg_get_serial_sequence(name, attribute)) AS key"
-        " FROM unnest(:tables, :attributes, :numbers) WITH ORDINALITY AS wanted(name, attribute, number, place),"
-        " generate_series(1, number)) AS drawn"
-    )
-    .bindparams(
-        sa.bindparam("tables", type_=ARRAY(sa.Text())),
-        sa.bindparam("attributes", type_=ARRAY(sa.Text())),
-        sa.bindparam("numbers", type_=ARRAY(sa.Integer())),
-    )
-    .columns(sa.column("keys"))
-)
-ALONE: Any = DRAWN.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 @dataclass(slots=True)
 class Draw:
-    """Rows that wait for keys, table after table, and the parameters of `DRAWN`. Then `keys`, by the `id` of their row."""
+    """Rows that wait for keys, table after table, and the parameters of what draws. Then `keys`, by the `id` of their row."""
 
     waiting: list[Base]
     parameters: dict[str, list[Any]]
@@ -58,7 +41,7 @@ class Draw:
 
 def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
     """What is to be drawn for those of the rows that are parts without a key, if anything."""
-    if dialect.name != "postgresql":
+    if capabilities(dialect).drawn_keys is None:
         return None
     keyless: dict[type[Base], list[Base]] = defaultdict(list)
     for row in rows:
@@ -68,7 +51,7 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
     if not keyless:
         return None
     parameters: dict[str, list[Any]] = {
-        "tables": [_table(model) for model in keyless],
+        "tables": [_table(model, dialect) for model in keyless],
         "attributes": [_key(model) for model in keyless],
         "numbers": [len(rows) for rows in keyless.values()],
     }
@@ -80,18 +63,37 @@ async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) ->
     new: list[Base] = list(context.session.sync_session.new)
     draw = draw_for((row for row in new if id(row) not in keys), dialect)
     if draw is not None:
-        parameters = [draw.parameters[name] for name in ALONE.positiontup]
-        draw.take(await context.database.fetch_within(context.session, str(ALONE), parameters))
+        sql, names = _alone(dialect)
+        parameters = [draw.parameters[name] for name in names]
+        draw.take(await context.database.fetch_within(context.session, sql, parameters))
         keys = keys | draw.keys
     for row in new:
         if id(row) in keys:
             put(row, _key(type(row)), keys[id(row)])
 
 
-def drawing(statement: sa.Select[Any]) -> sa.CompoundSelect[Any]:
+def drawing(statement: sa.Select[Any], dialect: Dialect) -> sa.CompoundSelect[Any]:
     """A SELECT that draws, too: one more row, which is empty but for its end, the keys."""
-    drawn, found = DRAWN.subquery("drawn"), statement.subquery("found")
+    drawn, found = _drawn(dialect).subquery("drawn"), statement.subquery("found")
     return sa.union_all(sa.select(*found.c, sa.null()), sa.select(*[sa.null() for _ in found.c], *drawn.c))
+
+
+def _drawn(dialect: Dialect) -> sa.TextualSelect:
+    drawn = capabilities(dialect).drawn_keys
+    assert drawn is not None, "asked by one who has a `Draw`"
+    return drawn
+
+
+#: The statement that draws and does nothing else, and its parameters in their order; kept by kind of database.
+ALONE: dict[Capabilities, tuple[str, tuple[str, ...]]] = {}
+
+
+def _alone(dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    kind = capabilities(dialect)
+    if kind not in ALONE:
+        compiled = _drawn(dialect).compile(dialect=dialect)
+        ALONE[kind] = str(compiled), tuple(compiled.positiontup or ())
+    return ALONE[kind]
 
 
 @cache
@@ -100,10 +102,10 @@ def _is_drawn(model: type[Base]) -> bool:
     return model.__root__ is not None and model.__mapper__.primary_key[0].identity is not None
 
 
-@cache
-def _table(model: type[Base]) -> str:
+def _table(model: type[Base], dialect: Dialect) -> str:
     """The name of a class's table as SQL spells it."""
-    return ALONE.preparer.format_table(model.__mapper__.local_table)  # type: ignore[no-any-return]  # found by name
+    table: Any = model.__mapper__.local_table
+    return dialect.identifier_preparer.format_table(table)
 
 
 @cache

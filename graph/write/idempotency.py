@@ -12,10 +12,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -72,7 +70,7 @@ async def claim(session: AsyncSession, database: Database, key: Key) -> str | No
     """Take the key for this transaction, or return the answer it has. Raises `Refused`."""
     now = utc_now()
     row = {"client": key.client, "key": key.text, "fingerprint": key.fingerprint, "created_at": now, "answer": None}
-    insert: Any = (postgresql if database.dialect_name == "postgresql" else sqlite).insert(KEYS)
+    insert = database.capabilities.insert(KEYS)
     oldest = now - timedelta(seconds=database.settings.idempotency_seconds)
     fresh = {name: insert.excluded[name] for name in ("fingerprint", "created_at", "answer")}
     # A key past its time is as good as none. Who holds the row meanwhile is waited for.

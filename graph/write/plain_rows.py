@@ -15,9 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 import strawberry
-from sqlalchemy.dialects import postgresql, sqlite
 
 from graph.base import Base
+from graph.database import capabilities
 from graph.read.sql.constructs import value_rows
 from graph.write.answers import Result
 from graph.write.changes import Changes, put
@@ -109,7 +109,7 @@ class Plain:
         given = value_rows(self.unit.dialect, [(columns[name], listed) for name, listed in values.items()])
         # SQLite wants a WHERE between a SELECT and a conflict clause.
         source = sa.select(*given, *alike.values()).where(sa.literal_column("true"))
-        return dialect_insert(self.unit, self.table).from_select([*values, *alike], source, include_defaults=False)
+        return capabilities(self.unit.dialect).insert(self.table).from_select([*values, *alike], source, include_defaults=False)
 
     def identities(self, values: dict[str, list[Any]]) -> list[Any]:
         """The natural keys of the rows in stored form."""
@@ -133,11 +133,6 @@ class Plain:
         ]
         if len(found) > len(allowed):
             raise Refused(error for error in found if error not in allowed)
-
-
-def dialect_insert(unit: Unit, table: Any) -> Any:
-    """An INSERT that can have a conflict clause."""
-    return (postgresql if unit.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
@@ -203,7 +198,7 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         await plain.explain(taken=False, twice=True)
     if not identities:
         return []
-    insert = dialect_insert(unit, table)
+    insert = capabilities(unit.dialect).insert(table)
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     start = plain.start()
     rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]

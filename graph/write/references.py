@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
 
 from graph.base import Base
+from graph.database import Capabilities, capabilities
 from graph.read.sql.constructs import member, unchanged
 from graph.write.columns import attribute_name, stored, target_columns
 from graph.write.drawn_keys import Draw, draw_for, drawing
@@ -104,13 +105,13 @@ class Lookup:
         return self.row_type._make(decoded)
 
 
-#: Kept by mapped class, attributes looked up by, dialect, and whether it draws: building and hashing a select costs more than
-#: running it.
-LOOKUPS: dict[tuple[type[Base], tuple[str, ...], str, bool], Lookup] = {}
+#: Kept by mapped class, attributes looked up by, kind of database, and whether it draws: building and hashing a select costs more
+#: than running it.
+LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, bool], Lookup] = {}
 
 
 def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *, draws: bool) -> Lookup:
-    key = (model, attributes, dialect.name, draws)
+    key = (model, attributes, capabilities(dialect), draws)
     found = LOOKUPS.get(key)
     if found is None:
         found = LOOKUPS[key] = _compile(model, attributes, dialect, draws=draws)
@@ -129,7 +130,7 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *
         return member(dialect, getattr(model, attribute), unchanged, bind, False)
 
     select = sa.select(*columns).where(sa.or_(*map(among, attributes)))
-    statement = drawing(select) if draws else select
+    statement = drawing(select, dialect) if draws else select
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     decoders = [
         (index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)

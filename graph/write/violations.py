@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
+from graph.database import capabilities
 from graph.write.bounds import check_columns
 from graph.write.changes import Changes
 from graph.write.columns import required, stored, type_name
@@ -196,8 +197,7 @@ def _derived(graph: Graph, each: Broken, broken: Sequence[Broken]) -> bool:
 
 def _operand(graph: Graph, column: Any, value: Any) -> Any:
     operand = sa.literal(value, column.type) if is_key(value) and value is not None else sa.null()
-    # SQLite would make a number of a time that is cast; its values carry their types anyway.
-    return sa.type_coerce(operand, column.type) if graph.dialect.name == "sqlite" else sa.cast(operand, column.type)
+    return sa.cast(operand, column.type) if capabilities(graph.dialect).typed_values else sa.type_coerce(operand, column.type)
 
 
 async def _in_use(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any]) -> list[MutationError]:

@@ -23,6 +23,8 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database import Database
+from graph.database.postgres import Server
+from graph.database.sqlite import File
 from graph.operations import engine as engine_module
 from graph.operations.engine import Engine
 from graph.serve.app import create_app, tune_collector
@@ -39,7 +41,8 @@ LAYERS: list[tuple[Any, str, str]] = [
     (Engine, "run", "GraphQL: graphql-core, Strawberry"),
     (engine_module, "coerce", "variables coerced"),
     (Database, "transaction", "transaction: turns, tries"),
-    (Database, "_begin", "connection from the pool"),
+    (Server, "begin", "connection from the pool"),
+    (File, "begin", "connection from the pool"),
     (Graph, "create", "objects made from the input"),
     (Unit, "look_up", "items looked up (1 statement)"),
     (Unit, "flush", "changes collected, rows put into the session"),

@@ -133,8 +133,8 @@ async def explain(url: str) -> dict[str, str]:
     try:
         for title, query in QUERIES.items():
             sql, arguments = await statement(database, query)
-            if database.dialect_name == "sqlite":
-                found[title] = explain_sqlite(database.url.database or "", sql, arguments)
+            if database.dialect.name == "sqlite":
+                found[title] = explain_sqlite(database.target.url.database or "", sql, arguments)
             else:
                 found[title] = await explain_postgresql(url, sql, arguments)
     finally:

@@ -88,7 +88,7 @@ async def measure(url: str, fetch: Fetch, rounds: int) -> None:
     """Print the table for one database."""
     database = Database(Settings(database_url=url, max_cost=10_000_000))
     print("| summary | by hand ms | project ms | of its speed |\n|---|---|---|---|")
-    for title, (query, hand) in by_hand(database.dialect_name == "postgresql").items():
+    for title, (query, hand) in by_hand(database.dialect.name == "postgresql").items():
         sql, arguments = await statement(database, query)
         ours, theirs = await fetch(sql, arguments), await fetch(hand, [])
         assert ours == theirs, f"{title}:\n{ours[:500]}\n{theirs[:500]}"

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from sqlalchemy import Dialect
 
+from graph.database import capabilities
 from graph.read.planning.plan import Either, Every, Filter, Many, Not, One, Page, Related
-
-#: Symbols that a parser's stack holds; a dialect that is not here takes what comes.
-ROOM = {"sqlite": 100}
 
 #: What is on the stack in a WITH clause, and where a row is written: one found by a key, of a list of ids, of a payload, of a
 #: summary's group; a root page adds what every page does.
@@ -34,7 +32,7 @@ FILTERED, NUMBERED = 28, 8
 
 def room(dialect: Dialect) -> int:
     """How many symbols a statement may nest."""
-    return ROOM.get(dialect.name, 10**9)
+    return capabilities(dialect).parser_room or 10**9
 
 
 def filter_nesting(filter_: Filter) -> int:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import BinaryExpression, ColumnClause
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
 
+from graph.database import capabilities
 from graph.read.types.scalars import EXPONENT
 from graph.sums import DIGITS, Total
 
@@ -223,7 +224,7 @@ MakeBind = Callable[[TypeEngine[Any], Callable[[Any], Any]], ColumnElement[Any]]
 
 def member(dialect: sa.Dialect, column: Any, encode: Callable[[Any], Any], bind: MakeBind, negated: bool) -> ColumnElement[bool]:
     """`column IN (the bound list)`, one parameter whatever the length of the list."""
-    if dialect.name == "postgresql":
+    if capabilities(dialect).arrays:
         listed = bind(ARRAY(column.type), lambda values: [encode(value) for value in values])
         return column != all_(listed) if negated else column == any_(listed)  # type: ignore[no-any-return]  # an attribute found by name
     (process,) = _processes(dialect, [column])
@@ -235,7 +236,7 @@ def member(dialect: sa.Dialect, column: Any, encode: Callable[[Any], Any], bind:
 def id_rows(dialect: sa.Dialect, bind: MakeBind, encode: Callable[[Any], list[tuple[str, int]]], name: str) -> FromClause:
     """The bound list of `(type name, key)` pairs as rows `n`, `type`, `key`."""
     text = bind(sa.Text(), lambda values: orjson.dumps(encode(values)).decode())
-    if dialect.name == "postgresql":
+    if capabilities(dialect).arrays:
         each = (
             func.json_array_elements(sa.cast(text, sa.JSON))
             .table_valued("e", with_ordinality="n", name=f"{name}e")
@@ -252,7 +253,7 @@ def id_rows(dialect: sa.Dialect, bind: MakeBind, encode: Callable[[Any], list[tu
 
 def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Sequence[Any]]]) -> list[ColumnElement[Any]]:
     """The values of columns as columns of one FROM: a parameter for each on PostgreSQL, one for all on SQLite."""
-    if dialect.name == "postgresql":
+    if capabilities(dialect).arrays:
         lists = [sa.cast(sa.literal(v, ARRAY(c.type)), ARRAY(c.type.dialect_impl(dialect))) for c, v in values]
         names = [sa.column(c.name, c.type) for c, _ in values]
         return list(func.unnest(*lists).table_valued(*names, name="given").render_derived().c)

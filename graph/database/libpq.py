@@ -1,8 +1,9 @@
-"""`DATABASE_URL`, as libpq's URLs are written and managed PostgreSQL hands them out, made into what the driver is told.
+"""URLs of PostgreSQL, as libpq's are written and managed servers hand them out, made into what the driver is told.
 
-What goes in: the URL's text. What comes out: a `DatabaseUrl`, whose `shown` is safe to print. What is refused here: an unknown
-parameter, a value that the driver cannot honour, a part that is not percent-encoded, a file that cannot be read; each raises
-`DatabaseUrlError` with one sentence that names the part. No value is ever in it, since any could be a piece of a password.
+What goes in: the URL's text behind its scheme. What comes out: a `DatabaseUrl`, whose `shown` is safe to print. What is refused
+here: an unknown parameter, a value that the driver cannot honour, a part that is not percent-encoded, a file that cannot be
+read; each raises `DatabaseUrlError` with one sentence that names the part. No value is ever in it, since any could be a piece of
+a password.
 """
 
 from __future__ import annotations
@@ -10,15 +11,14 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import IPv6Address
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
+from graph.database.protocol import DatabaseUrl, Host
 from graph.database.tls import SYSTEM, secured, system_context
 from graph.settings import DatabaseUrlError
 
@@ -70,74 +70,11 @@ INSTEAD = {
     "currentSchema": "write options=-csearch_path%3DNAME",
     "hostaddr": "write host",
 }
-FORMS = "it must be sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-SLASHES = "sqlite:///FILE has three slashes before a relative path and four before an absolute one"
 ESCAPES = "must be percent-encoded: @ as %40, / as %2F, ? as %3F, # as %23, % as %25, [ as %5B, ] as %5D, a blank as %20"
 
-#: A host that may be tried, and its port; `None` leaves it to the driver and its environment.
-Host = tuple[str, int | None]
 
-
-@dataclass(frozen=True, slots=True)
-class DatabaseUrl:
-    """Where a database is, and what its driver is told on the way."""
-
-    #: For SQLAlchemy. Of PostgreSQL it names the driver and nothing else, so no error of an engine can show a secret.
-    url: URL
-    #: The URL for people: no password, no parameters.
-    shown: str
-    #: In the order they are tried; empty leaves the choice to the driver.
-    hosts: tuple[Host, ...] = ()
-    #: Arguments of the driver's `connect` for every host.
-    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    #: What the server is told when a connection starts.
-    server_settings: Mapping[str, str] = field(default_factory=dict)
-    #: Which of the hosts will do, as libpq says it.
-    target_session_attrs: str | None = None
-    #: How long opening a connection to one host may take; `None` leaves it to the settings.
-    timeout_seconds: float | None = None
-    #: (level, option, value) for the socket of a connection.
-    socket_options: tuple[tuple[int, int, int], ...] = ()
-
-    @property
-    def dialect_name(self) -> str:
-        return self.url.get_backend_name()
-
-
-def database_url(text: str) -> DatabaseUrl:
-    """What `DATABASE_URL` says. Raises `DatabaseUrlError`."""
-    text = text.strip()
-    scheme, separator, rest = text.partition("://")
-    name = scheme.lower().partition("+")[0]
-    if text[:1] in {"'", '"'}:
-        raise DatabaseUrlError(f"it stands in quotes; {FORMS}")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.]*", scheme):
-        raise DatabaseUrlError(FORMS)
-    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or 0xD800 <= ord(character) < 0xE000 for character in text):
-        raise DatabaseUrlError("it holds a control character, or a byte that is no UTF-8")
-    if name == "sqlite":
-        return of_sqlite(text)
-    if name in ("postgresql", "postgres"):
-        return of_postgresql(rest)
-    raise DatabaseUrlError(f"{FORMS}, not {name}")
-
-
-def of_sqlite(text: str) -> DatabaseUrl:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise DatabaseUrlError(SLASHES) from None
-    if url.host or url.username or url.port:
-        raise DatabaseUrlError(SLASHES)
-    if url.query:
-        raise DatabaseUrlError("a file on SQLite takes no parameters")
-    if not url.database or url.database == ":memory:":
-        raise DatabaseUrlError("an in-memory SQLite database has one connection only; name a file")
-    return DatabaseUrl(URL.create("sqlite+aiosqlite", database=url.database), f"sqlite:///{url.database}")
-
-
-def of_postgresql(rest: str) -> DatabaseUrl:
-    """What stands behind `postgresql://`."""
+def understood(rest: str) -> DatabaseUrl:
+    """What stands behind `postgresql://`. Raises `DatabaseUrlError`."""
     # One @ ends user and password, and there is no other: so nothing of an unescaped password is taken for a host, a path or a
     # parameter, whose names are printed.
     if rest.count("@") > 1:

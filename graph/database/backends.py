@@ -1,0 +1,57 @@
+"""The kinds of databases there are, by name: nobody else asks which one it is.
+
+What goes in: a URL's text, settings, SQLAlchemy's `Dialect`. What comes out: the module of that kind, and what the kind can do.
+What is refused here: a URL that is none, `DatabaseUrlError`; settings that mean another kind, `SettingsError`.
+
+Another kind is a module as `graph.database.protocol.Backend` says, and a line here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from graph.database import postgres, sqlite
+from graph.database.protocol import Backend, Capabilities, DatabaseUrl
+from graph.settings import DatabaseUrlError, Settings
+
+#: By the name of their SQLAlchemy dialect.
+BACKENDS: Mapping[str, Backend] = {"postgresql": postgres, "sqlite": sqlite}
+SCHEMES = {scheme: backend for backend in BACKENDS.values() for scheme in backend.SCHEMES}
+
+FORMS = "it must be sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+
+
+def backend_of(target: DatabaseUrl) -> Backend:
+    """The module of a database."""
+    return BACKENDS[target.url.get_backend_name()]
+
+
+def capabilities(dialect: sa.Dialect) -> Capabilities:
+    """What the databases of a dialect can do."""
+    return BACKENDS[dialect.name].CAPABILITIES
+
+
+def database_url(text: str) -> DatabaseUrl:
+    """What `DATABASE_URL` says. Raises `DatabaseUrlError`."""
+    text = text.strip()
+    scheme, separator, rest = text.partition("://")
+    name = scheme.lower().partition("+")[0]
+    if text[:1] in {"'", '"'}:
+        raise DatabaseUrlError(f"it stands in quotes; {FORMS}")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.]*", scheme):
+        raise DatabaseUrlError(FORMS)
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or 0xD800 <= ord(character) < 0xE000 for character in text):
+        raise DatabaseUrlError("it holds a control character, or a byte that is no UTF-8")
+    if name not in SCHEMES:
+        raise DatabaseUrlError(f"{FORMS}, not {name}")
+    return SCHEMES[name].understood(text, rest)
+
+
+def configured(settings: Settings) -> DatabaseUrl:
+    """The database that the settings name. Raises `SettingsError`."""
+    target = database_url(settings.database_url)
+    backend_of(target).check(settings)
+    return target

@@ -1,0 +1,94 @@
+"""Reads of an SQLite file: the standard library's driver in a few threads, beside SQLAlchemy and its driver.
+
+What goes in: a file's path, SQL. What comes out: the first value of the first row. What is refused here: `Unavailable` when the
+file cannot be read or a statement ran too long; `TooComplex` when its parser has no room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from graph.database.failures import TooComplex, Trouble, Unavailable, is_stale, told, trouble
+from graph.settings import Settings
+
+
+@dataclass(slots=True)
+class Read:
+    """A read on one thread: when it must be over, and whether somebody still waits for it."""
+
+    deadline: float = 0.0
+    given_up: bool = False
+
+    def over(self) -> bool:
+        return self.given_up or monotonic() > self.deadline
+
+
+#: Instructions of SQLite's machine between two looks at the clock.
+STEPS = 100_000
+
+
+class Readers:
+    """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write."""
+
+    def __init__(self, path: str, settings: Settings) -> None:
+        self._path = path
+        self._timeout = settings.statement_timeout_seconds
+        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=self._timeout)
+            connection.execute("PRAGMA query_only=ON")
+            local = self._local
+            connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
+
+    def _run(self, sql: str, arguments: Sequence[Any], read: Read) -> Any:
+        read.deadline = monotonic() + self._timeout
+        self._local.read = read
+        connection = self._connection()
+        try:
+            row = connection.execute(sql, arguments).fetchone()
+        except sqlite3.Error as error:
+            if is_stale(error):
+                self._drop(connection)
+            raise
+        return row[0] if row else None
+
+    def _drop(self, connection: sqlite3.Connection) -> None:
+        """Close the connection of this thread; its next read opens another."""
+        self._local.connection = None
+        self._connections.remove(connection)
+        connection.close()
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+        read = Read()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
+        except sqlite3.Error as error:
+            found = trouble(error)
+            if found is None:
+                raise
+            if found is Trouble.TOO_COMPLEX:
+                raise TooComplex from error
+            raise Unavailable(told(error)) from error
+        except asyncio.CancelledError:
+            read.given_up = True
+            raise
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()

@@ -1,0 +1,77 @@
+"""Transactions that are tried again.
+
+What goes in: a session and the work to be done in it. What comes out: what the work came to, committed. What may be refused
+here: `TransientError` when the database refused for a passing reason (serialization, deadlock, busy) on every try,
+`Unavailable` when it does not serve or the time is over, `CommitUnknown` when a COMMIT was not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from graph.database.failures import CommitUnknown, Unavailable, is_stale, judged, told
+from graph.database.protocol import Connections
+
+logger = logging.getLogger("ordergraph.database")
+
+T = TypeVar("T")
+
+#: How often a transaction is run at most, and how long it waits between two tries.
+ATTEMPTS = 3
+JITTER_SECONDS = (0.02, 0.2)
+
+
+async def transaction(
+    connections: Connections, session: AsyncSession, work: Callable[[], Awaitable[T]], deadline: float | None
+) -> T:
+    """Run `work` in one transaction of `session` and commit it; run it again after a passing refusal.
+
+    `work` starts each time with an empty session. Raises `TransientError` after `ATTEMPTS`, `Unavailable` when the database
+    does not serve or `deadline`, a time of the event loop, has come, `CommitUnknown` where a COMMIT was not answered, and
+    whatever `work` raises, always after the rollback.
+    """
+    committing = False
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            for attempt in range(1, ATTEMPTS + 1):
+                if any(True for _ in session):
+                    session.expunge_all()
+                begun = False
+                try:
+                    async with connections.turns:
+                        try:
+                            session.info["driver"] = await connections.begin(session)
+                            begun = True
+                            result = await work()
+                            committing = True
+                            await session.commit()
+                        except BaseException as error:
+                            if is_stale(error):  # SQLAlchemy has not seen it where the driver was asked directly
+                                await session.invalidate()
+                                connections.distrust()
+                            else:
+                                await session.rollback()
+                            raise
+                    return result
+                except Exception as error:
+                    verdict = judged(error, begun=begun, committing=committing, last=attempt == ATTEMPTS)
+                    if verdict is error:
+                        raise
+                    if verdict is not None:
+                        raise verdict from error
+                    logger.debug("try %d of a transaction was refused for a passing reason: %s", attempt, told(error))
+                committing = False
+                await asyncio.sleep(random.uniform(*JITTER_SECONDS))
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        if committing:
+            raise CommitUnknown from error
+        raise Unavailable("the request took longer than it may") from error
+    raise AssertionError("unreachable")

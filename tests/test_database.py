@@ -1,0 +1,112 @@
+"""Kinds of databases: one protocol, a module for each, and nobody else asks which one it is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from graph.database import Database, capabilities
+from graph.database.backends import BACKENDS, SCHEMES
+from graph.schema import schema
+from graph.settings import Settings
+from tests.engines import Engines
+from tests.test_layout import FILES, PACKAGE
+
+#: Words that name a kind of database, its driver or its dialect.
+NAMES = {"postgresql", "postgres", "asyncpg", "sqlite", "aiosqlite", "sqlite3"}
+#: The modules of the kinds, what they alone use, the table of them, and the one that judges errors by their codes.
+KINDS = {f"database/{name}.py" for name in ("postgres", "libpq", "tls", "sqlite", "readers", "backends", "failures")}
+#: SQL of expressions: types and constructs that are spelled in two ways. What they import of a dialect are its types.
+EXPRESSIONS = {"read/sql/constructs.py", "texts.py"}
+#: How SQLAlchemy is told another spelling for a dialect; only there its name may stand.
+SPELLING = {"compiles", "with_variant"}
+#: What tells the name of a dialect; so does `name` of one.
+TELLING = {"dialect_name", "get_backend_name", "get_driver_name", "drivername"}
+
+
+def questions(source: str) -> Iterator[str]:
+    """Where a source asks which kind of database it has."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value).rpartition(".")[2]
+            if node.attr in TELLING or (node.attr == "name" and "dialect" in owner.lower()):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def names(source: str, *, types: bool = False) -> Iterator[str]:
+    """Where a source names a kind of database. `types`: it may import a dialect."""
+    tree = ast.parse(source)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    told = [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", None)) in SPELLING]
+    spelling = {id(argument) for call in told for argument in call.args}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if node.value.lower() in NAMES and id(node) not in spelling:
+                yield f"line {node.lineno}: {node.value!r}"
+        elif isinstance(node, ast.Import | ast.ImportFrom) and not types:
+            imported = {part for alias in node.names for part in alias.name.split(".")}
+            if NAMES & (imported | set((getattr(node, "module", None) or "").split("."))):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path not in KINDS])
+def test_code_asks_what_a_database_can_do_and_never_which_it_is(path: str) -> None:
+    source = (PACKAGE / path).read_text(encoding="utf-8")
+    assert [*questions(source), *names(source, types=path in EXPRESSIONS)] == []
+
+
+def test_migrations_ask_what_a_database_can_do() -> None:
+    assert list(questions((PACKAGE.parent / "migrations" / "env.py").read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'x = 1 if unit.dialect.name == "postgres" else 2',
+        "ROOM.get(self.dialect.name)",
+        "database.dialect_name",
+        "target.url.get_backend_name()",
+        'kind != "SQLite"',
+        '{"sqlite": 100}',
+        "import sqlite3",
+        "from sqlalchemy.dialects import postgresql",
+        "def f():\n    from sqlalchemy.dialects.postgresql import insert",
+        "from asyncpg.exceptions import PostgresError",
+    ],
+)
+def test_the_rule_sees_what_it_forbids(source: str) -> None:
+    assert [*questions(source), *names(source)]
+
+
+def test_the_rule_allows_spelling() -> None:
+    source = 'T = Text().with_variant(Other(), "sqlite")\n@compiles(Sum, "sqlite")\ndef f(): ...\n"""sqlite is told of here."""'
+    assert [*questions(source), *names(source)] == []
+
+
+def test_every_kind_is_found_by_its_urls_and_its_dialect(engines: Engines) -> None:
+    url = engines.new("nothing")
+    database = Database(Settings(database_url=url))
+    assert SCHEMES[url.partition("://")[0]].CAPABILITIES is database.capabilities is capabilities(database.dialect)
+    engines.drop(url)
+    assert len({id(backend.CAPABILITIES) for backend in BACKENDS.values()}) == len(BACKENDS)
+
+
+async def test_databases_of_one_kind_and_settings_share_documents_and_plans(engines: Engines) -> None:
+    urls = [engines.new("empty"), engines.new("northwind")]
+    one, other = (Database(Settings(database_url=url)) for url in urls)
+    elsewhere = Database(Settings(database_url=urls[0], max_depth=3))
+    try:
+        assert schema.engine(one) is schema.engine(one) is schema.engine(other)
+        assert schema.engine(elsewhere) is not schema.engine(one)
+        query = "{ items(first: 1) { totalCount } }"
+        assert (await schema.execute(query, context_value=one)).data == {"items": {"totalCount": 0}}
+        before = str(schema.engine(one).counters)
+        assert (await schema.execute(query, context_value=other)).data == {"items": {"totalCount": 77}}
+        assert str(schema.engine(other).counters) == before
+    finally:
+        for database in (one, other, elsewhere):
+            await database.close()
+        for url in urls:
+            engines.drop(url)
