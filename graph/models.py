@@ -234,7 +234,7 @@ class Order(Base):
     def _allowed_transitions(cls) -> ColumnElement[str]:
         """The list as JSON text, which a compiled read carries through."""
         lists: dict[str, ColumnElement[str]] = {
-            status.value: literal_column(f"'{json.dumps(TRANSITIONS[status])}'") for status in OrderStatus
+            status.value: literal_column(f"'{json.dumps(TRANSITIONS[status])}'", CodePointText) for status in OrderStatus
         }
         return case(lists, value=cls.status)
 

@@ -28,7 +28,7 @@ from graph.orders.mutations import OrderMutations
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read.payloads.execution import splice
-from graph.read.types import mirror
+from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import SCALARS
 from graph.settings import Settings
@@ -116,6 +116,6 @@ def _finish(built: GraphQLSchema) -> None:
 
 
 _finish(_built)
-mirror.check(_built)
+checks.check(_built)
 mutation_inputs.check(_built)
 mutation_inputs.quicken(_built)

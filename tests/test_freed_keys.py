@@ -19,8 +19,9 @@ from strawberry.schema.config import StrawberryConfig
 from graph.base import NAMING_CONVENTION, Choice, Key
 from graph.base import Base as ProductBase
 from graph.database import Database
+from graph.read.types.checks import check
 from graph.read.types.fields import NodeQueries
-from graph.read.types.mirror import MIRRORS, Node, check, mirror
+from graph.read.types.mirror import MIRRORS, Node, mirror
 from graph.read.types.scalars import SCALARS
 from graph.schema import Schema
 from graph.settings import Settings

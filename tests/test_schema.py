@@ -19,7 +19,7 @@ from graphql import (
     validate_schema,
 )
 
-from graph.read.types import mirror
+from graph.read.types import checks
 from graph.read.types.mirror import MIRRORS, MirrorError
 from graph.schema import schema
 
@@ -93,17 +93,17 @@ def test_look_ups_take_every_unique_column_and_nothing_else(monkeypatch: pytest.
     by = built.type_map["OrderBy"]
     assert isinstance(by, GraphQLInputObjectType)
     assert sorted(by.fields) == ["id", "number"]
-    mirror.check(built)
+    checks.check(built)
     with monkeypatch.context() as patch:
         patch.delitem(by.fields, "number")
         with pytest.raises(MirrorError, match=r"OrderBy: Order\.number is unique, so 'number' must be one of the keys"):
-            mirror.check(built)
+            checks.check(built)
     with monkeypatch.context() as patch:
         patch.setitem(by.fields, "note", by.fields["number"])
         with pytest.raises(MirrorError, match=r"order\(by: \{note\}\): Order has no unique column that Order\.note shows"):
-            mirror.check(built)
+            checks.check(built)
     with monkeypatch.context() as patch:
         patch.setitem(MIRRORS, "Order", replace(MIRRORS["Order"], sorts=("note",)))
         with pytest.raises(MirrorError, match=r"Order: Order\.number is unique, so 'number' must be in sorts"):
-            mirror.check(built)
-    mirror.check(built)
+            checks.check(built)
+    checks.check(built)

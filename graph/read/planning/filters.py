@@ -12,7 +12,7 @@ from graph.read.planning.arguments import Leaf
 from graph.read.planning.nesting import MAX_FILTER, filter_nesting
 from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related
 from graph.read.refusals import BadUserInput
-from graph.read.types.mirror import Mirror, mirror_of
+from graph.read.types.mirror import Mirror, mirror_of, plain_pair
 
 OPERATORS = {
     "eq": "eq",
@@ -89,12 +89,12 @@ def _by_foreign_key(mirror: Mirror, attribute: str, target: Mirror, part: Filter
     """A condition on nothing but the target's id, as one on the foreign key."""
     while isinstance(part, Every) and len(part.parts) == 1:
         (part,) = part.parts
-    pairs = mirror.mapper.relationships[attribute].local_remote_pairs or []
-    if len(pairs) != 1 or not pairs[0][1].primary_key or pairs[0][0].nullable:
+    pair = plain_pair(mirror.mapper.relationships[attribute])
+    if pair is None or not pair[1].primary_key or pair[0].nullable:
         return None  # a parent that must be there is one that may be seen
     if not isinstance(part, Compare) or part.attribute != "id" or part.operator not in ("eq", "in"):
         return None
-    return Compare(mirror.mapper.get_property_by_column(pairs[0][0]).key, part.operator, part.source, part.is_id)
+    return Compare(mirror.mapper.get_property_by_column(pair[0]).key, part.operator, part.source, part.is_id)
 
 
 def selective(filter_: Filter) -> bool:

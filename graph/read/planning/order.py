@@ -6,15 +6,13 @@ fields to sort by.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql import sqltypes
 
-from graph.base import UtcDateTime
 from graph.read.planning.plan import SortKey
-from graph.read.types.mirror import Mirror
+from graph.read.types.mirror import Mirror, expression_of, may_be_missing, sort_kind
 
 
 def read_order(mirror: Mirror, template: list[dict[str, Any]] | None) -> tuple[SortKey, ...]:
@@ -33,12 +31,9 @@ def sort_key(mirror: Mirror, path: str, descending: bool) -> SortKey:
     nullable = False
     for name in relations:
         relation = mapper.relationships[name]
-        nullable = nullable or any(column.nullable for column in relation.local_columns)
+        nullable = nullable or may_be_missing(relation)
         mapper = inspect(relation.mapper.class_)
-    column = mapper.columns[attribute]
-    kind: Literal["int", "text", "time"] = "text"
-    if isinstance(column.type, UtcDateTime):
-        kind = "time"
-    elif isinstance(getattr(column.type, "impl", column.type), sqltypes.Integer):
-        kind = "int"
-    return SortKey(path, descending, nullable or bool(column.nullable), kind)
+    column = mapper.columns.get(attribute)  # a derived attribute may be null
+    kind = sort_kind(expression_of(mapper, attribute).type)
+    assert kind is not None
+    return SortKey(path, descending, nullable or column is None or bool(column.nullable), kind)

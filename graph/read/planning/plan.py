@@ -117,6 +117,7 @@ class Value:
     key: str
     attribute: str
     scalar: str
+    nullable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from graphql import (
     get_nullable_type,
     is_leaf_type,
     is_list_type,
+    is_non_null_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
@@ -55,7 +56,7 @@ from graph.read.planning.plan import (
     Value,
 )
 from graph.read.refusals import BadUserInput
-from graph.read.types.mirror import MIRRORS, Mirror, connection_node, mirror_of, python_name
+from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
 from graph.settings import Settings
 
 PAGE_INFO = {
@@ -182,7 +183,7 @@ def _field(
     named = get_named_type(field.type)
     if is_leaf_type(named):
         listed = is_list_type(get_nullable_type(field.type))
-        return Value(key, attribute, "JSON" if listed else named.name)
+        return Value(key, attribute, "JSON" if listed else named.name, not is_non_null_type(field.type))
     relation = mirror.mapper.relationships[attribute]
     if connection_node(field.type) is not None:
         arguments = read_arguments(field, details[0].node, operation.variables.coerced)
@@ -191,7 +192,7 @@ def _field(
     entity = _entity(operation, target.name, details)
     if relation.uselist:
         return Many(key, attribute, entity)
-    return One(key, attribute, any(column.nullable for column in relation.local_columns), entity)
+    return One(key, attribute, may_be_missing(relation), entity)
 
 
 def _subfields(operation: Operation, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
@@ -237,7 +238,8 @@ def _where(mirror: Mirror, relation: str | None, arguments: dict[str, Any]) -> F
     if search is not None and search.value is not None:
         parts.append(Search(mirror.search, search.source))
     hidden = mirror.hidden_unless_mentioned
-    if hidden is not None and relation is None and not mentions(template, hidden):
+    shown = [name for name, attribute in mirror.attributes.items() if attribute == hidden]
+    if hidden is not None and relation is None and not any(mentions(template, name) for name in shown):
         parts.append(IsTrue(hidden, False))
     return parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else EVERYTHING
 

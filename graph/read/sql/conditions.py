@@ -18,7 +18,7 @@ from graph.read.planning.filters import selective
 from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
 from graph.read.rows import Door
 from graph.read.sql.constructs import member, unchanged
-from graph.read.types.mirror import MIRRORS
+from graph.read.types.mirror import MIRRORS, plain_pair
 from graph.read.types.scalars import MAX_KEY, parse_id
 from graph.texts import CodePointText, Trimmed
 
@@ -131,14 +131,15 @@ class Conditions:
         return ~found if filter_.quantifier in ("every", "none") else found
 
     def _plain(self, row: Any, relation: str) -> bool:
-        """Whether a relation is one pair of columns."""
-        property_ = inspect(type_of(row)).relationships[relation]
-        return property_.secondary is None and len(property_.local_remote_pairs or ()) == 1
+        """Whether a relation is one pair of columns and nothing else."""
+        return plain_pair(inspect(type_of(row)).relationships[relation]) is not None
 
     def _among(self, row: Any, relation: str, target: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
         """`key IN (keys of the related rows that match)`: SQLite starts at the few rows then, where EXISTS tries every row."""
         property_ = inspect(type_of(row)).relationships[relation]
-        local, remote = (property_.local_remote_pairs or [])[0]
+        pair = plain_pair(property_)
+        assert pair is not None  # checked at import, or by the caller
+        local, remote = pair
         here = getattr(row, property_.parent.get_property_by_column(local).key)
         there = getattr(target, property_.mapper.get_property_by_column(remote).key)
         return here.in_(select(there).where(condition))  # type: ignore[no-any-return]  # an attribute found by name

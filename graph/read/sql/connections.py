@@ -20,7 +20,7 @@ from graph.read.sql.conditions import Binder
 from graph.read.sql.constructs import HexText, JoinedRows, literal
 from graph.read.sql.json import Part, concatenated, encode, joined, json_object, or_null
 from graph.read.sql.keyset import CURSOR_TYPES, beyond
-from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.mirror import MIRRORS, Mirror, may_be_missing
 
 
 class Around(Binder, Protocol):
@@ -129,7 +129,7 @@ class PageWriter:
                     (
                         getattr(row, relation).of_type(targets[relation]),
                         targets[relation],
-                        any(c.nullable for c in property_.local_columns),
+                        may_be_missing(property_),
                     )
                 )
             keys.append(getattr(targets[relation] if relation else row, attribute))

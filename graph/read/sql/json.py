@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func
+from sqlalchemy import ColumnElement, case, func, not_
 
 from graph.read.sql.constructs import Concat, Filled, JsonString, MoneyText, TimeText, literal
 
@@ -28,6 +28,8 @@ CODECS: dict[str, Callable[[Any], list[Part]]] = {
 
 def encode(scalar: str, value: Any, nullable: bool) -> list[Part]:
     """The JSON text of `value`, as parts to concatenate. A scalar without a codec is an enum: its names need no escape."""
+    if nullable and scalar == "Boolean":
+        return [or_null(case((value, literal("true")), (not_(value), literal("false"))))]
     parts = CODECS[scalar](value) if scalar in CODECS else ['"', value, '"']
     return [or_null(concatenated(parts))] if nullable else parts
 

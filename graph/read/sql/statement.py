@@ -179,8 +179,8 @@ class Writer:
                     members.append((key, [f'"{name}"']))
                 case Value(key, "id", "ID"):
                     members.append((key, encode_id(entity.type_name, row.id)))
-                case Value(key, attribute, scalar):
-                    members.append((key, encode(scalar, getattr(row, attribute), self._nullable(entity, attribute))))
+                case Value(key, attribute, scalar, nullable):
+                    members.append((key, encode(scalar, getattr(row, attribute), nullable)))
                 case One() | Many() | Page():
                     fits = used + needed(field) <= self.room
                     parts = self._related(field, row, used) if fits else self._beside(field, entity, row)
@@ -207,10 +207,6 @@ class Writer:
         text: Any = joined(parts) if len(parts) > 1 else parts[0]
         view = select(again.id.label("k"), text.label("j")).cte(self.alias())
         return [select(view.c.j).where(view.c.k == row.id).correlate(row).scalar_subquery()]
-
-    def _nullable(self, entity: Entity, attribute: str) -> bool:
-        column = MIRRORS[entity.type_name].mapper.columns.get(attribute)
-        return column is not None and bool(column.nullable)
 
     def derived(self, query: Select[Any], mirror: Mirror, name: str) -> tuple[Any, Any]:
         """A query as a derived table: rows of the mapped class, and the table itself."""

@@ -1,0 +1,407 @@
+"""Whatever a mirrored type may declare works when a client asks for it; the rest stops the start-up in one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import strawberry
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, MetaData, UniqueConstraint, func
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from strawberry.schema.config import StrawberryConfig
+
+from graph.base import Base as ProductBase
+from graph.base import Choice, Key, Money, UtcDateTime
+from graph.database import Database
+from graph.read.types.checks import check
+from graph.read.types.fields import Connection, NodeQueries, connection
+from graph.read.types.filter_inputs import generate
+from graph.read.types.mirror import MIRRORS, MirrorError, Node, mirror
+from graph.read.types.scalars import SCALARS, DateTime
+from graph.read.types.scalars import Money as Decimal
+from graph.schema import Schema
+from graph.settings import Settings
+from graph.texts import CodePointText
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData()
+    type_annotation_map = ProductBase.type_annotation_map
+
+
+class Kind(enum.StrEnum):
+    NOVEL = "NOVEL"
+    ESSAY = "ESSAY"
+
+
+class Other(enum.StrEnum):
+    POEM = "POEM"
+
+
+class PlaceRow(Base):
+    __tablename__ = "place"
+    __table_args__ = (UniqueConstraint("room", "shelf"),)
+
+    id: Mapped[Key]
+    room: Mapped[int]
+    shelf: Mapped[int]
+    label: Mapped[str]
+
+
+class BookRow(Base):
+    __tablename__ = "book"
+    __table_args__ = (ForeignKeyConstraint(["room", "shelf"], ["place.room", "place.shelf"]),)
+
+    id: Mapped[Key]
+    title: Mapped[str]
+    pages: Mapped[int]
+    many: Mapped[int] = mapped_column(sa.BigInteger)
+    kind: Mapped[Kind] = mapped_column(Choice(Kind))
+    is_lost: Mapped[bool]
+    maybe: Mapped[bool | None]
+    price: Mapped[int] = mapped_column(Money)
+    weight: Mapped[float]
+    local: Mapped[str] = mapped_column(sa.String(20))
+    bought_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    room: Mapped[int | None]
+    shelf: Mapped[int | None]
+    first_id: Mapped[int | None] = mapped_column(ForeignKey("book.id"))
+
+    place: Mapped[PlaceRow | None] = relationship(viewonly=True)
+    first: Mapped[BookRow | None] = relationship(remote_side="BookRow.id", back_populates="sequels", viewonly=True)
+    sequels: Mapped[list[BookRow]] = relationship(back_populates="first", order_by="BookRow.pages", viewonly=True)
+    long_sequels: Mapped[list[BookRow]] = relationship(
+        primaryjoin="and_(BookRow.id == remote(foreign(BookRow.first_id)), remote(BookRow.pages) > 100)",
+        order_by="BookRow.pages",
+        viewonly=True,
+    )
+    backwards: Mapped[list[BookRow]] = relationship(remote_side=first_id, order_by="BookRow.pages.desc()", viewonly=True)
+
+    @hybrid_property
+    def sheets(self) -> Any:
+        return self.pages / 2
+
+    @sheets.inplace.expression
+    @classmethod
+    def _sheets(cls) -> Any:
+        return sa.type_coerce(sa.case((cls.pages > 100, None), else_=cls.pages * 2), sa.Integer)
+
+    @hybrid_property
+    def shout(self) -> Any:
+        return self.title.upper()
+
+    @shout.inplace.expression
+    @classmethod
+    def _shout(cls) -> Any:
+        return func.upper(cls.title, type_=CodePointText)
+
+    @hybrid_property
+    def loose(self) -> Any:
+        return 1
+
+    @loose.inplace.expression
+    @classmethod
+    def _loose(cls) -> Any:
+        return func.abs(sa.literal_column("1"))
+
+    @hybrid_property
+    def sequel_count(self) -> Any:
+        return len(self.sequels)
+
+    @sequel_count.inplace.expression
+    @classmethod
+    def _sequel_count(cls) -> Any:
+        sequel = sa.orm.aliased(BookRow)
+        return sa.select(func.count()).where(sequel.first_id == cls.id).correlate_except(sequel).scalar_subquery()
+
+
+class Renamed(Base):
+    __tablename__ = "renamed"
+
+    id: Mapped[Key]
+    title: Mapped[str] = mapped_column("another")
+    pages: Mapped[int]
+
+
+class Keyless(Base):
+    __tablename__ = "keyless"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    pages: Mapped[int]
+
+
+KindType = strawberry.enum(Kind, name="Kind", description="A kind.")
+OtherType = strawberry.enum(Other, name="Other", description="Another kind.")
+
+
+@pytest.fixture(autouse=True)
+def own_mirrors() -> Iterator[None]:
+    """Only what a test declares is mirrored, and its inputs are made anew."""
+    known = dict(MIRRORS)
+    MIRRORS.clear()
+    generate.cache_clear()
+    yield
+    MIRRORS.clear()
+    MIRRORS.update(known)
+    generate.cache_clear()
+
+
+def made(name: str, model: Any, fields: dict[str, Any], **options: Any) -> Any:
+    """A mirrored type with these fields."""
+    type_ = strawberry.type(type(name, (Node,), {"__annotations__": fields, "__module__": __name__}), description="A row.")
+    globals()[name] = type_  # which texts among the annotations name
+    return mirror(model, **options)(type_)
+
+
+PLACE = {"label": str}
+
+
+def built(book: Any, *, searchable: bool = False, paged: bool = True) -> Schema:
+    """A schema with pages of books."""
+    if not paged:
+        return Schema(NodeQueries, types=[book], config=StrawberryConfig(scalar_map=SCALARS))
+    books = {"books": connection("Book", "Books.", searchable=searchable), "__annotations__": {"books": Connection[book]}}
+    query = strawberry.type(type("Query", (NodeQueries,), {**books, "__module__": __name__}))
+    return Schema(query, config=StrawberryConfig(scalar_map=SCALARS))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "a sort by a Boolean": ({}, {"sorts": ("is_lost",)}, "Book: 'is_lost' is Boolean(), which rows cannot be sorted by"),
+    "a sort by a float": ({}, {"sorts": ("weight",)}, "Book: 'weight' is Double(), which rows cannot be sorted by"),
+    "a sort by text in the locale's order": ({}, {"sorts": ("local",)}, "Book: 'local' is String"),
+    "a sort by what has no type": ({}, {"sorts": ("loose",)}, "Book: 'loose' is NullType(), which rows cannot be sorted by"),
+    "a sort by a list": ({}, {"sorts": ("sequels",)}, "Book: 'sequels' names no attribute of BookRow that is a value"),
+    "a sort through a list": ({}, {"sorts": ("sequels.pages",)}, "goes through 'sequels', which is no to-one relation"),
+    "a sort through two": ({}, {"sorts": ("first.first.pages",)}, "goes through more than one relation"),
+    "a sort by nothing": ({}, {"sorts": ("gone",)}, "'gone' names no attribute of BookRow that is a value"),
+    "two sorts of one name": ({}, {"sorts": ("pages", "PAGES")}, "'PAGES' names no attribute"),
+    "a search in numbers": ({}, {"search": ("pages",)}, "Book: 'pages' is Integer(), and only texts can be searched"),
+    "a search in Booleans": ({}, {"search": ("is_lost",)}, "Book: 'is_lost' is Boolean(), and only texts can be searched"),
+    "a search by several columns": ({}, {"search": ("place.label",)}, "'place', which is more than one foreign key"),
+    "a search for nothing": ({}, {"searchable": True}, "Query.books takes a search, but Book has nothing to search"),
+    "hiding by a number": ({"pages": int}, {"hidden_unless_mentioned": "pages"}, "'pages' must be a Boolean that is never null"),
+    "hiding by what may be null": (
+        {"maybe": bool | None},
+        {"hidden_unless_mentioned": "maybe"},
+        "'maybe' must be a Boolean that is never null",
+    ),
+    "hiding by what nobody can mention": ({}, {"hidden_unless_mentioned": "is_lost"}, "no field shows 'is_lost'"),
+    "a big number as an Int": ({"many": int}, {}, "Book.many: BookRow.many is BigInteger(), which Int cannot show"),
+    "a float as a Decimal": ({"weight": Decimal}, {}, "Book.weight: BookRow.weight is Double(), which Decimal cannot show"),
+    "a number as a Decimal": ({"pages": Decimal}, {}, "Book.pages: BookRow.pages is Integer(), which Decimal cannot show"),
+    "another enum": ({"kind": OtherType}, {}, "which Other cannot show"),
+    "a text as an enum": ({"title": KindType}, {}, "which Kind cannot show"),
+    "a derived text as a number": ({"shout": int}, {}, "which Int cannot show"),
+    "a derived value without a type": ({"loose": int}, {}, "BookRow.loose is NullType(), which Int cannot show; say its type"),
+    "a column as a list": ({"title": list[str]}, {}, "a list of values must be a derived attribute"),
+    "a derived number as a list": ({"sheets": list[int]}, {}, "a list of values must be a derived attribute"),
+    "a relation as a value": ({"first": int | None}, {}, "BookRow.first is neither a column nor a derived attribute"),
+    "a column of another name": ({}, {"model": Renamed}, "the column of Renamed.title must be called like the attribute"),
+    "a text for a key": ({}, {"model": Keyless}, "the primary key of Keyless must be one whole number, called id"),
+    "a list in an order that is no column": (
+        {"backwards": "list[Book]"},
+        {},
+        "the order of BookRow.backwards must be columns, not book.pages DESC",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_stops_the_start(name: str) -> None:
+    fields, options, message = REFUSED[name]
+    options = {"model": BookRow, "searchable": False, "sorts": ("pages",), **options}
+    searchable = options.pop("searchable")
+    made("Place", PlaceRow, PLACE)
+    book = made("Book", fields={"title": str, **fields}, **options)
+    with pytest.raises(MirrorError) as caught:
+        check(built(book, searchable=searchable)._schema)
+    assert message in str(caught.value)
+
+
+ROWS: list[dict[str, Any]] = [
+    {
+        "id": n,
+        "title": title,
+        "pages": pages,
+        "many": 2**40,
+        "kind": Kind.NOVEL if n % 2 else Kind.ESSAY,
+        "is_lost": n == 5,
+        "maybe": [None, True, False][n % 3],
+        "price": n * 150,
+        "weight": 0.5,
+        "local": "x",
+        "bought_at": None if n == 2 else datetime(2020, 1, n, tzinfo=UTC),
+        "room": room,
+        "shelf": shelf,
+        "first_id": first,
+    }
+    for n, title, pages, room, shelf, first in [
+        (1, "b", 40, 1, 1, None),
+        (2, "a", 200, 1, 2, 1),
+        (3, "c", 30, 2, 1, 1),
+        (4, "d", 300, None, None, 2),
+        (5, "e", 50, 2, 1, 1),
+    ]
+]
+PLACES = [
+    {"id": n, "room": room, "shelf": shelf, "label": f"{room}-{shelf}"}
+    for n, (room, shelf) in enumerate([(1, 1), (1, 2), (2, 1)], 1)
+]
+
+
+@pytest.fixture
+def read(bare_url: str) -> Iterator[Any]:
+    """Asks for books."""
+    made("Place", PlaceRow, PLACE, sorts=("label",))
+    fields = {
+        "title": str,
+        "pages": int,
+        "kind": KindType,
+        "is_lost": bool,
+        "maybe": bool | None,
+        "price": Decimal,
+        "bought_at": DateTime | None,
+        "sheets": int | None,
+        "shout": str,
+        "sequel_count": int,
+        "sequels": "list[Book]",
+        "long_sequels": "list[Book]",
+        "first": "Book | None",
+        "place": MIRRORS["Place"].type | None,
+    }
+    book = made(
+        "Book",
+        BookRow,
+        fields,
+        sorts=("title", "pages", "kind", "price", "bought_at", "sheets", "shout", "sequel_count", "place.label"),
+        search=("title", "shout"),
+        hidden_unless_mentioned="is_lost",
+    )
+    schema = built(book, searchable=True)
+    check(schema._schema)
+    with asyncio.Runner() as runner:
+        database = Database(Settings(database_url=bare_url))
+
+        async def fill() -> None:
+            async with database.engine.begin() as connection:
+                await connection.run_sync(Base.metadata.create_all)
+                await connection.execute(sa.insert(PlaceRow), PLACES)
+                await connection.execute(sa.insert(BookRow), ROWS)
+
+        def ask(query: str) -> Any:
+            result = runner.run(schema.execute(query, context_value=database))
+            assert result.errors is None, result.errors
+            return (result.data or {})["books"]
+
+        runner.run(fill())
+        yield ask
+        runner.run(database.close())
+
+
+SORTED = {
+    "TITLE": [2, 1, 3, 4],
+    "PAGES": [3, 1, 2, 4],
+    "KIND": [2, 4, 1, 3],
+    "PRICE": [1, 2, 3, 4],
+    "BOUGHT_AT": [1, 3, 4, 2],
+    "SHEETS": [3, 1, 2, 4],
+    "SHOUT": [2, 1, 3, 4],
+    "SEQUEL_COUNT": [3, 4, 2, 1],
+    "PLACE_LABEL": [1, 2, 3, 4],
+}
+
+
+@pytest.mark.parametrize("field", SORTED)
+def test_every_sort_works_page_by_page(read: Any, field: str) -> None:
+    for direction, ids in (("ASC", SORTED[field]), ("DESC", None)):
+        order = f"orderBy: [{{field: {field}, direction: {direction}}}]"
+        whole = [each["id"] for each in read(f"{{ books({order}) {{ nodes {{ id }} }} }}")["nodes"]]
+        assert ids is None or whole == [f"Book:{n}" for n in ids]
+        for size, after in (("first", "after"), ("last", "before")):
+            found: list[str] = []
+            cursor = ""
+            while len(found) < len(whole):
+                page = read(f"{{ books({order}, {size}: 1{cursor}) {{ edges {{ cursor node {{ id }} }} }} }}")
+                (edge,) = page["edges"]
+                found.append(edge["node"]["id"])
+                cursor = f', {after}: "{edge["cursor"]}"'
+            assert found == (whole if size == "first" else whole[::-1])
+
+
+def ids(page: Any) -> list[int]:
+    return [int(each["id"].partition(":")[2]) for each in page["nodes"]]
+
+
+FOUND = {
+    "where: {sheets: {eq: null}}": [2, 4],
+    "where: {sheets: {gt: 60}}": [1],
+    'where: {shout: {in: ["A", "C"]}}': [2, 3],
+    'where: {shout: {contains: "d"}}': [4],
+    "where: {sequelCount: {gte: 1}}": [1, 2],
+    "where: {kind: {eq: ESSAY}}": [2, 4],
+    "where: {maybe: {eq: true}}": [1, 4],
+    "where: {isLost: {eq: true}}": [5],
+    'where: {or: [{isLost: {eq: true}}, {title: {eq: "a"}}]}': [2, 5],
+    'where: {place: {label: {eq: "1-2"}}}': [2],
+    'where: {place: {id: {in: ["Place:3"]}}}': [3],
+    'where: {not: {place: {label: {startsWith: "1"}}}}': [3, 4],
+    'where: {sequels: {some: {title: {eq: "c"}}}}': [1],
+    'where: {longSequels: {some: {title: {eq: "c"}}}}': [],
+    'where: {longSequels: {some: {title: {eq: "a"}}}}': [1],
+    'where: {longSequels: {every: {title: {eq: "d"}}}, pages: {gte: 200}}': [2, 4],
+    'where: {first: {title: {eq: "b"}}}': [2, 3],
+    'search: "B"': [1],
+    "": [1, 2, 3, 4],
+}
+
+
+@pytest.mark.parametrize("arguments", FOUND)
+def test_every_filter_works(read: Any, arguments: str) -> None:
+    given = f"({arguments})" if arguments else ""
+    assert ids(read(f"{{ books{given} {{ nodes {{ id }} }} }}")) == FOUND[arguments]
+
+
+def test_every_field_is_shown(read: Any) -> None:
+    selection = "title pages kind isLost maybe price boughtAt sheets shout sequelCount place { label }"
+    page = read(f"{{ books {{ nodes {{ {selection} }} }} }}")
+    assert [each["maybe"] for each in page["nodes"]] == [True, False, None, True]
+    assert [each["sheets"] for each in page["nodes"]] == [80, None, 60, None]
+    assert [each["place"] and each["place"]["label"] for each in page["nodes"]] == ["1-1", "1-2", "2-1", None]
+    assert page["nodes"][1] == {
+        "title": "a",
+        "pages": 200,
+        "kind": "ESSAY",
+        "isLost": False,
+        "maybe": False,
+        "price": "3.00",
+        "boughtAt": None,
+        "sheets": None,
+        "shout": "A",
+        "sequelCount": 1,
+        "place": {"label": "1-2"},
+    }
+
+
+def test_relations_lead_where_their_conditions_say(read: Any) -> None:
+    page = read("{ books(first: 2) { nodes { title first { title } sequels { title } longSequels { title first { title } } } } }")
+    assert page["nodes"] == [
+        {
+            "title": "b",
+            "first": None,
+            "sequels": [{"title": "c"}, {"title": "e"}, {"title": "a"}],
+            "longSequels": [{"title": "a", "first": {"title": "b"}}],
+        },
+        {
+            "title": "a",
+            "first": {"title": "b"},
+            "sequels": [{"title": "d"}],
+            "longSequels": [{"title": "d", "first": {"title": "a"}}],
+        },
+    ]
