@@ -30,7 +30,7 @@ from graph.orders.types import OrderQueries
 from graph.read.payloads.execution import splice
 from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
-from graph.read.types.scalars import SCALARS
+from graph.read.types.scalars import DEFINITIONS
 from graph.settings import Settings
 from graph.write import mutation_inputs
 from graph.write.atomic import run_mutation
@@ -97,7 +97,7 @@ class Mutation(CustomerMutations, OrderMutations, CatalogMutations, ArchiveMutat
     pass
 
 
-schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=SCALARS))
+schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=DEFINITIONS))
 _built = schema._schema  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's
 
 

@@ -23,7 +23,7 @@ from graph.read.types.checks import check
 from graph.read.types.fields import Connection, NodeQueries, connection
 from graph.read.types.filter_inputs import generate
 from graph.read.types.mirror import MIRRORS, MirrorError, Node, mirror
-from graph.read.types.scalars import SCALARS, DateTime
+from graph.read.types.scalars import DEFINITIONS, DateTime
 from graph.read.types.scalars import Money as Decimal
 from graph.schema import Schema
 from graph.settings import Settings
@@ -166,10 +166,10 @@ PLACE = {"label": str}
 def built(book: Any, *, searchable: bool = False, paged: bool = True) -> Schema:
     """A schema with pages of books."""
     if not paged:
-        return Schema(NodeQueries, types=[book], config=StrawberryConfig(scalar_map=SCALARS))
+        return Schema(NodeQueries, types=[book], config=StrawberryConfig(scalar_map=DEFINITIONS))
     books = {"books": connection("Book", "Books.", searchable=searchable), "__annotations__": {"books": Connection[book]}}
     query = strawberry.type(type("Query", (NodeQueries,), {**books, "__module__": __name__}))
-    return Schema(query, config=StrawberryConfig(scalar_map=SCALARS))
+    return Schema(query, config=StrawberryConfig(scalar_map=DEFINITIONS))
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {

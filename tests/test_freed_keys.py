@@ -22,7 +22,7 @@ from graph.database import Database
 from graph.read.types.checks import check
 from graph.read.types.fields import NodeQueries
 from graph.read.types.mirror import MIRRORS, Node, mirror
-from graph.read.types.scalars import SCALARS
+from graph.read.types.scalars import DEFINITIONS
 from graph.schema import Schema
 from graph.settings import Settings
 from graph.write.answers import Answer, answer, row_of
@@ -197,7 +197,7 @@ class Mutation:
         return await perform(info, UpdateBookPayload, work)
 
 
-schema = Schema(NodeQueries, Mutation, types=[Book, *error_types()], config=StrawberryConfig(scalar_map=SCALARS))
+schema = Schema(NodeQueries, Mutation, types=[Book, *error_types()], config=StrawberryConfig(scalar_map=DEFINITIONS))
 check(schema._schema)
 OURS = {name: MIRRORS[name] for name in MIRRORS if name not in KNOWN}
 for name in OURS:

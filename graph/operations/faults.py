@@ -29,7 +29,8 @@ from graphql import (
 from graphql.pyutils import did_you_mean, suggestion_list
 
 from graph.read.planning.cursors import longest_cursor
-from graph.read.types.scalars import NumberText, is_storable
+from graph.read.types.amounts import NumberText
+from graph.read.types.scalars import is_storable
 from graph.settings import Settings
 
 Path = tuple[str, ...]

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from starlette.types import Receive, Scope
 
 from graph.operations.documents import refused
-from graph.read.types.scalars import NumberText
+from graph.read.types.amounts import NumberText
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from graph.base import Base, Bounds, Money
-from graph.read.types.scalars import money_text
+from graph.read.types.amounts import money_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from sqlalchemy import Dialect
 from sqlalchemy.orm import Mapper
 
 from graph.base import Base, Money, utc_now
+from graph.read.types.amounts import EXPONENT, MAX_WHOLE_DIGITS
 from graph.read.types.mirror import MIRRORS, Mirror
-from graph.read.types.scalars import EXPONENT, MAX_WHOLE_DIGITS, global_id, parse_id
+from graph.read.types.scalars import global_id, parse_id
 from graph.texts import Trimmed
 from graph.write.errors import NotFoundError, Path, RequiredError
 from graph.write.mutation_inputs import input_fields

@@ -18,7 +18,7 @@ from graph.read.planning.order import sort_key
 from graph.read.planning.plan import SortKey
 from graph.read.refusals import BadUserInput
 from graph.read.types.mirror import MIRRORS
-from graph.read.types.scalars import MAX_KEY, is_storable, utc_time
+from graph.read.types.scalars import CHARACTERS, POSITIONS
 
 #: Rows may hold texts from before a limit was lowered; numbers, times and the tag of a cursor take less than this.
 USUAL_TEXT_LENGTH = 10_000
@@ -36,8 +36,9 @@ def longest_cursor(max_text_length: int) -> int:
 
     Hex takes two characters a byte, and JSON at most six bytes a character.
     """
-    texts = [sum(sort_key(mirror, path, False).kind == "text" for path in mirror.sorts) for mirror in MIRRORS.values()]
-    return 12 * max(max_text_length, USUAL_TEXT_LENGTH) * max(texts) + REST_OF_CURSOR
+    orders = [[sort_key(mirror, path, False) for path in mirror.sorts] for mirror in MIRRORS.values()]
+    texts = max(sum(key.kind == CHARACTERS.kind for key in order) for order in orders)
+    return 12 * max(max_text_length, USUAL_TEXT_LENGTH) * texts + REST_OF_CURSOR
 
 
 def decode(text: str) -> list[Any] | None:
@@ -69,13 +70,7 @@ def cursor_values(text: Any, tag: str, order: Sequence[SortKey], argument: Seque
 def _cursor_value(key: SortKey, value: Any, argument: Sequence[str]) -> Any:
     if value is None and key.nullable:
         return None
-    if key.kind == "int" and isinstance(value, int) and not isinstance(value, bool) and -MAX_KEY <= value <= MAX_KEY:
-        return value
-    if key.kind == "text" and isinstance(value, str) and is_storable(value):
-        return value
-    if key.kind == "time" and isinstance(value, str):
-        try:
-            return utc_time(value)
-        except GraphQLError:
-            pass
-    raise BadUserInput("the cursor does not hold values of this order", argument)
+    try:
+        return POSITIONS[key.kind].read(value)
+    except (ValueError, GraphQLError):
+        raise BadUserInput("the cursor does not hold values of this order", argument) from None

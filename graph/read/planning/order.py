@@ -12,7 +12,8 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
 from graph.read.planning.plan import SortKey
-from graph.read.types.mirror import Mirror, expression_of, may_be_missing, sort_kind
+from graph.read.types.mirror import Mirror, expression_of, may_be_missing
+from graph.read.types.scalars import position_for
 
 
 def read_order(mirror: Mirror, template: list[dict[str, Any]] | None) -> tuple[SortKey, ...]:
@@ -34,6 +35,6 @@ def sort_key(mirror: Mirror, path: str, descending: bool) -> SortKey:
         nullable = nullable or may_be_missing(relation)
         mapper = inspect(relation.mapper.class_)
     column = mapper.columns.get(attribute)  # a derived attribute may be null
-    kind = sort_kind(expression_of(mapper, attribute).type)
-    assert kind is not None
-    return SortKey(path, descending, nullable or column is None or bool(column.nullable), kind)
+    position = position_for(expression_of(mapper, attribute).type)
+    assert position is not None
+    return SortKey(path, descending, nullable or column is None or bool(column.nullable), position.kind)

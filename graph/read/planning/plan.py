@@ -84,12 +84,12 @@ Filter = Compare | IsNull | IsTrue | Every | Either | Not | Related | Search
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of an order. `kind` is what a cursor holds for it: int, text or time."""
+    """One key of an order. `kind` names what a cursor holds for it."""
 
     path: str
     descending: bool
     nullable: bool
-    kind: Literal["int", "text", "time"]
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

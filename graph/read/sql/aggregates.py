@@ -15,8 +15,9 @@ from graph.read.planning.filters import EVERYTHING
 from graph.read.planning.groups import SUMMARIES, Expression, Measure
 from graph.read.planning.plan import Entity, SummaryPart, SummaryRoot
 from graph.read.sql.conditions import Binder, Conditions
-from graph.read.sql.constructs import JoinedRows, literal
-from graph.read.sql.json import Part, encode, joined, json_object
+from graph.read.sql.constructs import JoinedRows
+from graph.read.sql.json import encode, joined, json_object
+from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS
 
 

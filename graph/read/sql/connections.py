@@ -17,10 +17,12 @@ from graph.read.planning.arguments import Source
 from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.plan import Cursor, EdgePart, Entity, Page, PagePart
 from graph.read.sql.conditions import Binder
-from graph.read.sql.constructs import HexText, JoinedRows, literal
-from graph.read.sql.json import Part, concatenated, encode, joined, json_object, or_null
-from graph.read.sql.keyset import CURSOR_TYPES, beyond
+from graph.read.sql.constructs import HexText, JoinedRows
+from graph.read.sql.json import as_null, concatenated, encode, joined, json_object, or_null
+from graph.read.sql.keyset import beyond
+from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS, Mirror, may_be_missing
+from graph.read.types.scalars import POSITIONS
 
 
 class Around(Binder, Protocol):
@@ -141,7 +143,7 @@ class PageWriter:
         def value(index: int) -> ColumnElement[Any]:
             return self.writer.bind(
                 cursor.source,
-                CURSOR_TYPES.get(self.page.order[index].kind, keys[index].type),
+                POSITIONS[self.page.order[index].kind].type or keys[index].type,
                 lambda text: cursor_values(text, tag, self.page.order, cursor.argument)[index],
                 judged=True,
             )
@@ -149,10 +151,9 @@ class PageWriter:
         return beyond(self.page.order, keys, cursor.nulls, value, backward)
 
     def _cursor_text(self, keys: Sequence[Any]) -> ColumnElement[str]:
-        scalars = {"int": "Int", "text": "String", "time": "DateTime"}
         parts: list[Part] = [f'["{order_tag(self.page.type_name, self.page.order)}"']
         for key, column in zip(self.page.order, keys, strict=True):
-            parts += [",", *encode(scalars[key.kind], column, key.nullable)]
+            parts += [",", *as_null(POSITIONS[key.kind].encode(column), key.nullable)]
         return HexText(joined([*parts, "]"]))
 
     def _edge(self, edge: Sequence[EdgePart], row: Any, cursor: ColumnElement[str] | None) -> list[Part]:

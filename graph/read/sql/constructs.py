@@ -19,8 +19,8 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
 
 from graph.database import capabilities
-from graph.read.types.scalars import EXPONENT
-from graph.sums import DIGITS, Total
+from graph.read.types.amounts import EXPONENT
+from graph.read.types.encodings import MONEY, MoneyText, is_total, literal, money_values, one
 
 
 class Concat(GenericFunction[str]):
@@ -37,30 +37,6 @@ class Filled(GenericFunction[str]):
     type = sa.Text()
     inherit_cache = True
     name = "filled"
-
-
-class JsonString(GenericFunction[str]):
-    """A text as a JSON string, quotes included."""
-
-    type = sa.Text()
-    inherit_cache = True
-    name = "json_string"
-
-
-class MoneyText(GenericFunction[str]):
-    """Minor units as a decimal number with the currency's decimals."""
-
-    type = sa.Text()
-    inherit_cache = True
-    name = "money_text"
-
-
-class TimeText(GenericFunction[str]):
-    """A time in ISO 8601 without its `Z`, no more fraction than there is."""
-
-    type = sa.Text()
-    inherit_cache = True
-    name = "time_text"
 
 
 class MonthText(GenericFunction[str]):
@@ -91,10 +67,6 @@ class JoinedRows(GenericFunction[str]):
 AT_ONCE = 30
 
 
-def _one(element: Any, compiler: Any, **kw: Any) -> str:
-    return str(compiler.process(next(iter(element.clauses)), **kw))
-
-
 @compiles(Concat)
 @compiles(Filled)
 def _concat(element: Concat | Filled, compiler: Any, **kw: Any) -> str:
@@ -114,9 +86,9 @@ def _filled_sqlite(element: Filled, compiler: Any, **kw: Any) -> str:
         for clause in clauses[start : start + AT_ONCE]:
             if isinstance(clause, ColumnClause) and clause.is_literal and clause.name.startswith("'"):
                 form += clause.name[1:-1].replace("%", "%%")
-            elif isinstance(clause, MoneyText) and EXPONENT and not _is_total(clause):
+            elif isinstance(clause, MoneyText) and EXPONENT and not is_total(clause):
                 form += MONEY
-                values += _money_values(f"({_one(clause, compiler, **kw)})")
+                values += money_values(f"({one(clause, compiler, **kw)})")
             else:
                 form += "%s"
                 values.append(compiler.process(clause, **kw))
@@ -125,93 +97,34 @@ def _filled_sqlite(element: Filled, compiler: Any, **kw: Any) -> str:
     return " || ".join(texts)
 
 
-@compiles(JsonString)
-def _json_string(element: JsonString, compiler: Any, **kw: Any) -> str:
-    return f"to_json({_one(element, compiler, **kw)})"
-
-
-@compiles(JsonString, "sqlite")
-def _json_string_sqlite(element: JsonString, compiler: Any, **kw: Any) -> str:
-    return f"json_quote({_one(element, compiler, **kw)})"
-
-
-@compiles(MoneyText)
-def _money(element: MoneyText, compiler: Any, **kw: Any) -> str:
-    # Multiplying by a numeric keeps the exact scale and is cheaper than a division or to_char.
-    amount = _one(element, compiler, **kw)
-    return f"(({amount}) * {'0.' + '1'.zfill(EXPONENT) if EXPONENT else 1})"
-
-
-@compiles(MoneyText, "sqlite")
-def _money_sqlite(element: MoneyText, compiler: Any, **kw: Any) -> str:
-    amount = f"({_one(element, compiler, **kw)})"
-    if _is_total(element):
-        point, whole = DIGITS - EXPONENT, f"ltrim(substr({amount}, 1, {DIGITS - EXPONENT - 1}), '0')"
-        decimals = f" || '.' || substr({amount}, {point + 1})" if EXPONENT else ""
-        return f"({whole} || substr({amount}, {point}, 1){decimals})"
-    if not EXPONENT:
-        return amount
-    return f"CASE WHEN {amount} IS NOT NULL THEN printf('{MONEY}', {', '.join(_money_values(amount))}) END"
-
-
-def _is_total(element: MoneyText) -> bool:
-    """Whether the amount is a sum, which SQLite holds as text."""
-    return isinstance(next(iter(element.clauses)).type, Total)
-
-
-#: How `printf` shows an amount with decimals.
-MONEY = f"%s%d.%0{EXPONENT}d"
-
-
-def _money_values(amount: str) -> list[str]:
-    unit = 10**EXPONENT
-    return [f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END", f"abs({amount}) / {unit}", f"abs({amount}) % {unit}"]
-
-
-@compiles(TimeText)
-def _time(element: TimeText, compiler: Any, **kw: Any) -> str:
-    return f"btrim(to_json({_one(element, compiler, **kw)} AT TIME ZONE 'UTC')::text, '\"')"
-
-
-@compiles(TimeText, "sqlite")
-def _time_sqlite(element: TimeText, compiler: Any, **kw: Any) -> str:
-    time = _one(element, compiler, **kw)
-    return f"(substr({time}, 1, 10) || 'T' || rtrim(rtrim(substr({time}, 12), '0'), '.'))"
-
-
 @compiles(MonthText)
 def _month(element: MonthText, compiler: Any, **kw: Any) -> str:
-    return f"to_char({_one(element, compiler, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM')"
+    return f"to_char({one(element, compiler, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM')"
 
 
 @compiles(MonthText, "sqlite")
 def _month_sqlite(element: MonthText, compiler: Any, **kw: Any) -> str:
-    return f"substr({_one(element, compiler, **kw)}, 1, 7)"
+    return f"substr({one(element, compiler, **kw)}, 1, 7)"
 
 
 @compiles(HexText)
 def _hex(element: HexText, compiler: Any, **kw: Any) -> str:
-    return f"encode(convert_to({_one(element, compiler, **kw)}, 'UTF8'), 'hex')"
+    return f"encode(convert_to({one(element, compiler, **kw)}, 'UTF8'), 'hex')"
 
 
 @compiles(HexText, "sqlite")
 def _hex_sqlite(element: HexText, compiler: Any, **kw: Any) -> str:
-    return f"lower(hex({_one(element, compiler, **kw)}))"
+    return f"lower(hex({one(element, compiler, **kw)}))"
 
 
 @compiles(JoinedRows)
 def _joined(element: JoinedRows, compiler: Any, **kw: Any) -> str:
-    return f"string_agg({_one(element, compiler, **kw)}, ',')"
+    return f"string_agg({one(element, compiler, **kw)}, ',')"
 
 
 @compiles(JoinedRows, "sqlite")
 def _joined_sqlite(element: JoinedRows, compiler: Any, **kw: Any) -> str:
-    return f"group_concat({_one(element, compiler, **kw)}, ',')"
-
-
-def literal(text: str) -> ColumnElement[str]:
-    """A text constant, spelled in the SQL."""
-    return sa.literal_column("'" + text.replace("'", "''") + "'", sa.Text())
+    return f"group_concat({one(element, compiler, **kw)}, ',')"
 
 
 def unchanged(value: Any) -> Any:

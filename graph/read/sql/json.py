@@ -1,36 +1,30 @@
-"""How a value of each scalar is shown: scalar and SQL expression to the parts of its JSON text.
+"""JSON texts in SQL: values and their parts become one text expression.
 
-What goes in: the name of a GraphQL scalar or enum, an SQL expression. What comes out: constants and expressions whose
-concatenation is the JSON. A new scalar is one line here and one golden case.
+What goes in: the name of a GraphQL scalar or enum, SQL expressions. What comes out: constants and expressions whose concatenation
+is the JSON. How a scalar is written is said in its record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, not_
+from sqlalchemy import ColumnElement, func
 
-from graph.read.sql.constructs import Concat, Filled, JsonString, MoneyText, TimeText, literal
-
-Part = str | ColumnElement[Any]
-
-CODECS: dict[str, Callable[[Any], list[Part]]] = {
-    "Int": lambda value: [value],
-    "BigInt": lambda value: ['"', value, '"'],
-    "String": lambda value: [JsonString(value)],
-    "Boolean": lambda value: [case((value, literal("true")), else_=literal("false"))],
-    "Decimal": lambda value: ['"', MoneyText(value), '"'],
-    "JSON": lambda value: [value],  # a list, which an expression of the model already shows as JSON text
-    "DateTime": lambda value: ['"', TimeText(value), 'Z"'],
-}
+from graph.read.sql.constructs import Concat, Filled
+from graph.read.types.encodings import Part, literal
+from graph.read.types.scalars import scalar_of
 
 
 def encode(scalar: str, value: Any, nullable: bool) -> list[Part]:
-    """The JSON text of `value`, as parts to concatenate. A scalar without a codec is an enum: its names need no escape."""
-    if nullable and scalar == "Boolean":
-        return [or_null(case((value, literal("true")), (not_(value), literal("false"))))]
-    parts = CODECS[scalar](value) if scalar in CODECS else ['"', value, '"']
+    """The JSON text of `value`, as parts to concatenate."""
+    record = scalar_of(scalar)
+    write = (record.encode_nullable if nullable else None) or record.encode
+    assert write is not None, f"{scalar} is a scalar of inputs"
+    return as_null(write(value), nullable)
+
+
+def as_null(parts: list[Part], nullable: bool) -> list[Part]:
+    """The parts of a JSON text; null where one of them is NULL, if any may be."""
     return [or_null(concatenated(parts))] if nullable else parts
 
 

@@ -10,14 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, or_, tuple_
-from sqlalchemy.sql import sqltypes
-from sqlalchemy.types import TypeEngine
 
 from graph.read.planning.plan import SortKey
-from graph.texts import CodePointText
-
-#: A cursor may hold any number and any text, not only those of the column: it is a position.
-CURSOR_TYPES: dict[str, TypeEngine[Any]] = {"int": sqltypes.BigInteger(), "text": CodePointText}
 
 
 def beyond(

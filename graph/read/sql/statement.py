@@ -22,8 +22,9 @@ from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_of, type_of
 from graph.read.sql.connections import PageWriter
-from graph.read.sql.constructs import JoinedRows, id_rows, literal, member, unchanged
-from graph.read.sql.json import Part, encode, encode_id, joined, json_object, or_null
+from graph.read.sql.constructs import JoinedRows, id_rows, member, unchanged
+from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
+from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS, Mirror
 from graph.read.types.scalars import parse_id
 from graph.scope import Scope

@@ -22,13 +22,13 @@ from graphql import (
     is_list_type,
     is_non_null_type,
 )
-from sqlalchemy import BigInteger, Column, Table, UniqueConstraint
+from sqlalchemy import Column, Table, UniqueConstraint
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.sql import sqltypes
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from graph.base import Choice, Money, UtcDateTime
+from graph.base import Choice
 from graph.read.rows import RULES, needs_parent
 from graph.read.types.mirror import (
     MIRRORS,
@@ -39,19 +39,8 @@ from graph.read.types.mirror import (
     may_be_missing,
     plain_pair,
     python_name,
-    sort_kind,
 )
-from graph.sums import Total
-
-#: Which column types each scalar may show; any other pair stops the start-up.
-COLUMN_TYPES: dict[str, tuple[type[TypeEngine[Any]], ...]] = {
-    "Int": (sqltypes.Integer,),
-    "String": (sqltypes.String,),
-    "Boolean": (sqltypes.Boolean,),
-    "BigInt": (sqltypes.Integer,),
-    "Decimal": (Money, Total),
-    "DateTime": (UtcDateTime,),
-}
+from graph.read.types.scalars import SCALARS, position_for
 
 
 def check(schema: GraphQLSchema) -> None:
@@ -150,12 +139,8 @@ def _shows(named: Any, shown: TypeEngine[Any], *, derived: bool) -> bool:
     """Whether a scalar or an enum can show every value of a type."""
     if isinstance(named, GraphQLEnumType):
         return isinstance(shown, Choice) and sorted(named.values) == sorted(choice.value for choice in shown.choices)
-    bare = shown.impl_instance if isinstance(shown, TypeDecorator) and named.name == "String" else shown
-    if named.name == "Int" and isinstance(bare, BigInteger):
-        return False  # an Int has 32 bits
-    if named.name == "Decimal" and derived and isinstance(bare, sqltypes.Integer):
-        return True  # what is computed of amounts is a whole number to SQLAlchemy
-    return isinstance(bare, COLUMN_TYPES.get(named.name, ()))
+    scalar = SCALARS.get(named.name)
+    return scalar is not None and any(shows(shown) for shows in (scalar.shows, *([scalar.derives] if derived else [])))
 
 
 def _check_model(mirror_: Mirror) -> None:
@@ -186,7 +171,7 @@ def _check_sorts(mirror_: Mirror) -> None:
     for path in mirror_.sorts:
         mapper, _, attribute = _resolve(mirror_, path)
         type_ = expression_of(mapper, attribute).type
-        if sort_kind(type_) is None:
+        if position_for(type_) is None:
             raise MirrorError(f"{mirror_.name}: {path!r} is {type_!r}, which rows cannot be sorted by alike on every database")
         other = names.setdefault(path.upper().replace(".", "_"), path)
         if other != path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Optional
@@ -22,7 +23,7 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
 from graph.read.types.mirror import MIRRORS, Mirror
-from graph.read.types.scalars import DateTime, Money
+from graph.read.types.scalars import ENUM, SCALARS
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,6 @@ class Direction(enum.Enum):
     DESC = strawberry.enum_value("DESC", description="Greatest first, nulls first.")
 
 
-EQUALITY = {
-    "eq": "Equal to this value.",
-    "ne": "Present and not equal to this value.",
-    "in_": "Equal to one of these values.",
-    "not_in": "Present and equal to none of these values.",
-    "is_null": "Whether the value is missing.",
-}
-RANGE = {"lt": "Less than this.", "lte": "At most this.", "gt": "Greater than this.", "gte": "At least this."}
-TEXT = {
-    "contains": "Contains this text, whatever the case of ASCII letters; blanks count.",
-    "starts_with": "Starts with this text, whatever the case of ASCII letters.",
-    "ends_with": "Ends with this text, whatever the case of ASCII letters.",
-}
-
-
 def input_field(
     name: str, annotation: Any, description: str, graphql_name: str | None = None, default: object = strawberry.UNSET
 ) -> StrawberryField:
@@ -76,7 +62,7 @@ def optional(annotation: Any) -> Any:
     return Optional[annotation]  # noqa: UP045
 
 
-def scalar_filter(name: str, value: Any, operators: dict[str, str], what: str) -> Any:
+def scalar_filter(name: str, value: Any, operators: Mapping[str, str], what: str) -> Any:
     """An input with one field an operator; several given together must all hold."""
     types = {"in_": list[value], "not_in": list[value], "is_null": bool}
     names = {"in_": "in"}
@@ -85,19 +71,16 @@ def scalar_filter(name: str, value: Any, operators: dict[str, str], what: str) -
 
 
 SCALAR_FILTERS: dict[object, Any] = {
-    strawberry.ID: scalar_filter("IDFilter", strawberry.ID, EQUALITY, "an id"),
-    str: scalar_filter("StringFilter", str, EQUALITY | RANGE | TEXT, "a text; order is by code point"),
-    int: scalar_filter("IntFilter", int, EQUALITY | RANGE, "a whole number"),
-    Money: scalar_filter("DecimalFilter", Money, EQUALITY | RANGE, "an amount of money"),
-    DateTime: scalar_filter("DateTimeFilter", DateTime, EQUALITY | RANGE, "a moment"),
-    bool: scalar_filter("BooleanFilter", bool, {"eq": EQUALITY["eq"]}, "a Boolean"),
+    scalar.python: scalar_filter(f"{scalar.name}Filter", scalar.python, scalar.operators, scalar.what)
+    for scalar in SCALARS.values()
+    if scalar.operators
 }
 
 
 @cache
 def enum_filter(name: str) -> Any:
     choices = ENUMS[name]
-    return scalar_filter(f"{name}Filter", choices, EQUALITY, f"a value of {name}")
+    return scalar_filter(f"{name}Filter", choices, ENUM.operators, f"a value of {name}")
 
 
 ENUMS: dict[str, Any] = {}

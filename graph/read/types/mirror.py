@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import strawberry
 from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, get_named_type
 from sqlalchemy import Column, inspect
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper, RelationshipProperty
-from sqlalchemy.sql import operators, sqltypes
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from graph.base import Base, UtcDateTime
+from graph.base import Base
 from graph.read.rows import RULES, Rule, needs_parent
 
 T = TypeVar("T", bound=type)
@@ -98,25 +96,9 @@ def python_name(field_: GraphQLField) -> str:
     return str(field_.extensions["strawberry-definition"].python_name)
 
 
-""
-
-
 def expression_of(mapper: Mapper[Any], attribute: str) -> Any:
     """What an attribute of a mapped class is in SQL: a column, or the expression of a derived attribute."""
     return getattr(mapper.class_, attribute)
-
-
-def sort_kind(type_: TypeEngine[Any]) -> Literal["int", "text", "time"] | None:
-    """What a cursor holds for a key of this type; None where rows cannot be sorted by it alike on every database."""
-    bare = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
-    if isinstance(type_, UtcDateTime):
-        return "time"
-    if isinstance(bare, sqltypes.Integer):
-        return "int"
-    return "text" if isinstance(bare, sqltypes.String) and 'COLLATE "C"' in type_.compile(dialect=POSTGRESQL) else None
-
-
-POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def plain_pair(relation: RelationshipProperty[Any]) -> tuple[Column[Any], Column[Any]] | None:

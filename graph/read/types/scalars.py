@@ -1,142 +1,31 @@
-"""The scalars of the API: money, times and global ids.
+"""The scalars of the API, and all that is known of each: a record says how it is parsed, shown, filtered and sorted by.
 
-What goes in: JSON values and literals of a document. What comes out: minor units (`int`), aware `datetime`s in UTC,
-`(type name, key)` pairs. What is refused here: whatever is not exactly representable, as a `GraphQLError` that
-graphql-core reports at the value's place.
+What goes in: JSON values and literals of a document, SQL expressions, column types. What comes out: values as columns hold them,
+the parts of a JSON text, `(type name, key)` pairs. What is refused here: what a scalar cannot hold, as a `GraphQLError` that
+graphql-core reports at the value's place. A new scalar is one record here and one golden case.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from decimal import Context, Decimal, InvalidOperation
+from datetime import date, datetime
 from typing import Any, NewType
 
 import strawberry
-from graphql import FloatValueNode, GraphQLError, IntValueNode, StringValueNode, ValueNode
+from graphql import FloatValueNode, IntValueNode, StringValueNode
+from sqlalchemy import case, not_
+from sqlalchemy.sql import sqltypes
+from sqlalchemy.types import TypeEngine
 
-from graph import settings
-from graph.sums import DIGITS
+from graph import base
+from graph.read.types.amounts import hundredths, minor_units, money_text, percent_text
+from graph.read.types.encodings import MoneyText, literal
+from graph.read.types.operators import EQUALITY, RANGE, TEXT
+from graph.read.types.records import Position, Scalar, bare, by_code_point, custom, escaped, moment, one_of, quoted, undecorated
+from graph.read.types.times import time_text, utc_time
+from graph.sums import Total
+from graph.texts import CodePointText
 
-EXPONENT = settings.current().currency_exponent
-#: Digits before the point of a stored amount and of a percentage. 10^10 major units stay far inside BIGINT.
-MAX_WHOLE_DIGITS = 10
-#: Digits before the point of any amount: as many as the greatest sum shows, so that every answer can be asked for.
-MAX_SHOWN_DIGITS = DIGITS - EXPONENT
-#: The usual context rounds to 28 digits.
-EXACT = Context(prec=100)
-DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_KEY = 2**63 - 1
-
-
-class NumberText(float):
-    """A JSON number with a point or an exponent that keeps its text, so that money never passes through a float."""
-
-    text: str
-
-    def __new__(cls, text: str) -> NumberText:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-
-def decimal_of(value: object, name: str = "Decimal") -> Decimal:
-    """The exact number in a JSON string or number for the scalar of this name. Raises `GraphQLError`."""
-    if isinstance(value, NumberText):
-        text = value.text
-    elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        text = str(value) if not isinstance(value, int) or abs(value) < 10**DIGITS else "x"
-    else:
-        raise GraphQLError(f'{name} must be a string or a number, such as "10.50".')
-    if len(text) > 40 or not DECIMAL.fullmatch(text):
-        raise GraphQLError(f'{name} must be digits with an optional point, such as "10.50".')
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise GraphQLError(f"{name} is out of range.") from None
-
-
-def minor_units(value: object) -> int:
-    """Minor units of an amount given in major ones: "10.50" is 1050 where the currency has two decimals."""
-    number = decimal_of(value)
-    if number and number.adjusted() >= MAX_SHOWN_DIGITS:
-        raise GraphQLError(f"Decimal may have at most {MAX_SHOWN_DIGITS} digits before the point.")
-    if number and number.adjusted() < -30:
-        raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
-    scaled = number.scaleb(EXPONENT, EXACT)
-    if scaled != scaled.to_integral_value():
-        raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
-    return int(scaled)
-
-
-def hundredths(value: object) -> int:
-    """A percentage in hundredths: "12.5" is 1250. Whether it is in range is the domain's affair."""
-    number = decimal_of(value, "Percent")
-    scaled = number.scaleb(2, EXACT) if not number or -30 < number.adjusted() < MAX_WHOLE_DIGITS else Decimal("0.1")
-    if scaled != scaled.to_integral_value():
-        raise GraphQLError("Percent may have at most 2 decimals and 10 digits before the point.")
-    return int(scaled)
-
-
-def percent_literal(node: ValueNode, variables: Any = None) -> int:
-    """A percentage written in a document."""
-    if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
-        return hundredths(node.value)
-    raise GraphQLError('Percent must be a string or a number, such as "10.50".')
-
-
-def percent_text(value: object) -> str:
-    """A percentage as the API shows it."""
-    return f"{Decimal(int(value)).scaleb(-2):.2f}"  # type: ignore[call-overload]  # an int
-
-
-def money_literal(node: ValueNode, variables: Any = None) -> int:
-    """Minor units of a literal, taken by its text: 10.50 and "10.50" alike."""
-    if isinstance(node, (IntValueNode, FloatValueNode, StringValueNode)):
-        return minor_units(node.value)
-    raise GraphQLError('Decimal must be a string or a number, such as "10.50".')
-
-
-def money_text(value: object) -> str:
-    """An amount in minor units as the API shows it."""
-    return f"{Decimal(int(value)).scaleb(-EXPONENT, EXACT):.{EXPONENT}f}"  # type: ignore[call-overload]  # int or its text
-
-
-TIME = re.compile(r"(\d{4})(-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(?:\.(\d{1,6})\d*)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII)
-EXAMPLE = '"2026-01-31T10:00:00Z"'
-#: After so many years the calendar repeats.
-CYCLE = 400
-
-
-def utc_time(value: object) -> datetime:
-    """An aware time in UTC from RFC 3339 text; digits beyond microseconds are cut. Raises `GraphQLError`."""
-    found = TIME.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise GraphQLError(f"DateTime must be RFC 3339 text with seconds and an offset, such as {EXAMPLE}.")
-    year, rest, seconds, fraction, offset = found.groups("")
-    if seconds == "60":
-        raise GraphQLError("DateTime cannot hold a leap second; send second 59 or the next minute.")
-    # The year before the first may be one in UTC, but no `datetime`.
-    shift = CYCLE if year == "0000" else 0
-    try:
-        time = datetime.fromisoformat(f"{int(year) + shift:04}{rest}{seconds}.{fraction or 0}{offset or '+00:00'}")
-    except ValueError:
-        raise GraphQLError(f"DateTime must be a day and a time that exist, such as {EXAMPLE}.") from None
-    try:
-        time = time.astimezone(UTC)
-        return time.replace(year=time.year - shift) if shift else time
-    except (ValueError, OverflowError):
-        raise GraphQLError("DateTime must lie in the years 0001 to 9999 in UTC.") from None
-
-
-def time_literal(node: ValueNode, variables: Any = None) -> datetime:
-    return utc_time(node.value if isinstance(node, StringValueNode) else None)
-
-
-def time_text(value: datetime) -> str:
-    """A time as the API shows it: UTC, `Z`, no more fraction than there is."""
-    text = value.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return f"{text.rstrip('0') if '.' in text else text}Z"
 
 
 def parse_id(text: str) -> tuple[str, int] | None:
@@ -166,41 +55,135 @@ def is_storable(text: str) -> bool:
 Money = NewType("Money", int)
 BigInt = NewType("BigInt", int)
 DateTime = NewType("DateTime", datetime)
+Date = NewType("Date", date)
 Percent = NewType("Percent", int)
 
-SCALARS: dict[object, Any] = {
-    Money: strawberry.scalar(
-        name="Decimal",
-        description=(
+
+def whole(value: Any) -> int:
+    """A number that a cursor may hold: as large as a column can, or larger than any in it."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_KEY:
+        raise ValueError("no whole number")
+    return value
+
+
+def storable(value: Any) -> str:
+    """A text that a cursor may hold."""
+    if not isinstance(value, str) or not is_storable(value):
+        raise ValueError("no text")
+    return value
+
+
+NUMBER = Position("int", lambda type_: isinstance(undecorated(type_), sqltypes.Integer), bare, whole, sqltypes.BigInteger())
+CHARACTERS = Position("text", by_code_point, escaped, storable, CodePointText)
+NUMBERS = (IntValueNode, FloatValueNode, StringValueNode)
+
+RECORDS = (
+    Scalar("ID", strawberry.ID, quoted, operators=EQUALITY, what="an id"),
+    Scalar(
+        "String",
+        str,
+        escaped,
+        shows=lambda type_: isinstance(undecorated(type_), sqltypes.String),
+        operators=EQUALITY | RANGE | TEXT,
+        what="a text; order is by code point",
+        position=CHARACTERS,
+    ),
+    Scalar(
+        "Int",
+        int,
+        bare,
+        shows=lambda type_: isinstance(type_, sqltypes.Integer) and not isinstance(type_, sqltypes.BigInteger),  # it has 32 bits
+        operators=EQUALITY | RANGE,
+        what="a whole number",
+        position=NUMBER,
+    ),
+    Scalar(
+        "Boolean",
+        bool,
+        lambda value: [case((value, literal("true")), else_=literal("false"))],
+        shows=one_of(sqltypes.Boolean),
+        encode_nullable=lambda value: [case((value, literal("true")), (not_(value), literal("false")))],
+        operators={"eq": EQUALITY["eq"]},
+        what="a Boolean",
+    ),
+    Scalar(
+        "Decimal",
+        Money,
+        lambda value: quoted(MoneyText(value)),
+        shows=one_of(base.Money, Total),
+        derives=one_of(sqltypes.Integer),  # what is computed of amounts is a whole number to SQLAlchemy
+        operators=EQUALITY | RANGE,
+        what="an amount of money",
+        position=NUMBER,
+        definition=custom(
+            "Decimal",
             "An amount of money in the shop's one currency, as a string with the currency's decimals, such as "
-            '"10.50". Inputs may be strings or numbers; more decimals than the currency has are refused.'
+            '"10.50". Inputs may be strings or numbers; more decimals than the currency has are refused.',
+            minor_units,
+            money_text,
+            *NUMBERS,
         ),
-        serialize=money_text,
-        parse_value=minor_units,
-        parse_literal=money_literal,
     ),
-    Percent: strawberry.scalar(
-        name="Percent",
-        description='A percentage with at most two decimals, such as "12.5", as a string or a number.',
-        serialize=percent_text,
-        parse_value=hundredths,
-        parse_literal=percent_literal,
-    ),
-    BigInt: strawberry.scalar(
-        name="BigInt",
-        description="A whole number that may be too large for an Int, as a string.",
-        serialize=str,
-        parse_value=int,
-    ),
-    DateTime: strawberry.scalar(
-        name="DateTime",
-        description=(
+    Scalar(
+        "DateTime",
+        DateTime,
+        moment,
+        shows=one_of(base.UtcDateTime),
+        operators=EQUALITY | RANGE,
+        what="a moment",
+        position=Position("time", one_of(base.UtcDateTime), moment, utc_time),
+        definition=custom(
+            "DateTime",
             'A moment in UTC as RFC 3339 writes it, such as "2026-01-31T10:00:00Z", from year 0001 to 9999. Inputs must carry '
-            "seconds and an offset; digits beyond microseconds are cut; there are no leap seconds."
+            "seconds and an offset; digits beyond microseconds are cut; there are no leap seconds.",
+            utc_time,
+            time_text,
+            StringValueNode,
+            specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         ),
-        serialize=time_text,
-        parse_value=utc_time,
-        parse_literal=time_literal,
-        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
     ),
-}
+    Scalar(
+        "Percent",
+        Percent,
+        None,
+        definition=custom(
+            "Percent",
+            'A percentage with at most two decimals, such as "12.5", as a string or a number.',
+            hundredths,
+            percent_text,
+            *NUMBERS,
+        ),
+    ),
+    Scalar(
+        "BigInt",
+        BigInt,
+        quoted,
+        shows=one_of(sqltypes.Integer),
+        position=NUMBER,
+        definition=strawberry.scalar(
+            name="BigInt",
+            description="A whole number that may be too large for an Int, as a string.",
+            serialize=str,
+            parse_value=int,
+        ),
+    ),
+)
+#: What all enums share: their names need no escape.
+ENUM = Scalar("", None, quoted, shows=one_of(base.Choice), operators=EQUALITY, position=CHARACTERS)
+#: No scalar of the schema: a list, which an expression of the model shows as JSON text already.
+LISTED = Scalar("JSON", None, bare)
+
+SCALARS = {scalar.name: scalar for scalar in RECORDS}
+POSITIONS = {scalar.position.kind: scalar.position for scalar in RECORDS if scalar.position is not None}
+#: Strawberry's definitions by annotation.
+DEFINITIONS: dict[object, Any] = {scalar.python: scalar.definition for scalar in RECORDS if scalar.definition is not None}
+
+
+def scalar_of(name: str) -> Scalar:
+    """The scalar of this name. A name that is none is that of an enum."""
+    return LISTED if name == LISTED.name else SCALARS.get(name, ENUM)
+
+
+def position_for(type_: TypeEngine[Any]) -> Position | None:
+    """What a cursor holds for a key of this type; None where rows cannot be sorted by it alike on every database."""
+    return next((position for position in POSITIONS.values() if position.sorts(type_)), None)
