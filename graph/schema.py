@@ -22,9 +22,12 @@ from graph.context import Context
 from graph.customers.mutations import CustomerMutations
 from graph.customers.types import CustomerQueries
 from graph.database import Capabilities, Database
+from graph.models import Order
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.orders.mutations import OrderMutations
+from graph.orders.reservations import move_stock, release
+from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read.payloads.execution import splice
@@ -32,7 +35,7 @@ from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import DEFINITIONS
 from graph.settings import Settings
-from graph.write import mutation_inputs
+from graph.write import mutation_inputs, unit
 from graph.write.atomic import run_mutation
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
@@ -116,6 +119,8 @@ def _finish(built: GraphQLSchema) -> None:
 
 
 _finish(_built)
+unit.RULES[:] = [keep_orders, move_stock]
+unit.BEFORE_DELETE.update({Order: (release,)})
 checks.check(_built)
 mutation_inputs.check(_built)
 mutation_inputs.quicken(_built)

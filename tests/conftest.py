@@ -23,6 +23,7 @@ from graph.settings import Settings
 from tests import postgres
 from tests.audit import audit_url, checked_out
 from tests.engines import Engines, Postgres, Sqlite
+from tests.snapshots import Snapshots, compare
 
 # Generated cases are the same in every run, so that a failure is a failure everywhere; the fixtures they share are only read.
 hypothesis.settings.register_profile(
@@ -194,13 +195,43 @@ class Ask:
     def __init__(self, app: Starlette, client: AsyncClient) -> None:
         self.app = app
         self.client = client
+        self.snapshots = Snapshots(app.state.database.settings.database_url)
+        self._running = 0
+        self._crossed = 0
 
     async def __call__(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         decoded: dict[str, Any] = orjson.loads(await self.raw(query, variables, **more))
         return decoded
 
     async def raw(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
-        """The bytes of the answer."""
+        """The bytes of the answer. What a mutation wrote must be what listeners to changes hear of it."""
+        # Statements are counted as they are when nobody listens; mutations that cross are told apart nowhere.
+        if "mutation" not in query or driver.driver_listeners:
+            return await self._send(query, variables, **more)
+        self._running += 1
+        try:
+            if self._running > 1:
+                self._crossed += 1
+                return await self._send(query, variables, **more)
+            return await self._watched(query, variables, **more)
+        finally:
+            self._running -= 1
+
+    async def _watched(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
+        """Send a mutation, and compare the record of changes with snapshots of the database."""
+        crossed, heard = self._crossed, list[Any]()
+        listeners = self.app.state.database.listeners
+        before = await self.snapshots.take()
+        listeners.append(heard.append)
+        try:
+            answer = await self._send(query, variables, **more)
+        finally:
+            listeners.remove(heard.append)
+        if crossed == self._crossed and b"COMMIT_UNKNOWN" not in answer:
+            compare(before, await self.snapshots.take(), heard)
+        return answer
+
+    async def _send(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
         # The standard library's JSON writes lone surrogates too.
         body = json.dumps({"query": query, "variables": variables or {}, **more}).encode()
         answer = await self.client.post("/graphql", content=body, headers={"content-type": "application/json"})
@@ -221,7 +252,11 @@ async def asking(settings: Settings) -> AsyncIterator[Ask]:
     app = create_app(settings)
     # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
-        yield Ask(app, client)
+        asker = Ask(app, client)
+        try:
+            yield asker
+        finally:
+            await asker.snapshots.close()
         assert checked_out(app.state.database) == 0, "a connection was not given back"
 
 

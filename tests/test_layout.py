@@ -137,3 +137,68 @@ def test_the_rules_see_what_they_forbid() -> None:
 @pytest.mark.parametrize("path", FILES)
 def test_a_module_opens_with_what_it_is_for(path: str) -> None:
     assert ast.get_docstring(ast.parse((PACKAGE / path).read_text(encoding="utf-8")))
+
+
+#: Where rows are written past the write door, and why.
+BESIDE_THE_DOOR = {
+    "write/door.py": "it is the door",
+    "write/idempotency.py": "its keys are no rows that clients see",
+    "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
+    "sample/__init__.py": "it fills an empty database, before anybody listens",
+    "database/postgres.py": "it says how this database inserts and draws keys",
+    "database/sqlite.py": "it says how this database inserts",
+}
+#: What writes, and what could: methods of a session or connection.
+STATEMENTS = {"insert", "update", "delete", "text"}
+METHODS = {"add", "add_all", "delete", "execute", "flush", "merge", "begin_nested", "bulk_save_objects", "bulk_insert_mappings"}
+
+
+def writes(source: str) -> set[str]:
+    """What in a source writes rows, or could: statements of SQLAlchemy, and methods of sessions and connections."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy"):
+            found |= {alias.name for alias in node.names} & STATEMENTS
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of, name = ast.unparse(node.func.value), node.func.attr
+            if of in ("sa", "sqlalchemy", "postgresql", "sqlite") and name in STATEMENTS:
+                found.add(name)
+            if "capabilities" in of and name == "insert":
+                found.add(name)
+            if of.rpartition(".")[2] in ("session", "sync_session", "connection", "engine") and name in METHODS:
+                found.add(f"session.{name}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_rows_are_written_through_the_write_door_alone(path: str) -> None:
+    found = writes((PACKAGE / path).read_text(encoding="utf-8"))
+    if room_of(path) in domains():
+        assert not found, f"graph/{path} writes past the verbs of graph/write: {', '.join(sorted(found))}"
+    elif path not in BESIDE_THE_DOOR:
+        assert not found & STATEMENTS, f"graph/{path} writes past the write door: {', '.join(sorted(found))}"
+
+
+def test_the_write_door_has_no_exception_for_nothing() -> None:
+    assert all(writes((PACKAGE / path).read_text(encoding="utf-8")) for path in BESIDE_THE_DOOR)
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("import sqlalchemy as sa\nsa.update(table)", "update"),
+        ("import sqlalchemy as sa\nsa.delete(table).where(x)", "delete"),
+        ("from sqlalchemy import insert", "insert"),
+        ("from sqlalchemy.dialects.postgresql import insert as put", "insert"),
+        ("sqlite.insert(table)", "insert"),
+        ("capabilities(dialect).insert(table)", "insert"),
+        ("sa.text('DELETE FROM item')", "text"),
+        ("async def f(unit):\n    await unit.session.execute(x)", "session.execute"),
+        ("async def f(session):\n    await session.delete(row)", "session.delete"),
+        ("def f(unit):\n    unit.session.add(row)", "session.add"),
+        ("def f(unit):\n    unit.session.sync_session.flush()", "session.flush"),
+    ],
+)
+def test_the_test_of_the_write_door_sees_what_it_forbids(source: str, seen: str) -> None:
+    assert writes(source) == {seen}
+    assert writes("async def f(unit):\n    await unit.delete(row)\n    await unit.flush()\n    seen.add(1)") == set()

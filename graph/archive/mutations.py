@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from graph.models import Customer, Item, Order, OrderItem
 from graph.read.types.scalars import DateTime
 from graph.write.answers import Answer, answer
-from graph.write.bulk import among
+from graph.write.bulk import delete_rows, delete_rows_where
 from graph.write.errors import Refused
+from graph.write.images import among
 from graph.write.matching import Capped, asked, hold, ids_of, judge_cap
 from graph.write.mutation import Input, Payload
 from graph.write.perform import perform
@@ -53,15 +54,11 @@ async def purge(info: Info, unit: Unit, input_: PurgeArchivedInput) -> Answer:
         if orders and asked(info, "deletedIds"):
             theirs = sa.select(OrderItem.id).where(among(unit, OrderItem.order_id, orders)).order_by(OrderItem.id)
             lines = list((await session.scalars(theirs)).all())
-        await unit.depart(Order, among(unit, Order.customer_id, customers))
-        table: Any = sa.inspect(Customer).local_table
-        await session.execute(sa.delete(table).where(among(unit, table.c.id, customers)))
-    item: Any = sa.inspect(Item).local_table
+        await delete_rows(unit, Customer, customers)
     archived, items = await _lock(session, Item, Item.archived_at < input_.before), []
     if archived:
-        sold = sa.select(OrderItem.id).where(OrderItem.item_id == item.c.id).exists()
-        deleted = sa.delete(item).where(among(unit, item.c.id, archived), ~sold).returning(item.c.id)
-        items = sorted((await session.scalars(deleted)).all())
+        sold = sa.select(OrderItem.id).where(OrderItem.item_id == Item.id).exists()
+        items = await delete_rows_where(unit, Item, archived, ~sold)
     # Which items were sold is known only now that their lines are gone; a refusal undoes it all.
     hold(unit, input_, len(customers) + len(items))
     counts = {"customers": len(customers), "items": len(items), "items_kept": len(archived) - len(items)}

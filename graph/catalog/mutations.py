@@ -53,8 +53,7 @@ class CatalogMutations:
     async def create_item(self, info: Info, input: Input[CreateItemInput]) -> CreateItemPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
             item = unit.create(models.Item, input)
-            unit.session.add(item)
-            await unit.flush()
+            await unit.insert(item)
             return answer(item=item)
 
         return await perform(info, CreateItemPayload, work)
@@ -119,8 +118,7 @@ class CatalogMutations:
     async def delete_item(self, info: Info, input: Input[DeleteItemInput]) -> DeleteItemPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
             item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"))
-            await unit.session.delete(item)
-            await unit.flush()
+            await unit.delete(item)
             return answer({"deleted_ids": [global_id("Item", item.id)]})
 
         return await perform(info, DeleteItemPayload, work)

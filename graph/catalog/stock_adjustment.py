@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from graph.catalog.inputs import AdjustStockInput
 from graph.models import Item
+from graph.write import door
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_of, missing
 from graph.write.errors import MOST_PIECES, ROOT, InvalidInputError, MutationError, Refused, Row, out_of_stock, over_stocked
@@ -26,15 +27,16 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
     key = (key_of(Item, sent) or 0) if field.attribute == "id" else sent
     where = table.columns[field.attribute] == key
     after = sa.cast(table.c.stock, sa.BigInteger) + input_.delta
-    update = sa.update(table).where(where, after >= 0, after <= MOST_PIECES).values(stock=table.c.stock + input_.delta)
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
-    while (found := await unit.session.scalar(update.returning(table.c.id))) is None:
-        row = (await unit.session.execute(sa.select(table.c.stock).where(where))).first()
-        if row is None:
+    moved = {"stock": table.c.stock + input_.delta}
+    while not (found := await door.update_where(unit, Item, where, moved, after >= 0, after <= MOST_PIECES)):
+        rows = await unit.rows(sa.select(table.c.stock).where(where))
+        if not rows:
             raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name), field.name)])
-        if row.stock is None or not 0 <= row.stock + input_.delta <= MOST_PIECES:
-            raise Refused([_refusal(row.stock, input_.delta)])
-    return answer(item=Row("Item", found))
+        stock = rows[0].stock
+        if stock is None or not 0 <= stock + input_.delta <= MOST_PIECES:
+            raise Refused([_refusal(stock, input_.delta)])
+    return answer(item=Row("Item", found[0]))
 
 
 def _refusal(stock: int | None, delta: int) -> MutationError:

@@ -49,8 +49,7 @@ class CustomerMutations:
     async def create_customer(self, info: Info, input: Input[CreateCustomerInput]) -> CreateCustomerPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
             customer = unit.create(models.Customer, input)
-            unit.session.add(customer)
-            await unit.flush()
+            await unit.insert(customer)
             return answer(customer=customer)
 
         return await perform(info, CreateCustomerPayload, work)
@@ -116,9 +115,7 @@ class CustomerMutations:
             order_ids = (await unit.session.scalars(orders.order_by(models.Order.id).with_for_update())).all()
             lines = sa.select(models.OrderItem.id).where(models.OrderItem.order_id.in_(orders))
             line_ids = (await unit.session.scalars(lines.order_by(models.OrderItem.id))).all()
-            await unit.depart(models.Order, theirs)
-            await unit.session.delete(customer)
-            await unit.flush()
+            await unit.delete(customer)
             ids = [("Customer", customer.id), *(("Order", id_) for id_ in order_ids), *(("OrderItem", id_) for id_ in line_ids)]
             counts = DeletedWithCustomer(customers=1, orders=len(order_ids), order_items=len(line_ids))
             return answer({"deleted_ids": [global_id(*id_) for id_ in ids], "deleted": counts})

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @mirror(
     models.Customer,
+    owner="id",
     sorts=("name", "email", "created_at", "updated_at"),
     search=("name", "email"),
     hidden_unless_mentioned="archived",

@@ -31,6 +31,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: Called with the changes of every transaction of this process (`graph.write.record.Change`), as soon as it is committed.
+        self.listeners: list[Callable[[Sequence[Any]], None]] = []
         self.target = configured(settings)
         backend = backend_of(self.target)
         self.capabilities = backend.CAPABILITIES

@@ -17,8 +17,9 @@ from graph.orders.errors import NotEditableError
 from graph.orders.inputs import DeleteOrdersInput, DiscountOrdersInput, UpdateOrdersInput
 from graph.orders.payloads import DeletedWithOrder
 from graph.write.answers import Answer, answer
-from graph.write.bulk import among, update_rows
+from graph.write.bulk import delete_rows, update_rows
 from graph.write.errors import ROOT, InvalidInputError, Path, Refused
+from graph.write.images import among
 from graph.write.matching import asked, ids_of, judge, lock_matching
 from graph.write.mutation_inputs import sent
 from graph.write.unit import Info, Unit
@@ -95,8 +96,7 @@ async def delete_matching(info: Info, unit: Unit, input_: DeleteOrdersInput) -> 
         if asked(info, "deletedIds") or asked(info, "deleted"):
             theirs = sa.select(OrderItem.id).where(among(unit, OrderItem.order_id, keys)).order_by(OrderItem.id)
             lines = list((await unit.session.scalars(theirs)).all())
-        await unit.depart(Order, among(unit, Order.id, keys))
-        await unit.session.execute(sa.delete(TABLE).where(among(unit, TABLE.c.id, keys)))
+        await delete_rows(unit, Order, keys)
     counts = DeletedWithOrder(orders=len(keys), order_items=len(lines))
     gone = [*(("Order", key) for key in keys), *(("OrderItem", key) for key in lines)]
     return answer({"count": len(keys), "deleted": counts, **ids_of(info, "deleted_ids", gone)})

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 import strawberry
 from sqlalchemy.orm import selectinload
 
-import graph.orders.reservations  # noqa: F401  # its rule runs before every flush
 from graph import models
 from graph.models import TRANSITIONS, OrderStatus
 from graph.orders.by_filter import delete_matching, discount_matching, update_matching
@@ -53,8 +52,7 @@ class OrderMutations:
     async def create_order(self, info: Info, input: Input[CreateOrderInput]) -> CreateOrderPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
             order = unit.create(models.Order, input)
-            unit.session.add(order)
-            await unit.flush()
+            await unit.insert(order)
             return answer(order=order)
 
         return await perform(info, CreateOrderPayload, work)
@@ -84,9 +82,7 @@ class OrderMutations:
             order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"))
             lines = sa.select(models.OrderItem.id).where(models.OrderItem.order_id == order.id).order_by(models.OrderItem.id)
             line_ids = (await unit.session.scalars(lines)).all()
-            await unit.depart(models.Order, models.Order.id == order.id)
-            await unit.session.delete(order)
-            await unit.flush()
+            await unit.delete(order)
             ids = [("Order", order.id), *(("OrderItem", id_) for id_ in line_ids)]
             counts = DeletedWithOrder(orders=1, order_items=len(line_ids))
             return answer({"deleted_ids": [global_id(*id_) for id_ in ids], "deleted": counts})

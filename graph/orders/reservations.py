@@ -13,15 +13,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import instance_state
 
 from graph.base import Base
 from graph.models import Item, Order, OrderItem, OrderStatus
 from graph.orders.rules import moved
+from graph.write import door
 from graph.write.changes import Changes, parent_of
 from graph.write.errors import MOST_PIECES, ROOT, Refused, out_of_stock, over_stocked
-from graph.write.unit import Unit, departure, rule
+from graph.write.unit import Unit
 
 HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
 
@@ -32,10 +32,8 @@ LOCK = (
     .order_by(ITEM.c.id)
     .with_for_update()
 )
-ADD = sa.update(ITEM).where(ITEM.c.id == sa.bindparam("item")).values(stock=ITEM.c.stock + sa.bindparam("pieces"))
 
 
-@rule
 async def move_stock(unit: Unit, changes: Changes) -> None:
     """Take what new lines hold, give back what removed, reduced and cancelled ones held."""
     taken: dict[int, int] = defaultdict(int)
@@ -55,7 +53,7 @@ async def move_stock(unit: Unit, changes: Changes) -> None:
     wanted = {item_id: pieces for item_id, pieces in taken.items() if pieces}
     if not wanted:
         return
-    stock = await lock_stock(unit.session, wanted)
+    stock = await lock_stock(unit, wanted)
     for item_id, available in stock.items():
         if wanted[item_id] > available:
             unit.refuse(out_of_stock(wanted[item_id], available, unit.place(unit.last(lines[item_id]), "quantity")))
@@ -63,7 +61,7 @@ async def move_stock(unit: Unit, changes: Changes) -> None:
         elif available - wanted[item_id] > MOST_PIECES:
             unit.refuse(over_stocked(unit.origin(unit.last(causes[item_id])).path))
             del wanted[item_id]
-    await give_back(unit.session, {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
+    await door.add(unit, Item, "stock", {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
 
 
 def _moves(unit: Unit, changes: Changes, line: OrderItem) -> list[tuple[int, int]]:
@@ -104,31 +102,22 @@ def _before(state: Any, attribute: str) -> Any:
     return history.deleted[0] if history.deleted else state.dict[attribute]
 
 
-async def lock_stock(session: AsyncSession, item_ids: Mapping[int, Any]) -> dict[int, int]:
+async def lock_stock(unit: Unit, item_ids: Mapping[int, Any]) -> dict[int, int]:
     """The stock of those items that track it, locked in id order until the transaction ends."""
-    rows = await session.execute(LOCK, {"ids": sorted(item_ids)})
-    return {row.id: row.stock for row in rows}
+    return {row.id: row.stock for row in await unit.rows(LOCK, {"ids": sorted(item_ids)})}
 
 
-async def give_back(session: AsyncSession, pieces: Mapping[int, int]) -> None:
-    """Add pieces to the stock of items that are locked, in one statement."""
-    if pieces:
-        await session.execute(ADD, [{"item": item_id, "pieces": number} for item_id, number in pieces.items()])
-
-
-@departure(Order)
 async def release(unit: Unit, orders: ColumnElement[bool]) -> None:
     """Give back what the lines of orders hold that are about to be deleted."""
-    session = unit.session
     held = (
         sa.select(OrderItem.item_id, sa.func.sum(OrderItem.quantity))
         .join(Order, Order.id == OrderItem.order_id)
         .where(orders, Order.status.in_(HOLDING))
         .group_by(OrderItem.item_id)
     )
-    pieces: dict[int, int] = {row[0]: int(row[1]) for row in (await session.execute(held)).all()}
+    pieces: dict[int, int] = {row[0]: int(row[1]) for row in await unit.rows(held)}
     if pieces:
-        stock = await lock_stock(session, pieces)
+        stock = await lock_stock(unit, pieces)
         if any(available + pieces[item_id] > MOST_PIECES for item_id, available in stock.items()):
             raise Refused([over_stocked(ROOT)])
-        await give_back(session, {item_id: n for item_id, n in pieces.items() if item_id in stock})
+        await door.add(unit, Item, "stock", {item_id: n for item_id, n in pieces.items() if item_id in stock})

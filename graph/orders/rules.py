@@ -14,7 +14,7 @@ from graph.orders.errors import not_editable
 from graph.write.answers import row_of
 from graph.write.changes import Changes, changed_columns, former_parent, parent_of, put
 from graph.write.errors import ROOT, ArchivedError, Row
-from graph.write.unit import Unit, rule
+from graph.write.unit import Unit
 
 #: Inputs can multiply to more than a BIGINT; what is over this is refused by the constraint on the subtotal anyway.
 MOST = 2 * 10**18
@@ -22,7 +22,6 @@ MOST = 2 * 10**18
 PRICED = frozenset({"quantity", "price_paid"})
 
 
-@rule
 async def keep_orders(unit: Unit, changes: Changes) -> None:
     """Prices, positions and totals, in this order."""
     session = unit.session.sync_session

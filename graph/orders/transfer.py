@@ -48,7 +48,6 @@ async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
         raise Refused(unit.errors)
     if quantity == line.quantity:
         source.items.remove(line)
-        line.__dict__.pop("position", None)
         unit.adopt(target, "items", line)
         line.position = 1 + max([0, *(other.position for other in target.items if other is not line)])
     else:

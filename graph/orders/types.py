@@ -43,6 +43,7 @@ class OrderItem(Node):
 
 @mirror(
     models.Order,
+    owner="customer_id",
     sorts=("number", "order_date", "total_amount", "status", "created_at", "updated_at", "customer.name"),
     search=("number", "note", "customer.name", "customer.email"),
 )

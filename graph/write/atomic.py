@@ -19,6 +19,7 @@ from graphql import ExecutionResult, OperationDefinitionNode
 from graph.context import Context
 from graph.database.failures import TransientError, is_from_database
 from graph.read.refusals import each_cause_once, root
+from graph.write.door import recorded
 from graph.write.errors import MutationError, rolled_back, try_again
 from graph.write.idempotency import check_keys
 
@@ -68,7 +69,7 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
         return result
 
     try:
-        return await context.database.transaction(context.session, first_pass, context.deadline)
+        return await recorded(context, first_pass)
     except Undone as undone:
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.

@@ -17,6 +17,7 @@ from graph.base import Base
 from graph.write.answers import Answer, Result, row_of
 from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
 from graph.write.mutation import Payload
+from graph.write.record import savepoint
 from graph.write.references import look_up
 from graph.write.unit import Unit
 
@@ -39,8 +40,7 @@ async def create_all(unit: Unit, model: type[Base], name: str, inputs: Sequence[
     if on_error is OnError.CONTINUE:
         return Answer(results=await _each(unit, model, name, inputs))
     rows = [unit.create(model, input_, (*ROOT, name, str(index))) for index, input_ in enumerate(inputs)]
-    unit.session.add_all(rows)
-    await unit.flush()
+    await unit.insert(*rows)
     return Answer(results=[Result(index, row_of(row)) for index, row in enumerate(rows)])
 
 
@@ -60,9 +60,8 @@ async def _each(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any])
 async def _save(unit: Unit, row: Base) -> Row | list[MutationError] | None:
     """The row written, or its errors; None where the database refused it without a word to the client yet."""
     try:
-        async with unit.session.begin_nested():
-            unit.session.add(row)
-            await unit.flush()
+        async with savepoint(unit.session):
+            await unit.insert(row)
             return row_of(row)
     except Refused as refused:
         return refused.errors

@@ -1,7 +1,7 @@
 """Rows by their keys: one statement writes them, whatever their number.
 
-What goes in: keys of rows that are locked. What comes out: the condition that a row is among them. What may be refused here: a
-check that the new values break for any of the rows, at the value sent.
+What goes in: keys of rows that are locked. What comes out: the rows set, or deleted. What may be refused here: a check that the
+new values break for any of the rows, at the value sent.
 """
 
 from __future__ import annotations
@@ -14,18 +14,12 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import aliased
 
 from graph.base import Base, utc_now
-from graph.read.sql.constructs import member, unchanged
+from graph.write import door
 from graph.write.bounds import own_maximum
 from graph.write.constraints import check_error, check_text
 from graph.write.errors import Path, Refused
+from graph.write.images import among
 from graph.write.unit import Unit
-
-
-def among(unit: Unit, column: Any, keys: Sequence[int]) -> ColumnElement[bool]:
-    """The condition that a column holds one of these keys: one parameter, whatever their number."""
-    return member(
-        unit.dialect, column, unchanged, lambda type_, whole: sa.bindparam(None, whole(list(keys)), type_, unique=True), False
-    )
 
 
 async def update_rows(
@@ -40,7 +34,19 @@ async def update_rows(
     if unit.explaining or unit.errors:
         await _refuse_broken(unit, model, where, values, sent)
     changed = {**values, "version": table.c.version + 1, "updated_at": utc_now()}
-    await unit.session.execute(sa.update(table).where(where).values(changed))
+    await door.update(unit, model, keys, changed)
+
+
+async def delete_rows(unit: Unit, model: type[Base], keys: Sequence[int]) -> None:
+    """Delete these rows in one statement; what is below them goes by cascades."""
+    await unit.before_delete(model, keys)
+    await door.delete(unit, model, keys)
+
+
+async def delete_rows_where(unit: Unit, model: type[Base], keys: Sequence[int], *allowed: ColumnElement[bool]) -> list[int]:
+    """Delete those of these rows that may go, in one statement; their keys."""
+    await unit.before_delete(model, keys)
+    return await door.delete_where(unit, model, keys, *allowed)
 
 
 async def _refuse_broken(

@@ -20,7 +20,8 @@ from graph.write.columns import validators
 R = TypeVar("R", bound=Base)
 
 
-def _name_and_key(row: Any) -> tuple[str, Any]:
+def name_and_key(row: Any) -> tuple[str, Any]:
+    """Sorts rows that are there, the same in every run."""
     state: Any = instance_state(row)
     return type(row).__name__, state.key[1]
 
@@ -47,7 +48,7 @@ class Changes:
         self.dirty: list[Any] = [
             row for row in session.dirty if id(row) not in gone and session.is_modified(row, include_collections=False)
         ]
-        self.dirty.sort(key=_name_and_key)
+        self.dirty.sort(key=name_and_key)
 
     @classmethod
     def of(cls, session: Session, new: list[Any]) -> Changes:

@@ -20,7 +20,9 @@ from graph.database.failures import TransientError, Unavailable
 from graph.write import idempotency
 from graph.write.answers import Answer, entry_type, keep, note_missing, payload_of, recall
 from graph.write.atomic import Together
+from graph.write.door import recorded
 from graph.write.errors import ROOT, MutationError, Refused, ordered, rolled_back, try_again
+from graph.write.record import savepoint
 from graph.write.unit import Info, Unit, input_order
 
 P = TypeVar("P")
@@ -74,9 +76,7 @@ async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
                 raise Undo(made)
             return made
 
-        made = await context.database.transaction(context.session, transaction, context.deadline)
-        context.committed = True
-        return made
+        return await recorded(context, transaction)
 
     try:
         try:
@@ -94,7 +94,7 @@ async def _within(info: Info, once: Callable[..., Awaitable[P]]) -> P:
     for explaining in (False, True):
         session.expunge_all()
         try:
-            async with session.begin_nested():
+            async with savepoint(session):
                 return await once(explaining=explaining)
         except IntegrityError:
             if explaining:

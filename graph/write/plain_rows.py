@@ -8,7 +8,7 @@ list, unless it is to be skipped or the last is to win.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,13 @@ import sqlalchemy as sa
 import strawberry
 
 from graph.base import Base
-from graph.database import capabilities
 from graph.read.sql.constructs import value_rows
+from graph.write import door
 from graph.write.answers import Result
 from graph.write.changes import Changes, put
 from graph.write.columns import refusal, required, start_of, stored, type_name, validators
 from graph.write.errors import MOST_PIECES, ROOT, MutationError, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
+from graph.write.images import among
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
 from graph.write.violations import violations
@@ -109,12 +110,17 @@ class Plain:
         given = value_rows(self.unit.dialect, [(columns[name], listed) for name, listed in values.items()])
         # SQLite wants a WHERE between a SELECT and a conflict clause.
         source = sa.select(*given, *alike.values()).where(sa.literal_column("true"))
-        return capabilities(self.unit.dialect).insert(self.table).from_select([*values, *alike], source, include_defaults=False)
+        return door.insert_of(self.unit, self.model).from_select([*values, *alike], source, include_defaults=False)
 
     def identities(self, values: dict[str, list[Any]]) -> list[Any]:
         """The natural keys of the rows in stored form."""
         key = self.table.columns[self.key]
         return [stored(key, value, self.unit.dialect) for value in values.get(self.key, ())]
+
+    async def write(self, statement: Any, identities: Sequence[Any], rows: Any = None, *, sets: Collection[str] = ()) -> Any:
+        """Run a statement that writes rows with these natural keys; `sets` are the columns of its conflict clause."""
+        where = among(self.unit, self.table.columns[self.key], sorted(set(identities)))
+        return await door.execute(self.unit, self.model, where, statement, rows, sets=sets)
 
     def path(self, index: int) -> Path:
         """Where a row stands in the input."""
@@ -139,7 +145,7 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     """Insert rows as `on_conflict` says."""
     unit, table = plain.unit, plain.table
     values, number = plain.values(), len(plain.inputs)
-    identities = plain.identities(values) if on_conflict is not OnConflict.ERROR else []
+    identities = plain.identities(values)
     # A row that another one in the list overwrites is judged, too, though the database never sees it.
     overwritten = on_conflict is OnConflict.UPDATE and len(set(identities)) < number
     if unit.explaining or overwritten or not plain.fit(values):
@@ -148,12 +154,12 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     if not number:
         return Written(0)
     if on_conflict is OnConflict.ERROR:
-        await unit.session.execute(plain.insert(values, plain.start()))
+        await plain.write(plain.insert(values, plain.start()), identities)
         return Written(number)
     if on_conflict is OnConflict.SKIP:
         order = sorted(range(number), key=identities.__getitem__)
         kept = plain.insert(_picked(values, order), plain.start()).on_conflict_do_nothing(index_elements=[plain.key])
-        inserted = len((await unit.session.scalars(kept.returning(table.c.id))).all())
+        inserted = len((await plain.write(kept.returning(table.c.id), identities)).all())
         return Written(inserted, skipped=number - inserted)
     last = {identity: index for index, identity in enumerate(identities)}
     insert = plain.insert(_picked(values, [last[identity] for identity in sorted(last)]), plain.start())
@@ -161,8 +167,9 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     for name, value in sets.items():
         if table.columns[name].info.get("counter"):
             sets[name] = sa.func.coalesce(value, table.columns[name])
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, unit.now))
-    made = (await unit.session.scalars(merged.returning(table.c.created_at))).all()
+    clause = versioned(table, sets, unit.now)
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=clause).returning(table.c.created_at)
+    made = (await plain.write(merged, identities, sets=clause)).scalars()
     inserted = sum(created == unit.now for created in made)
     return Written(inserted, updated=number - inserted)
 
@@ -198,7 +205,7 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         await plain.explain(taken=False, twice=True)
     if not identities:
         return []
-    insert = capabilities(unit.dialect).insert(table)
+    insert = door.insert_of(unit, plain.model)
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     start = plain.start()
     rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
@@ -211,9 +218,10 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + added
         # More than the column holds is told by its CHECK, as less than nothing is.
         sets[counter.column] = sa.case((added.is_(None), column), (after > MOST_PIECES, -1), else_=after)
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=versioned(table, sets, unit.now))
+    clause = versioned(table, sets, unit.now)
+    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=clause)
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
-    await unit.session.execute(merged, in_order)
+    await plain.write(merged, identities, in_order, sets=clause)
     key = table.columns[plain.key]
     found = await unit.session.execute(sa.select(key, table.c.id, table.c.created_at).where(key.in_(identities)))
     made = {stored(key, row[0], unit.dialect): row for row in found}

@@ -9,7 +9,7 @@ rows against the constraints.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -21,12 +21,14 @@ from graph.base import Base
 from graph.context import Context
 from graph.read.payloads.execution import running_in
 from graph.read.payloads.running import RootField
+from graph.write import door
 from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_of, missing, type_name
 from graph.write.constraints import named
 from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
 from graph.write.freed_keys import delete_first, step_aside
+from graph.write.images import among, parts
 from graph.write.input_order import InputOrder
 from graph.write.mutation_inputs import ABSENT
 from graph.write.object_graph import Graph
@@ -81,10 +83,37 @@ class Unit(Graph):
         key = model.__mapper__.primary_key[0]
         return sa.select(model).where(*where).order_by(key).with_for_update(of=model).execution_options(populate_existing=True)
 
-    async def depart(self, model: type[Base], where: ColumnElement[bool]) -> None:
-        """Rows of a table are about to be deleted by a statement or a cascade: what must happen before, happens."""
-        for departure in DEPARTURES.get(model, ()):
-            await departure(self, where)
+    async def rows(self, statement: sa.Select[*tuple[Any, ...]], parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        """What a SELECT of columns finds in the transaction."""
+        return (await self.session.execute(statement, parameters)).all()
+
+    async def insert(self, *rows: Base) -> None:
+        """Write new rows with all that is below them, and whatever else has changed. Raises as `flush` does."""
+        self.session.add_all(rows)
+        await self.flush()
+
+    async def delete(self, row: Base) -> None:
+        """Delete a loaded row; what is below it goes by cascades. Raises as `flush` does."""
+        await self.before_delete(type(row), [type(row).__mapper__.primary_key_from_instance(row)[0]])
+        await self.session.delete(row)
+        await self.flush()
+
+    async def before_delete(self, model: type[Base], keys: Collection[int]) -> None:
+        """Rows are about to be deleted by a statement or a cascade: what must happen before happens."""
+        table: Any = model.__mapper__.local_table
+        for hook in BEFORE_DELETE.get(model, ()):
+            await hook(self, among(self, table.c.id, keys))
+        for part, column, goes in parts(model):
+            if goes:
+                await self._before_cascade(part, among(self, column, keys), {model, part})
+
+    async def _before_cascade(self, model: type[Base], where: ColumnElement[bool], seen: set[type[Base]]) -> None:
+        table: Any = model.__mapper__.local_table
+        for hook in BEFORE_DELETE.get(model, ()):
+            await hook(self, where)
+        for part, column, goes in parts(model):
+            if goes and part not in seen:
+                await self._before_cascade(part, column.in_(sa.select(table.c.id).where(where)), {*seen, part})
 
     async def look_up(self) -> None:
         """Find what all references lead to, and set the foreign keys."""
@@ -111,7 +140,7 @@ class Unit(Graph):
                 raise Refused(found)
         await give_keys(self.context, self.dialect, self.keys)
         try:
-            await self.session.flush()
+            await door.flush(self, changes.deleted)
         except IntegrityError as error:
             found = named(error, self, changes) if self.explaining else []
             if not found:
@@ -136,29 +165,12 @@ def _stale(row: Any, expected: int, path: Path) -> StaleVersionError:
     )
 
 
-#: Rules of the domain, run before every flush in the order they were declared.
+Rule = Callable[[Unit, Changes], Awaitable[None]]
+#: Rules of the domain, run before every flush in this order: each sees what is about to be written, completes it and collects
+#: errors. `graph.schema` lists them.
 RULES: list[Rule] = []
 
-Rule = Callable[[Unit, Changes], Awaitable[None]]
-
-
-def rule(function: Rule) -> Rule:
-    """Declare a rule of the domain: it sees what is about to be written, completes it and collects errors."""
-    RULES.append(function)
-    return function
-
-
-Departure = Callable[[Unit, ColumnElement[bool]], Awaitable[None]]
-
-#: What must happen before rows are deleted by a statement, by mapped class.
-DEPARTURES: dict[type[Base], list[Departure]] = {}
-
-
-def departure(model: type[Base]) -> Callable[[Departure], Departure]:
-    """Declare what must happen before rows of a class are deleted by a statement; a condition on the class says which."""
-
-    def declare(function: Departure) -> Departure:
-        DEPARTURES.setdefault(model, []).append(function)
-        return function
-
-    return declare
+BeforeDelete = Callable[[Unit, ColumnElement[bool]], Awaitable[None]]
+#: What must happen before rows are deleted by a statement or a cascade, by mapped class; a condition on its table says which.
+#: `graph.schema` lists it.
+BEFORE_DELETE: dict[type[Base], tuple[BeforeDelete, ...]] = {}

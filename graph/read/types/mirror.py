@@ -38,6 +38,7 @@ class Mirror:
     sorts: tuple[str, ...]
     search: tuple[str, ...]
     hidden_unless_mentioned: str | None
+    owner: str | None
     attributes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -55,17 +56,20 @@ def mirror(
     search: tuple[str, ...] = (),
     hidden_unless_mentioned: str | None = None,
     visible: Rule | None = None,
+    owner: str | None = None,
 ) -> Callable[[T], T]:
     """Say that a Strawberry type mirrors `model`.
 
     `sorts` and `search` name attributes, `relation.attribute` for those of a to-one relation. `hidden_unless_mentioned`
     names a Boolean attribute: root lists leave out rows where it is true, unless the filter mentions it. `visible(row,
     viewer)` is the one row rule of the type: the row door (`graph.read.rows`) asks it wherever the table enters a statement.
+    `owner` names the attribute by which rules tell whose an aggregate is; its root says it for all its parts, and changes are
+    recorded with it.
     """
 
     def register(cls: T) -> T:
         name = cls.__strawberry_definition__.name  # type: ignore[attr-defined]  # set by @strawberry.type
-        MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned)
+        MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned, owner)
         if visible is not None:
             RULES[model] = visible
         return cls

@@ -1,0 +1,262 @@
+"""Images of rows for the record: as they are in the database now, as a flush left them, and those that fall with others.
+
+What goes in: a mapped class and a condition on its table, or a session that has flushed. What comes out: `Image`s by key, or
+writes noted in the record. What may be refused here: nothing; a part whose root is not in the session is a bug and raises
+`LookupError`. Nothing here runs unless somebody listens.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.base import NO_VALUE
+
+from graph.base import Base
+from graph.read.sql.constructs import member, unchanged
+from graph.write.changes import name_and_key
+from graph.write.columns import mirror_for
+from graph.write.errors import Row
+from graph.write.object_graph import Graph
+from graph.write.record import Record, Written, record_of
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A row as it is: its values by attribute, its root with version, and its owner."""
+
+    values: Mapping[str, Any]
+    root: Row
+    version: int | None
+    owner: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """How a mirrored class leads to its root: the foreign keys on the way, its class, what names the owner."""
+
+    name: str
+    way: tuple[tuple[str, type[Base]], ...]
+    root: type[Base]
+    root_name: str
+    owner: str | None
+
+    @property
+    def versioned(self) -> bool:
+        return "version" in self.root.__mapper__.column_attrs
+
+
+@cache
+def lineage(model: type[Base]) -> Lineage | None:
+    """The way from a class to its root; None where clients see no such rows."""
+    mirror = mirror_for(model)
+    if mirror is None:
+        return None
+    way, root = [], model
+    while root.__root__ is not None:
+        relation = root.__mapper__.relationships[root.__root__]
+        ((local, _),) = relation.local_remote_pairs or ()
+        foreign = str(root.__mapper__.get_property_by_column(local).key)
+        root = relation.mapper.class_
+        way.append((foreign, root))
+    top = mirror_for(root)
+    assert top is not None, f"{root.__name__} is the root of what clients see"
+    return Lineage(mirror.name, tuple(way), root, top.name, top.owner)
+
+
+def among(graph: Graph, column: Any, keys: Iterable[Any]) -> ColumnElement[bool]:
+    """The condition that a column holds one of these values: one parameter, whatever their number."""
+    return member(
+        graph.dialect, column, unchanged, lambda type_, whole: sa.bindparam(None, whole(list(keys)), type_, unique=True), False
+    )
+
+
+@cache
+def _attributes(model: type[Base]) -> tuple[tuple[str, Any], ...]:
+    """The columns of a class by attribute, but for those that are the mapper's own affair."""
+    return tuple((each.key, each.columns[0]) for each in model.__mapper__.column_attrs if not each.key.startswith("_"))
+
+
+async def images(graph: Graph, model: type[Base], where: ColumnElement[bool]) -> dict[int, Image]:
+    """The rows of a table that match, by key, locked in key order."""
+    line = lineage(model)
+    if line is None:
+        return {}
+    attributes = _attributes(model)
+    table: Any = model.__mapper__.local_table
+    source, top, foreign = table, table, table.c.id
+    for name, parent in line.way:
+        foreign = top.c[name]
+        above: Any = parent.__mapper__.local_table.alias()
+        source, top = source.join(above, foreign == above.c.id), above
+    version = top.c.version if line.versioned else sa.null()
+    owner = sa.null() if line.owner is None else top.c[line.root.__mapper__.columns[line.owner].key]
+    found = sa.select(*(column for _, column in attributes), top.c.id, version, owner)
+    found = found.select_from(source).where(where).order_by(table.c.id).with_for_update(of=table)
+    made: dict[int, Image] = {}
+    for row in await graph.session.execute(found):
+        values = dict(zip((name for name, _ in attributes), row, strict=False))
+        made[values["id"]] = Image(values, Row(line.root_name, row[-3]), row[-2], row[-1])
+    return made
+
+
+@cache
+def parts(model: type[Base]) -> tuple[tuple[type[Base], Any, bool], ...]:
+    """Whose rows the database deletes (True) or changes by itself when rows of a class are deleted, and their foreign keys."""
+    return tuple(
+        (mapper.class_, key.parent, key.ondelete == "CASCADE")
+        for mapper in sorted(model.registry.mappers, key=lambda mapper: mapper.class_.__name__)
+        for key in sorted(mapper.local_table.foreign_keys, key=lambda key: str(key.parent))
+        if key.column.table is model.__mapper__.local_table and key.ondelete in ("CASCADE", "SET NULL", "SET DEFAULT")
+    )
+
+
+async def falling(graph: Graph, gone: Mapping[type[Base], Collection[int]]) -> dict[type[Base], dict[int, Image]]:
+    """The rows that the database will delete or change by itself when these go: one statement for each foreign key and level."""
+    found: dict[type[Base], dict[int, Image]] = defaultdict(dict)
+    level = {model: set(keys) for model, keys in gone.items() if keys}
+    while level:
+        below: dict[type[Base], set[int]] = defaultdict(set)
+        for model, keys in level.items():
+            for part, column, goes in parts(model):
+                there = await images(graph, part, among(graph, column, sorted(keys)))
+                if goes:
+                    below[part] |= there.keys() - found[part].keys() - set(gone.get(part, ()))
+                found[part].update(there)
+        level = {model: keys for model, keys in below.items() if keys}
+    return {model: rows for model, rows in found.items() if rows}
+
+
+async def note_fallen(graph: Graph, record: Record, fallen: Mapping[type[Base], Mapping[int, Image]]) -> None:
+    """Note what became of rows that the database may have deleted or changed by itself: mostly they are gone."""
+    for model, before in fallen.items():
+        table: Any = model.__mapper__.local_table
+        note(record, model, before, await images(graph, model, among(graph, table.c.id, sorted(before))))
+
+
+def note(
+    record: Record,
+    model: type[Base],
+    before: Mapping[int, Image],
+    after: Mapping[int, Image],
+    *,
+    now: datetime | None = None,
+    sets: Collection[str] = (),
+) -> None:
+    """Note the difference of two images of a table.
+
+    A row that only the second has, and that was not made `now`, was made by somebody else in between: the columns that the
+    statement `sets` may have changed.
+    """
+    line = lineage(model)
+    if line is None:
+        return
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
+        there: Any = new or old
+        was = None if old is None else old.values
+        became = None if new is None else new.values
+        if new is not None and old is None and now is not None and new.values.get("created_at", now) != now:
+            was, became = {}, {name: new.values[name] for name in sets}
+        owners = (old or there).owner, there.owner
+        record.add(Written(Row(line.name, key), was, became, there.root, there.version, *owners))
+
+
+def note_flush(session: Session, _: Any) -> None:
+    """Note what a flush wrote: called by SQLAlchemy when the statements are sent, and the rows still know what they were."""
+    record = record_of(session)
+    if record is None:
+        return
+    rows, gone = _Flushed(session), session.deleted
+    for row in session.new:
+        rows.note(record, row, new=True)
+    for row in sorted((row for row in session.dirty if row not in gone), key=name_and_key):
+        rows.note(record, row)
+    for row in sorted(gone, key=name_and_key):
+        rows.note(record, row, deleted=True)
+
+
+class _Flushed:
+    """The rows of a session that has flushed: they know what they were, and the new ones have their keys."""
+
+    def __init__(self, session: Session) -> None:
+        self._known = {type(row).__mapper__.identity_key_from_instance(row): row for row in session.new}
+        self._session = session
+
+    def note(self, record: Record, row: Any, *, new: bool = False, deleted: bool = False) -> None:
+        """Note one row, if clients can see it and the flush has written it."""
+        model: type[Base] = type(row)
+        line = lineage(model)
+        if line is None:
+            return
+        before, after = _values(row)
+        if not (new or deleted or after):
+            return
+        root, former = self._root(row, line), self._root(row, line, before=True)
+        owner_before = owner_after = None
+        if line.owner is not None:
+            owner_before, owner_after = _old(former, line.owner), root.__dict__.get(line.owner)
+        version = root.__dict__.get("version") if line.versioned else None
+        record.add(
+            Written(
+                Row(line.name, row.id),
+                None if new else before,
+                None if deleted else after,
+                Row(line.root_name, root.id),
+                version,
+                owner_before,
+                owner_after,
+            )
+        )
+
+    def _root(self, row: Any, line: Lineage, *, before: bool = False) -> Any:
+        """The root of a row, or the one it had."""
+        for foreign, parent in line.way:
+            key = _old(row, foreign) if before else row.__dict__[foreign]
+            identity = parent.__mapper__.identity_key_from_primary_key((key,))
+            found = self._known.get(identity) or self._session.identity_map.get(identity)
+            if found is None:
+                raise LookupError(f"the {parent.__name__} of a {type(row).__name__} is not in the session")
+            row = found
+        return row
+
+
+def _old(row: Any, attribute: str) -> Any:
+    """What an attribute was when the row was loaded."""
+    state: Any = instance_state(row)
+    old = state.committed_state.get(attribute, NO_VALUE)
+    return row.__dict__.get(attribute) if old is NO_VALUE else old
+
+
+def _values(row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of a row that a flush has changed, before and after. An UPDATE brings its own columns with it."""
+    model: type[Base] = type(row)
+    state: Any = instance_state(row)
+    before: dict[str, Any] = {}
+    sent: set[str] = set()
+    for name, old in state.committed_state.items():
+        if name in state.mapper.column_attrs and not name.startswith("_"):
+            if old is NO_VALUE:
+                sent.add(name)  # the same again, because the table's other rows change there
+            elif old != state.dict.get(name):
+                sent.add(name)
+                before[name] = old
+    after = {name: state.dict[name] for name in before}
+    for name in _brought(model) if sent else ():
+        before.setdefault(name, NO_VALUE)  # it was another, and SQLAlchemy forgets which
+        after[name] = state.dict.get(name)
+    return before, after
+
+
+@cache
+def _brought(model: type[Base]) -> Sequence[str]:
+    """The attributes that every UPDATE sets, whatever else it does."""
+    return tuple(each.key for each in model.__mapper__.column_attrs if each.columns[0].onupdate is not None)

@@ -1,0 +1,117 @@
+"""Two snapshots of a whole shop, and the record of changes that was handed on between them: they must say the same.
+
+What goes in: the URL of a database, what its listeners heard. What comes out: nothing, or an `AssertionError` with what the
+record lacks and what it has too much. The snapshots are read past the product, and what a change should be is said here again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import asyncpg
+from sqlalchemy import make_url
+
+from graph.write.record import Change, Kind
+
+#: The types of the shop, by table.
+TYPES = {"customer": "Customer", "item": "Item", "orders": "Order", "order_item": "OrderItem"}
+
+Rows = dict[tuple[str, int], Mapping[str, Any]]
+
+
+class Snapshots:
+    """Reads all rows of a shop, on a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection: asyncpg.Connection | None = None
+
+    async def take(self) -> Rows:
+        """Every row by type and key."""
+        rows: Rows = {}
+        for table, type_ in TYPES.items():
+            for row in await self._all(f"SELECT * FROM {table}"):
+                rows[type_, row["id"]] = row
+        return rows
+
+    async def _all(self, query: str) -> Sequence[Mapping[str, Any]]:
+        where = make_url(self.url)
+        if where.get_backend_name() == "sqlite":
+            with closing(sqlite3.connect(str(where.database), isolation_level=None)) as connection:
+                connection.row_factory = sqlite3.Row
+                return [dict(row) for row in connection.execute(query)]
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self.url)
+        return [dict(row) for row in await self._connection.fetch(query)]
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+def root(rows: Rows, type_: str, key: int) -> tuple[str, int]:
+    """The row whose version rises with a row."""
+    return ("Order", rows[type_, key]["order_id"]) if type_ == "OrderItem" else (type_, key)
+
+
+def owner(rows: Rows, type_: str, key: int) -> int | None:
+    """The customer to whom a row belongs."""
+    type_, key = root(rows, type_, key)
+    column = {"Customer": "id", "Order": "customer_id"}.get(type_)
+    return None if column is None else int(rows[type_, key][column])
+
+
+def difference(before: Rows, after: Rows) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """What happened to each row that is not as it was: kind, root, its version now, fields, owner before and after."""
+    found = {}
+    for row in before.keys() | after.keys():
+        old, new = before.get(row), after.get(row)
+        if old == new:
+            continue
+        kind = Kind.CREATED if old is None else Kind.DELETED if new is None else Kind.UPDATED
+        fields = frozenset(name for name in new if new[name] != old[name]) if old and new else frozenset()
+        top = root(before if new is None else after, *row)
+        found[row] = (
+            kind,
+            top,
+            after[top]["version"] if top in after else None,
+            fields,
+            None if old is None else owner(before, *row),
+            None if new is None else owner(after, *row),
+        )
+    return found
+
+
+def told(changes: Sequence[Change]) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """A record in the same form."""
+    found = {
+        (c.type, c.key): (c.kind, (c.root.type_name, c.root.key), c.version, c.fields, c.owner_before, c.owner_after)
+        for c in changes
+    }
+    assert len(found) == len(changes), "a row is in a record twice"
+    return found
+
+
+def compare(before: Rows, after: Rows, heard: Sequence[Sequence[Change]]) -> None:
+    """Hold what the listeners heard against what happened. Of several transactions the first and the last word counts."""
+    assert all(heard), "a listener was called for nothing"
+    expected = difference(before, after)
+    if len(heard) <= 1:
+        actual = told(heard[0]) if heard else {}
+        assert actual == expected
+        return
+    rows: dict[tuple[str, int], list[Any]] = {}
+    for record in heard:
+        for row, change in told(record).items():
+            rows.setdefault(row, []).append(change)
+    for row, changes in rows.items():
+        there = changes[0][0] is not Kind.CREATED, changes[-1][0] is not Kind.DELETED
+        assert there == (row in before, row in after), row
+    assert rows.keys() >= expected.keys()
+    for row, (_, top, _, fields, *owners) in expected.items():
+        changes = rows[row]
+        assert fields <= frozenset().union(*(change[3] for change in changes)), row
+        assert [top, *owners] == [changes[-1][1], changes[0][4], changes[-1][5]], row

@@ -1,0 +1,300 @@
+"""The record of changes: what listeners hear of a transaction, and when. `Ask` holds every mutation's against snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from graph.context import Context
+from graph.database import Database
+from graph.database.failures import CommitUnknown
+from graph.write.door import recorded
+from graph.write.errors import Row
+from graph.write.record import Change, Kind, Record, Written
+from tests.conftest import Ask, Statements
+from tests.snapshots import Snapshots, compare, difference
+from tests.words import done, mutate
+
+ITEM, ORDER, LINE, CUSTOMER = Row("Item", 1), Row("Order", 1), Row("OrderItem", 1), Row("Customer", 1)
+ADA: dict[str, Any] = {
+    "name": "Ada",
+    "email": "ada@x.io",
+    "orders": [{"items": [{"item": {"sku": "A"}, "quantity": 2}, {"item": {"sku": "A"}, "quantity": 1}]}],
+}
+
+
+@pytest.fixture
+def heard(ask: Ask) -> Iterator[list[list[Change]]]:
+    """What a listener hears, call by call."""
+    calls: list[list[Change]] = []
+
+    def listen(changes: Sequence[Change]) -> None:
+        calls.append(list(changes))
+
+    ask.app.state.database.listeners.append(listen)
+    yield calls
+    ask.app.state.database.listeners.remove(listen)
+
+
+async def stocked(ask: Ask, heard: list[list[Change]]) -> None:
+    """An item with ten pieces, and Ada with an order of three of them."""
+    await done(ask, "createItem", {"sku": "A", "name": "Anvil", "price": "1.00", "stock": 10})
+    await done(ask, "createCustomer", ADA)
+    heard.clear()
+
+
+def short(changes: Sequence[Change]) -> set[tuple[str, str, int | None]]:
+    return {(f"{change.type}:{change.key}", change.kind.name, change.version) for change in changes}
+
+
+async def test_a_record_says_what_became_of_every_row(ask: Ask, heard: list[list[Change]]) -> None:
+    await done(ask, "createItem", {"sku": "A", "name": "Anvil", "price": "1.00", "stock": 10})
+    await done(ask, "createCustomer", ADA)
+    made, ordered = heard
+    assert made == [Change("Item", 1, Kind.CREATED, ITEM, 1)]
+    assert set(ordered) == {
+        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock", "updated_at"})),
+        Change("Customer", 1, Kind.CREATED, CUSTOMER, 1, owner_after=1),
+        Change("Order", 1, Kind.CREATED, ORDER, 1, owner_after=1),
+        Change("OrderItem", 1, Kind.CREATED, ORDER, 1, owner_after=1),
+        Change("OrderItem", 2, Kind.CREATED, ORDER, 1, owner_after=1),
+    }
+    heard.clear()
+    changed = {"update": [{"id": "OrderItem:1", "quantity": 5}], "remove": ["OrderItem:2"]}
+    await done(ask, "updateOrder", {"id": "Order:1", "note": "soon", "items": changed})
+    of_order = frozenset({"note", "version", "total_amount", "updated_at"})
+    assert set(heard[0]) == {
+        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock", "updated_at"})),
+        Change("Order", 1, Kind.UPDATED, ORDER, 2, of_order, 1, 1),
+        Change("OrderItem", 1, Kind.UPDATED, ORDER, 2, frozenset({"quantity"}), 1, 1),
+        Change("OrderItem", 2, Kind.DELETED, ORDER, 2, owner_before=1),
+    }
+
+
+@pytest.mark.parametrize("way", ["delete", "purge"])
+async def test_what_the_database_deletes_by_itself_is_told(ask: Ask, heard: list[list[Change]], way: str) -> None:
+    await stocked(ask, heard)
+    if way == "delete":
+        await done(ask, "deleteCustomer", {"id": "Customer:1"})
+    else:
+        await done(ask, "archiveCustomer", {"id": "Customer:1"})
+        heard.clear()
+        await done(ask, "purgeArchived", {"before": "2999-01-01T00:00:00Z"})
+    assert set(heard[0]) == {
+        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock", "updated_at"})),
+        Change("Customer", 1, Kind.DELETED, CUSTOMER, None, owner_before=1),
+        Change("Order", 1, Kind.DELETED, ORDER, None, owner_before=1),
+        Change("OrderItem", 1, Kind.DELETED, ORDER, None, owner_before=1),
+        Change("OrderItem", 2, Kind.DELETED, ORDER, None, owner_before=1),
+    }
+
+
+async def test_what_changes_nothing_tells_nothing(ask: Ask, heard: list[list[Change]]) -> None:
+    await stocked(ask, heard)
+    await done(ask, "updateCustomer", {"id": "Customer:1", "name": "Ada"})
+    await done(ask, "insertItems", {"rows": [{"sku": "A", "name": "Other", "price": "2.00"}], "onConflict": "SKIP"})
+    await done(ask, "updateOrders", {"where": {"note": {"eq": "no such"}}, "set": {"note": "x"}})
+    await done(ask, "adjustStock", {"item": {"sku": "A"}, "delta": 1})
+    assert [short(changes) for changes in heard] == [{("Item:1", "UPDATED", 1)}]
+
+
+async def test_a_dry_run_and_a_refusal_tell_nothing(ask: Ask, heard: list[list[Change]]) -> None:
+    await stocked(ask, heard)
+    for how in ("@dryRun", "@dryRun @atomic", "@atomic"):
+        fields = '{ a: archiveItem(input: {id: "Item:1"}) { errors { code } } '
+        fields += 'b: deleteItem(input: {id: "Item:1"}) { errors { code } } }'
+        answer = await ask.data(f"mutation {how} {fields}")
+        assert answer["b"]["errors"] == [{"code": "STILL_REFERENCED"}]
+    assert (await mutate(ask, "deleteItem", {"id": "Item:1"}))["errors"]
+    assert heard == []
+
+
+async def test_fields_of_one_transaction_are_one_record(ask: Ask, heard: list[list[Change]]) -> None:
+    await stocked(ask, heard)
+    fields = """{
+      a: updateOrder(input: {id: "Order:1", note: "a"}) { errors { code } }
+      b: createOrder(input: {customer: {id: "Customer:1"}}) { errors { code } }
+      c: updateOrder(input: {id: "Order:1", note: null}) { errors { code } }
+      d: deleteOrders(input: {where: {totalAmount: {eq: "0.00"}}}) { count errors { code } }
+    }"""
+    await ask.data(f"mutation @atomic {fields}")
+    (changes,) = heard
+    # The note is what it was, and the order that came and went never was.
+    assert changes == [Change("Order", 1, Kind.UPDATED, ORDER, 3, frozenset({"version", "updated_at"}), 1, 1)]
+    heard.clear()
+    await ask.data(f"mutation {fields}")
+    assert [short(changes) for changes in heard] == [
+        {("Order:1", "UPDATED", 4)},
+        {("Order:3", "CREATED", 1)},
+        {("Order:1", "UPDATED", 5)},
+        {("Order:3", "DELETED", None)},
+    ]
+
+
+async def test_rows_that_a_savepoint_undoes_are_not_told(ask: Ask, heard: list[list[Change]]) -> None:
+    rows = (("A", "1.00"), ("A", "1.00"), ("B", "-1.00"), ("C", "1.00"))
+    items = [{"sku": sku, "name": "N", "price": price} for sku, price in rows]
+    payload = await mutate(ask, "createItems", {"items": items, "onError": "CONTINUE"}, "results { item { id } }")
+    made = [result["item"]["id"] for result in payload["results"] if result["item"]]
+    assert [short(changes) for changes in heard] == [{(id_, "CREATED", 1) for id_ in made}]
+    assert len(made) == 2
+
+
+async def test_a_retry_begins_a_new_record(ask: Ask, heard: list[list[Change]], monkeypatch: pytest.MonkeyPatch) -> None:
+    await stocked(ask, heard)
+    commit, tries = AsyncSession.commit, list[int]()
+
+    async def refused_once(session: AsyncSession) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DBAPIError("COMMIT", None, _busy(ask.app.state.database))
+        await commit(session)
+
+    monkeypatch.setattr(AsyncSession, "commit", refused_once)
+    await done(ask, "updateCustomer", {"id": "Customer:1", "name": "Bea"})
+    assert len(tries) == 2
+    assert [short(changes) for changes in heard] == [{("Customer:1", "UPDATED", 2)}]
+
+
+def _busy(database: Database) -> Exception:
+    """An error that a database means only for this moment."""
+    if database.dialect.name == "sqlite":
+        import sqlite3
+
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        return error
+    from asyncpg.exceptions import SerializationError
+
+    return SerializationError("could not serialize access")
+
+
+async def test_an_unanswered_commit_is_not_told(ask: Ask, heard: list[list[Change]], monkeypatch: pytest.MonkeyPatch) -> None:
+    await stocked(ask, heard)
+    commit = AsyncSession.commit
+
+    async def unanswered(session: AsyncSession) -> None:
+        await commit(session)
+        raise CommitUnknown("no answer")
+
+    monkeypatch.setattr(AsyncSession, "commit", unanswered)
+    with suppress(AssertionError):  # how it is told is another test's affair
+        await mutate(ask, "updateCustomer", {"id": "Customer:1", "name": "Bea"})
+    monkeypatch.undo()
+    assert (await ask.data('{ customer(by: {id: "Customer:1"}) { name } }'))["customer"] == {"name": "Bea"}
+    assert heard == []
+
+
+async def test_a_listener_is_called_when_the_commit_is_known(database: Database) -> None:
+    order: list[str] = []
+    database.listeners.append(lambda changes: order.append(f"told {len(changes)}"))
+    context = Context(database)
+    commit = context.session.commit
+
+    async def work() -> str:
+        record: Record = context.session.info["record"]
+        record.add(Written(ITEM, None, {}, ITEM, 1))
+        return "done"
+
+    async def committed() -> None:
+        await commit()
+        order.append("committed")
+
+    context.session.commit = committed  # type: ignore[method-assign]  # to see the order
+    assert await recorded(context, work) == "done"
+    await context.close()
+    assert order == ["committed", "told 1"]
+
+
+async def test_a_listener_that_fails_is_logged_and_keeps_nobody_from_the_answer(
+    ask: Ask, heard: list[list[Change]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(changes: Sequence[Change]) -> None:
+        raise LookupError("no room")
+
+    ask.app.state.database.listeners.insert(0, fail)
+    with caplog.at_level(logging.ERROR, "ordergraph.write"):
+        await done(ask, "createItem", {"sku": "A", "name": "Anvil", "price": "1.00"})
+    ask.app.state.database.listeners.remove(fail)
+    assert [record.getMessage() for record in caplog.records] == ["A listener to changes failed"]
+    assert [short(changes) for changes in heard] == [{("Item:1", "CREATED", 1)}]
+
+
+async def test_no_statement_is_paid_for_a_record_nobody_hears(ask: Ask, statements: Statements) -> None:
+    listeners = ask.app.state.database.listeners
+    counts: dict[bool, list[int]] = {}
+    for listens in (False, True):
+        if listens:
+            listeners.append(lambda _: None)
+        counts[listens] = []
+        for field, input_ in (
+            ("createItem", {"sku": f"A{listens}", "name": "Anvil", "price": "1.00", "stock": 9}),
+            ("createCustomer", {"name": "Ada", "email": f"{listens}@x.io", "orders": []}),
+            ("archiveCustomers", {"where": {"name": {"eq": "Ada"}}}),
+            ("purgeArchived", {"before": "2999-01-01T00:00:00Z"}),
+        ):
+            statements.clear()
+            await done(ask, field, input_)
+            counts[listens].append(len(statements))
+    listeners.clear()
+    # Rows that a flush writes say themselves what they were; statements are read before and after.
+    assert counts[False][:2] == counts[True][:2]
+    assert [now > before for before, now in zip(counts[False][2:], counts[True][2:], strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda changes: changes[1:],
+        lambda changes: [*changes, Change("Item", 99, Kind.CREATED, Row("Item", 99), 1)],
+        lambda changes: [*changes, changes[0]],
+        lambda changes: [replace(changes[0], version=7), *changes[1:]],
+        lambda changes: [replace(changes[0], fields=frozenset({"name"})), *changes[1:]],
+        lambda changes: [replace(changes[0], owner_before=7), *changes[1:]],
+        lambda changes: [replace(changes[0], root=Row("Item", 7)), *changes[1:]],
+        lambda changes: [replace(changes[0], kind=Kind.DELETED), *changes[1:]],
+    ],
+)
+async def test_the_comparison_sees_what_is_wrong(ask: Ask, heard: list[list[Change]], wrong: Any) -> None:
+    snapshots = Snapshots(ask.app.state.database.settings.database_url)
+    before = await snapshots.take()
+    await stocked(ask, [])
+    changes = [change for call in heard for change in call]
+    after = await snapshots.take()
+    await snapshots.close()
+    assert len(difference(before, after)) == 5
+    compare(before, after, heard)
+    once = [change for change in changes if (change.type, change.kind) != ("Item", Kind.UPDATED)]
+    compare(before, after, [once])
+    with pytest.raises(AssertionError):
+        compare(before, after, [wrong(once)])
+
+
+async def test_who_gives_up_waiting_takes_nothing_from_the_listeners(database: Database) -> None:
+    told: list[int] = []
+    database.listeners.append(lambda changes: told.append(len(changes)))
+    context = Context(database)
+
+    async def work() -> None:
+        context.session.info["record"].add(Written(ITEM, None, {}, ITEM, 1))
+
+    task = asyncio.create_task(recorded(context, work))
+    commit = context.session.commit
+
+    async def then_cancelled() -> None:
+        await commit()
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+    context.session.commit = then_cancelled  # type: ignore[method-assign]  # the moment is the point
+    with suppress(asyncio.CancelledError):
+        await task
+    await context.close()
+    assert told == [1]
