@@ -1,4 +1,4 @@
-"""Fresh databases for tests: each kind makes its templates once a session and copies one for a test.
+"""Fresh databases for tests: each kind makes a template once a session, when it is first asked for, and copies it for a test.
 
 What goes in: the name of a template (nothing, empty, northwind, shop). What comes out: the URL of a copy, until it is dropped.
 What may be refused here: nothing beyond what the database refuses.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from graph import migrate, sample
 from graph.database import Database
@@ -19,27 +19,26 @@ from graph.settings import Settings
 from tests import postgres, shop
 
 
-def fill_empty(url: str) -> None:
-    asyncio.run(migrate.upgrade(url))
+async def fill_empty(url: str) -> None:
+    await migrate.upgrade(url)
 
 
-def fill_northwind(url: str) -> None:
-    fill_empty(url)
-    asyncio.run(sample.load_into(Settings(database_url=url)))
+async def fill_northwind(url: str) -> None:
+    await sample.load_into(Settings(database_url=url))
 
 
-def fill_shop(url: str) -> None:
-    async def fill() -> None:
-        database = Database(Settings(database_url=url))
-        await sample.load(database)
-        await shop.vary(database)
-        await database.close()
-
-    fill_empty(url)
-    asyncio.run(fill())
+async def fill_shop(url: str) -> None:
+    database = Database(Settings(database_url=url))
+    await shop.vary(database)
+    await database.close()
 
 
-TEMPLATES: dict[str, Callable[[str], None]] = {"empty": fill_empty, "northwind": fill_northwind, "shop": fill_shop}
+#: The template that each one starts as, and what is done to it then.
+TEMPLATES: dict[str, tuple[str, Callable[[str], Coroutine[Any, Any, None]]]] = {
+    "empty": ("nothing", fill_empty),
+    "northwind": ("empty", fill_northwind),
+    "shop": ("northwind", fill_shop),
+}
 
 
 class Engines(Protocol):
@@ -57,14 +56,21 @@ class Sqlite:
         self.templates = {"nothing": self.folder / "nothing.db"}
         self.templates["nothing"].touch()
         self.made = 0
-        for name, fill in TEMPLATES.items():
-            self.templates[name] = self.folder / f"{name}.db"
-            fill(f"sqlite:///{self.templates[name]}")
+
+    def _template(self, name: str) -> Path:
+        if name not in self.templates:
+            before, fill = TEMPLATES[name]
+            path = self.folder / f"{name}.db"
+            shutil.copyfile(self._template(before), path)
+            with ThreadPoolExecutor(1) as aside:  # this thread may have a loop that runs
+                aside.submit(asyncio.run, fill(f"sqlite:///{path}")).result()
+            self.templates[name] = path
+        return self.templates[name]
 
     def new(self, template: str) -> str:
         self.made += 1
         path = self.folder / f"test{self.made}.db"
-        shutil.copyfile(self.templates[template], path)
+        shutil.copyfile(self._template(template), path)
         return f"sqlite:///{path}"
 
     def drop(self, url: str) -> None:
@@ -81,17 +87,22 @@ class Postgres:
         self.spares: dict[str, Future[str]] = {}
         self.dropped: list[Future[None]] = []
         self.templates = {"nothing": "template0"}
-        for name, fill in TEMPLATES.items():
-            self.templates[name] = postgres.new_name()
-            fill(server.create(self.templates[name]))
+
+    def _template(self, name: str) -> str:
+        if name not in self.templates:
+            before, fill = TEMPLATES[name]
+            made = postgres.new_name()
+            asyncio.run(fill(self.server.create(made, self._template(before))))
+            self.templates[name] = made
+        return self.templates[name]
 
     def new(self, template: str) -> str:
-        made = self.spares.pop(template, None) or self._copy(template)
-        self.spares[template] = self._copy(template)
+        made = self.spares.pop(template, None) or self.worker.submit(self._copy, template)
+        self.spares[template] = self.worker.submit(self._copy, template)
         return made.result()
 
-    def _copy(self, template: str) -> Future[str]:
-        return self.worker.submit(self.server.create, postgres.new_name(), self.templates[template])
+    def _copy(self, template: str) -> str:
+        return self.server.create(postgres.new_name(), self._template(template))
 
     def drop(self, url: str) -> None:
         self.dropped.append(self.worker.submit(self.server.drop, url.partition("?")[0].rpartition("/")[2]))

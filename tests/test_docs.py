@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,18 @@ def is_there(dotted: str) -> bool:
     return True
 
 
+@cache
+def known_files() -> set[str]:
+    """The names of all files of the checkout, and of those that the guide has its reader make."""
+    kept = [path for path in ROOT.iterdir() if path.name not in (".git", ".venv")]
+    return {path.name for top in kept for path in (top, *top.rglob("*"))} | {Path(made).name for made in TO_BE_MADE}
+
+
 def missing(source: str, text: str) -> list[str]:
     """What a text names that is not there."""
     found = [name for name in DOTTED.findall(text) if not is_there(name)]
     found += [place for place in PLACE.findall(text) if place not in TO_BE_MADE and not list(ROOT.glob(place.rstrip("/")))]
-    known = {path.name for path in ROOT.rglob("*.*") if ".venv" not in path.parts} | {Path(made).name for made in TO_BE_MADE}
-    found += [name for name in FILE.findall(text) if name not in known]
+    found += [name for name in FILE.findall(text) if name not in known_files()]
     if source.endswith(".md"):
         found += [link for link in LINK.findall(text) if not (ROOT / source).parent.joinpath(link).exists()]
     return found + [module for module in COMMAND.findall(text) if importlib.util.find_spec(module) is None]
