@@ -26,8 +26,8 @@ class Context:
     `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
     its fields share (`graph.write.atomic.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
     rows that errors name (`graph.read.payloads.execution.read_node`). `broken` is what a field of the mutation met after which no
-    later one is run, `committed` whether one was committed. `deadline` is when a transaction must be over, by the event loop's
-    clock.
+    later one is run, `committed`, once it is closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by
+    the event loop's clock.
     """
 
     database: Database
@@ -52,6 +52,7 @@ class Context:
     async def close(self) -> None:
         """Give the connection back."""
         if self._session is not None:
+            self.committed = "committed" in self._session.info
             if self._session.in_transaction():  # or it holds no connection
                 await self._session.close()
             self._session = None

@@ -49,7 +49,7 @@ async def transaction(
                             session.info["driver"] = await connections.begin(session)
                             begun = True
                             result = await work()
-                            committing = True
+                            committing = session.info["committed"] = True  # from here on nobody may say that nothing was
                             await session.commit()
                         except BaseException as error:
                             if is_stale(error):  # SQLAlchemy has not seen it where the driver was asked directly

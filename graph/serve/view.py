@@ -56,7 +56,7 @@ class GraphQLView:
                 if context is None:
                     error = TOO_SLOW
                 elif context.committed:  # a 503 would say that nothing was
-                    error = CommitUnknown("the time was over after a field was committed")
+                    error = CommitUnknown("the time was over after a COMMIT")
             status, body = refusal_body(error, request_id)
         await self._send(scope, send, status, body, request_id)
 

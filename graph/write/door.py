@@ -38,9 +38,7 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
     """
     database, session = context.database, context.session
     if not database.listeners:
-        result = await database.transaction(session, work, context.deadline)
-        context.committed = True
-        return result
+        return await database.transaction(session, work, context.deadline)
     record = Record()
 
     async def attempt() -> T:
@@ -54,7 +52,6 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
     finally:
         event.remove(session.sync_session, "after_flush", note_flush)
         session.info.pop(RECORD, None)
-    context.committed = True
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
     changes = record.changes()
     for listener in database.listeners if changes else ():
