@@ -279,7 +279,7 @@ async def test_a_child_moves_its_roots_version(tables: Database) -> None:
     assert await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=[BoxInput(slot=1, weight=1)]))) == []
 
     async def work(unit: Unit) -> None:
-        shelf: Any = await unit.load(Shelf, "Shelf:1", sa.orm.selectinload(Shelf.boxes))
+        shelf: Any = await unit.load(Shelf, "Shelf:1", "boxes")
         shelf.boxes[0].weight = 5
         await unit.flush()
 

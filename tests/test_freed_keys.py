@@ -185,7 +185,7 @@ class Mutation:
     @strawberry.mutation
     async def update_book(self, info: Info, input: Input[UpdateBookInput]) -> UpdateBookPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
-            book: Any = await unit.load(BookRow, input.id, selectinload(BookRow.sheets))
+            book: Any = await unit.load(BookRow, input.id, "sheets")
             changes: Any = sent(input, "sheets")
             keys = [] if changes is ABSENT else [key_of(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]
             # The coupons of a sheet that goes are not loaded: the database deletes them.

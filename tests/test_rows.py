@@ -72,7 +72,7 @@ def test_each_place_where_rows_are_read(shops: Pair, field: str) -> None:
 
 
 def test_every_row_is_there_or_is_not(shops: Pair) -> None:
-    kind = shops.whole.scope.kind
+    kind = shops.kind
     for type_name, found in shops.rows.items():
         ids = [f"{type_name}:{row.id}" for row in found]
         seen = [id_ for id_, row in zip(ids, found, strict=True) if is_seen(row, kind)]
@@ -88,7 +88,7 @@ def test_every_row_is_there_or_is_not(shops: Pair) -> None:
 def test_a_cursor_holds_nothing_hidden(shops: Pair) -> None:
     query = "{ orders(first: 100, orderBy: [{field: CUSTOMER_NAME}]) { edges { cursor node { customer { name } } } } }"
     whole, _ = shops.answers(query)
-    hidden = {row.name for row in shops.rows["Customer"] if not is_seen(row, shops.whole.scope.kind)}
+    hidden = {row.name for row in shops.rows["Customer"] if not is_seen(row, shops.kind)}
     for edge in orjson.loads(whole)["data"]["orders"]["edges"]:
         name = orjson.loads(bytes.fromhex(edge["cursor"]))[1]
         assert name == edge["node"]["customer"]["name"]

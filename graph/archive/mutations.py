@@ -14,7 +14,9 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.models import Customer, Item, Order, OrderItem
+from graph.read.rows import rows
 from graph.read.types.scalars import DateTime
+from graph.scope import SERVER
 from graph.write.answers import Answer, answer
 from graph.write.bulk import delete_rows, delete_rows_where
 from graph.write.errors import Refused
@@ -48,16 +50,20 @@ async def purge(info: Info, unit: Unit, input_: PurgeArchivedInput) -> Answer:
     if unit.errors:
         raise Refused(unit.errors)
     session = unit.session
-    customers, orders, lines = await _lock(session, Customer, Customer.archived_at < input_.before), [], []
+    customer, order, item = unit.seen(Customer), rows(Order, SERVER), unit.seen(Item)
+    customers, orders, lines = await _lock(session, customer, customer.archived_at < input_.before), [], []
     if customers:
-        orders = await _lock(session, Order, among(unit, Order.customer_id, customers))
+        orders = await _lock(session, order, among(unit, order.customer_id, customers))
         if orders and asked(info, "deletedIds"):
-            theirs = sa.select(OrderItem.id).where(among(unit, OrderItem.order_id, orders)).order_by(OrderItem.id)
+            line = unit.seen(OrderItem)
+            theirs = sa.select(line.id).where(among(unit, line.order_id, orders)).order_by(line.id)
             lines = list((await session.scalars(theirs)).all())
+            orders = list(await unit.seen_keys(Order, orders))
         await delete_rows(unit, Customer, customers)
-    archived, items = await _lock(session, Item, Item.archived_at < input_.before), []
+    archived, items = await _lock(session, item, item.archived_at < input_.before), []
     if archived:
-        sold = sa.select(OrderItem.id).where(OrderItem.item_id == Item.id).exists()
+        line, sold_item = rows(OrderItem, SERVER), rows(Item, SERVER)  # what is sold stays, whoever may see the order
+        sold = sa.select(line.id).where(line.item_id == sold_item.id).exists()
         items = await delete_rows_where(unit, Item, archived, ~sold)
     # Which items were sold is known only now that their lines are gone; a refusal undoes it all.
     hold(unit, input_, len(customers) + len(items))
@@ -67,9 +73,9 @@ async def purge(info: Info, unit: Unit, input_: PurgeArchivedInput) -> Answer:
     return answer({"count": len(customers) + len(items), **counts, **ids})
 
 
-async def _lock(session: AsyncSession, model: Any, where: ColumnElement[bool]) -> list[int]:
-    """The keys of the rows of a table that match, locked in key order."""
-    return list((await session.scalars(sa.select(model.id).where(where).order_by(model.id).with_for_update())).all())
+async def _lock(session: AsyncSession, row: Any, where: ColumnElement[bool]) -> list[int]:
+    """The keys of the rows that match, locked in key order."""
+    return list((await session.scalars(sa.select(row.id).where(where).order_by(row.id).with_for_update(of=row))).all())
 
 
 @strawberry.type

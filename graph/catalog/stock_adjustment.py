@@ -30,7 +30,8 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
     moved = {"stock": table.c.stock + input_.delta}
     while not (found := await door.update_where(unit, Item, where, moved, after >= 0, after <= MOST_PIECES)):
-        rows = await unit.rows(sa.select(table.c.stock).where(where))
+        row = unit.seen(Item)
+        rows = await unit.rows(sa.select(row.stock).where(getattr(row, field.attribute) == key))
         if not rows:
             raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name), field.name)])
         stock = rows[0].stock

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from graph.models import Customer, Order
@@ -21,14 +20,15 @@ async def load_orders(unit: Unit, customer: Customer, input_: Any) -> None:
     """Load what the input may change."""
     if input_ is ABSENT or input_ is None:
         return
-    where = [Order.customer_id == customer.id]
+    rows = unit.seen(Order)
+    where = [rows.customer_id == customer.id]
     if given(input_, "replace") in (ABSENT, None):
         named = [entry.id for entry in input_.update] + list(input_.remove)
         keys = {key for key in (key_of(Order, id_) for id_ in named) if key is not None}
         if not keys:
             set_committed_value(customer, "orders", [])
             return
-        where.append(Order.id.in_(sorted(keys)))
-    rows = await unit.session.scalars(unit.locked(Order, *where).options(selectinload(Order.items)))
+        where.append(rows.id.in_(sorted(keys)))
+    loaded = await unit.load_all(unit.locked(rows, *where), rows, "items")
     # The rest of the collection stays unknown, and a flush writes only what changes in it.
-    set_committed_value(customer, "orders", list(rows))
+    set_committed_value(customer, "orders", loaded)

@@ -32,7 +32,9 @@ from graph.customers.payloads import (
     UpdateCustomerPayload,
     UpsertCustomerPayload,
 )
+from graph.read.rows import rows
 from graph.read.types.scalars import global_id
+from graph.scope import SERVER
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
 from graph.write.mutation import Input
@@ -111,10 +113,12 @@ class CustomerMutations:
         async def work(unit: Unit) -> Answer:
             customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"))
             theirs = models.Order.customer_id == customer.id
-            orders = sa.select(models.Order.id).where(theirs)
-            order_ids = (await unit.session.scalars(orders.order_by(models.Order.id).with_for_update())).all()
-            lines = sa.select(models.OrderItem.id).where(models.OrderItem.order_id.in_(orders))
-            line_ids = (await unit.session.scalars(lines.order_by(models.OrderItem.id))).all()
+            order, line = rows(models.Order, SERVER), unit.seen(models.OrderItem)
+            orders = sa.select(order.id).where(theirs)
+            order_ids = (await unit.session.scalars(orders.order_by(order.id).with_for_update())).all()
+            order_ids = await unit.seen_keys(models.Order, order_ids)
+            lines = sa.select(line.id).where(line.order_id.in_(orders))
+            line_ids = (await unit.session.scalars(lines.order_by(line.id))).all()
             await unit.delete(customer)
             ids = [("Customer", customer.id), *(("Order", id_) for id_ in order_ids), *(("OrderItem", id_) for id_ in line_ids)]
             counts = DeletedWithCustomer(customers=1, orders=len(order_ids), order_items=len(line_ids))

@@ -56,8 +56,9 @@ async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> 
 
 async def _refuse_discount(unit: Unit, keys: list[int], discount: int, place: Path) -> None:
     """The discount of an order that is not PENDING stays as it is."""
-    fixed = sa.and_(Order.status != OrderStatus.PENDING, Order.discount != discount)
-    found = sa.select(Order.status).where(among(unit, Order.id, keys), fixed).order_by(Order.id).limit(1)
+    order = unit.seen(Order)
+    fixed = sa.and_(order.status != OrderStatus.PENDING, order.discount != discount)
+    found = sa.select(order.status).where(among(unit, order.id, keys), fixed).order_by(order.id).limit(1)
     status = await unit.session.scalar(found)
     if status is not None:
         message = f"An order among them is {status} and does not take another discount"
@@ -94,7 +95,8 @@ async def delete_matching(info: Info, unit: Unit, input_: DeleteOrdersInput) -> 
     lines: list[int] = []
     if keys:
         if asked(info, "deletedIds") or asked(info, "deleted"):
-            theirs = sa.select(OrderItem.id).where(among(unit, OrderItem.order_id, keys)).order_by(OrderItem.id)
+            line = unit.seen(OrderItem)
+            theirs = sa.select(line.id).where(among(unit, line.order_id, keys)).order_by(line.id)
             lines = list((await unit.session.scalars(theirs)).all())
         await delete_rows(unit, Order, keys)
     counts = DeletedWithOrder(orders=len(keys), order_items=len(lines))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 import strawberry
-from sqlalchemy.orm import selectinload
 
 from graph import models
 from graph.models import TRANSITIONS, OrderStatus
@@ -43,8 +42,6 @@ from graph.write.mutation_inputs import given
 from graph.write.perform import perform
 from graph.write.unit import Info, Unit
 
-LINES = selectinload(models.Order.items)
-
 
 @strawberry.type
 class OrderMutations:
@@ -67,7 +64,7 @@ class OrderMutations:
     @strawberry.mutation(description="Change an order and its lines. Lines change only while the order is PENDING.")
     async def update_order(self, info: Info, input: Input[UpdateOrderInput]) -> UpdateOrderPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
-            order = await unit.load(models.Order, input.id, LINES, expected=given(input, "expected_version"))
+            order = await unit.load(models.Order, input.id, "items", expected=given(input, "expected_version"))
             unit.fill(order, input)
             await unit.flush()
             return answer(order=order)
@@ -80,7 +77,8 @@ class OrderMutations:
     async def delete_order(self, info: Info, input: Input[DeleteOrderInput]) -> DeleteOrderPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
             order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"))
-            lines = sa.select(models.OrderItem.id).where(models.OrderItem.order_id == order.id).order_by(models.OrderItem.id)
+            line = unit.seen(models.OrderItem)
+            lines = sa.select(line.id).where(line.order_id == order.id).order_by(line.id)
             line_ids = (await unit.session.scalars(lines)).all()
             await unit.delete(order)
             ids = [("Order", order.id), *(("OrderItem", id_) for id_ in line_ids)]
@@ -92,7 +90,7 @@ class OrderMutations:
     @strawberry.mutation(description="Send an order on: PENDING to PAID to SHIPPED, or to CANCELLED, which gives its stock back.")
     async def transition_order(self, info: Info, input: Input[TransitionOrderInput]) -> TransitionOrderPayload:  # noqa: A002
         async def work(unit: Unit) -> Answer:
-            lines = [LINES] if input.to is OrderStatus.CANCELLED else []
+            lines = ["items"] if input.to is OrderStatus.CANCELLED else []
             order = await unit.load(models.Order, input.id, *lines, expected=given(input, "expected_version"))
             if input.to in TRANSITIONS[order.status]:
                 order.status = input.to

@@ -18,6 +18,8 @@ from sqlalchemy.orm.attributes import instance_state
 from graph.base import Base
 from graph.models import Item, Order, OrderItem, OrderStatus
 from graph.orders.rules import moved
+from graph.read.rows import rows
+from graph.scope import SERVER
 from graph.write import door
 from graph.write.changes import Changes, parent_of
 from graph.write.errors import MOST_PIECES, ROOT, Refused, out_of_stock, over_stocked
@@ -25,11 +27,12 @@ from graph.write.unit import Unit
 
 HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
 
-ITEM: Any = sa.inspect(Item).local_table
+#: Stock holds over all rows, whoever writes.
+ALL: Any = rows(Item, SERVER)
 LOCK = (
-    sa.select(ITEM.c.id, ITEM.c.stock)
-    .where(ITEM.c.id.in_(sa.bindparam("ids", expanding=True)), ITEM.c.stock.is_not(None))
-    .order_by(ITEM.c.id)
+    sa.select(ALL.id, ALL.stock)
+    .where(ALL.id.in_(sa.bindparam("ids", expanding=True)), ALL.stock.is_not(None))
+    .order_by(ALL.id)
     .with_for_update()
 )
 
@@ -109,11 +112,12 @@ async def lock_stock(unit: Unit, item_ids: Mapping[int, Any]) -> dict[int, int]:
 
 async def release(unit: Unit, orders: ColumnElement[bool]) -> None:
     """Give back what the lines of orders hold that are about to be deleted."""
+    line, order = rows(OrderItem, SERVER), rows(Order, SERVER)
     held = (
-        sa.select(OrderItem.item_id, sa.func.sum(OrderItem.quantity))
-        .join(Order, Order.id == OrderItem.order_id)
-        .where(orders, Order.status.in_(HOLDING))
-        .group_by(OrderItem.item_id)
+        sa.select(line.item_id, sa.func.sum(line.quantity))
+        .join(order, order.id == line.order_id)
+        .where(orders, order.status.in_(HOLDING))
+        .group_by(line.item_id)
     )
     pieces: dict[int, int] = {row[0]: int(row[1]) for row in await unit.rows(held)}
     if pieces:

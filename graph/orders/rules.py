@@ -7,6 +7,7 @@ the removal of PAID and SHIPPED orders through their customer (NOT_EDITABLE).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from graph.models import Customer, Order, OrderItem, OrderStatus
@@ -55,7 +56,7 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
         refuse_archived(unit, order, "customer", unit.target(order, "customer") or _added_to(order, changes))
         # A new order without lines has its total too, or any discount would pass.
         if "items" in order.__dict__ or "id" not in order.__dict__:
-            _number(order, changes, again=(id(order), "items") in unit.replaced)
+            _number(order, changes, unit.sees, again=(id(order), "items") in unit.replaced)
             if all(line.__dict__.keys() >= PRICED for line in order.items):
                 put(order, "total_amount", total(order))
     for order in (row for row in changes.deleted if isinstance(row, Order)):
@@ -83,12 +84,13 @@ def refuse_archived(unit: Unit, row: Any, relation: str, target: Any) -> None:
     )
 
 
-def _number(order: Order, changes: Changes, *, again: bool) -> None:
-    """New lines follow the highest position there was; gaps stay. A replaced list is numbered again, after all others."""
+def _number(order: Order, changes: Changes, sees: Callable[[OrderItem], bool], *, again: bool) -> None:
+    """New lines follow the highest position there was; gaps stay. A replaced list is numbered again, after all others;
+    lines that the writer does not see keep theirs."""
     removed = [line.position for line in changes.deleted if isinstance(line, OrderItem) and line.order_id == order.id]
     highest = max([0, *removed, *(line.__dict__.get("position", 0) for line in order.items)])
     for line in order.items:
-        if again or "position" not in line.__dict__:
+        if (again and sees(line)) or "position" not in line.__dict__:
             highest += 1
             put(line, "position", highest)
 

@@ -8,7 +8,6 @@ exceed a subtotal.
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.orm import selectinload
 
 from graph.models import Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
@@ -62,10 +61,11 @@ async def _load(unit: Unit, given_: MoveOrderItemInput) -> tuple[OrderItem, Orde
     """The line and both orders, locked in id order. Raises `Refused` where one is not there."""
     key, to = key_of(OrderItem, given_.id), key_of(Order, given_.to_order)
     while True:
-        found = None if key is None else await unit.session.scalar(sa.select(OrderItem.order_id).where(OrderItem.id == key))
+        row, rows = unit.seen(OrderItem), unit.seen(Order)
+        found = None if key is None else await unit.session.scalar(sa.select(row.order_id).where(row.id == key))
         wanted = [id_ for id_ in (found, to) if id_ is not None]
-        rows = await unit.session.scalars(unit.locked(Order, Order.id.in_(sorted(wanted))).options(selectinload(Order.items)))
-        orders = {order.id: order for order in rows}
+        loaded = await unit.load_all(unit.locked(rows, rows.id.in_(sorted(wanted))), rows, "items")
+        orders: dict[int, Order] = {order.id: order for order in loaded}
         absent = []
         if found is None:
             absent.append(missing("OrderItem", given_.id, LINE))

@@ -22,8 +22,10 @@ from strawberry.types.base import StrawberryList, get_object_definition
 
 from graph.base import Base
 from graph.read.payloads.execution import read_entities
+from graph.read.rows import rows
 from graph.read.types.mirror import MIRRORS
 from graph.read.types.scalars import global_id
+from graph.scope import Scope
 from graph.write.columns import type_name
 from graph.write.errors import ROOT, MutationError, NotFoundError, Path, Row, error_types, ordered
 from graph.write.unit import Info, input_order
@@ -189,19 +191,20 @@ def _plain(type_: Any, value: Any) -> Any:
     return type_(**value)
 
 
-async def note_missing(given: Answer, session: AsyncSession, name: str) -> None:
+async def note_missing(given: Answer, session: AsyncSession, scope: Scope, name: str) -> None:
     """NOT_FOUND for every row of a recalled answer that is gone since; `name` is that of the list whose entries have results."""
     wanted: dict[str, set[int]] = defaultdict(set)
-    for row in [*given.rows.values(), *(r.row for r in given.results or ())]:
-        if row is not None:
-            wanted[row.type_name].add(row.key)
+    for each in [*given.rows.values(), *(r.row for r in given.results or ())]:
+        if each is not None:
+            wanted[each.type_name].add(each.key)
     there: set[Row] = set()
     for type_, keys in wanted.items():
-        key = MIRRORS[type_].mapper.primary_key[0]
-        there |= {Row(type_, found) for found in (await session.execute(sa.select(key).where(key.in_(sorted(keys))))).scalars()}
-    for field_name, row in given.rows.items():
-        if row is not None and row not in there:
-            given.gone.append(_gone(row, ROOT))
+        row = rows(MIRRORS[type_].model, scope)
+        found = await session.scalars(sa.select(row.id).where(row.id.in_(sorted(keys))))
+        there |= {Row(type_, key) for key in found}
+    for field_name, named in given.rows.items():
+        if named is not None and named not in there:
+            given.gone.append(_gone(named, ROOT))
             given.rows[field_name] = None
     for result in given.results or ():
         if result.row is not None and result.row not in there:

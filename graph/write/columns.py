@@ -55,10 +55,9 @@ def key_of(model: type[Base], id_: str) -> int | None:
 
 
 @cache
-def target_columns(model: type[Base]) -> tuple[Any, ...]:
+def target_attributes(model: type[Base]) -> tuple[str, ...]:
     """What a look-up reads of a row: all its columns."""
-    mapper = model.__mapper__
-    return tuple(getattr(model, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_"))
+    return tuple(attribute.key for attribute in model.__mapper__.column_attrs if not attribute.key.startswith("_"))
 
 
 #: Takes a row, the name of an attribute and its new value, and gives the value to set. Raises `ValueError`.

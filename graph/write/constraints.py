@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper
 
 from graph.write.bounds import check_columns, own_maximum, range_of
 from graph.write.changes import Changes
-from graph.write.columns import mirror_for, type_name
+from graph.write.columns import mirror_for
 from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
 from graph.write.object_graph import Graph
 
@@ -84,16 +84,18 @@ def check_error(
     )
 
 
-def table_type(mapper: Mapper[Any], table: sa.Table) -> str:
-    """What clients call the rows of a table."""
-    return next(type_name(other) for other in mapper.registry.mappers if other.local_table is table)
+def mapper_of(mapper: Mapper[Any], table: sa.Table) -> Mapper[Any]:
+    """The mapper of another table."""
+    return next(other for other in mapper.registry.mappers if other.local_table is table)
 
 
 def still_referenced(path: Iterable[str], type_: str, counts: dict[str, int]) -> StillReferencedError:
-    """A row cannot go because others use it."""
+    """A row cannot go because others use it. Those that the client may not see are not counted, but keep it all the same."""
+    counts = {name: count for name, count in counts.items() if count}
     total = sum(counts.values())
+    by = ", ".join(f"{n} {name}" for name, n in counts.items()) or "rows that you may not see"
     return StillReferencedError(
-        message=f"This {type_} is used by {', '.join(f'{n} {name}' for name, n in counts.items())}",
+        message=f"This {type_} is used by {by}",
         path=list(path),
         by_type=[ReferenceCount(type=name, count=n) for name, n in sorted(counts.items())],
         count=total,

@@ -25,6 +25,9 @@ from graph.context import Context
 from graph.database import Capabilities, capabilities
 from graph.write.changes import put
 
+#: The names of what a draw is told.
+PARAMETERS = ("tables", "attributes", "numbers")
+
 
 @dataclass(slots=True)
 class Draw:

@@ -48,6 +48,8 @@ class Graph:
     def __init__(self, context: Context, order: Order = by_name) -> None:
         self.context = context
         self.scope = context.scope
+        #: Parts of loaded lists that the scope does not see: they count, but nobody can name them.
+        self.unseen: set[tuple[type[Base], int]] = set()
         self.order = order
         session = self.session = context.session
         self.dialect = session.get_bind().dialect
@@ -63,6 +65,10 @@ class Graph:
     def refuse(self, error: MutationError) -> None:
         """Collect a reason; the unit of work stops before the database is written."""
         self.errors.append(error)
+
+    def sees(self, part: Any) -> bool:
+        """Whether the scope sees a part of a loaded list; new ones it does."""
+        return not self.unseen or (type(part), part.__dict__.get("id")) not in self.unseen
 
     def origin(self, row: Base, path: Path = ROOT) -> Origin:
         """Where a row came from; a row nobody sent stands at `path`."""
@@ -147,7 +153,7 @@ class Graph:
         Rows that no list names stay, unless `replace` is sent: then those it does not name go. It leaves the collection in the
         order sent.
         """
-        present = {child.id: child for child in getattr(row, relation)}
+        present = {child.id: child for child in getattr(row, relation) if self.sees(child)}
         model = type(row).__mapper__.relationships[relation].mapper.class_
         collection = getattr(row, relation)
         replacing = given(input_, "replace")
@@ -212,7 +218,7 @@ class Graph:
                 kept.append(child)
         for child in present.values():
             self._remove(collection, child, path)
-        collection[:] = kept
+        collection[:] = [*kept, *(child for child in collection if not self.sees(child))]
 
     def _fill_child(self, child: Base, entry: Any, place: Path) -> None:
         self.origins.pop(id(child), None)

@@ -108,7 +108,7 @@ async def _once(info: Info, payload: Callable[..., P], work: Work, entries: tupl
     kept = None if key is None else await idempotency.claim(context.session, context.database, key)
     if kept is not None:
         answer = recall(payload, kept)
-        await note_missing(answer, context.session, "" if entries is None else entries[0])
+        await note_missing(answer, context.session, context.scope, "" if entries is None else entries[0])
         return await payload_of(info, payload, answer)
     answer = await work(Unit(context, explaining=explaining, order=input_order(info)))
     if key is not None:

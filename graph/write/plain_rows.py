@@ -17,12 +17,24 @@ import sqlalchemy as sa
 import strawberry
 
 from graph.base import Base
+from graph.read.rows import Door, seen
 from graph.read.sql.constructs import value_rows
 from graph.write import door
 from graph.write.answers import Result
 from graph.write.changes import Changes, put
 from graph.write.columns import refusal, required, start_of, stored, type_name, validators
-from graph.write.errors import MOST_PIECES, ROOT, MutationError, Path, Refused, Row, UniqueError, out_of_stock, over_stocked
+from graph.write.errors import (
+    MOST_PIECES,
+    ROOT,
+    MutationError,
+    Path,
+    Refused,
+    Row,
+    UniqueError,
+    out_of_stock,
+    over_stocked,
+    try_again,
+)
 from graph.write.images import among
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.unit import Unit
@@ -127,18 +139,30 @@ class Plain:
         return ROOT if self.name is None else (*ROOT, self.name, str(index))
 
     async def explain(self, *, taken: bool, twice: bool) -> None:
-        """Refuse the rows with everything that is wrong; whether a key that is taken is, or one that stands twice."""
+        """Refuse the rows with everything that is wrong; whether a key that is taken is, or one that stands twice.
+
+        A key that a row has which the scope does not see is always refused: that row is not changed.
+        """
         rows = [self.unit.create(self.model, input_, self.path(i)) for i, input_ in enumerate(self.inputs)]
         found = [*self.unit.errors, *await violations(self.unit, Changes.of(self.unit.session.sync_session, list(rows)))]
         uniques = [each for each in self.table.constraints if isinstance(each, sa.UniqueConstraint)]
         name = next(str(each.name) for each in uniques if each.columns.keys() == [self.key])
-        allowed = [
-            error
-            for error in found
-            if isinstance(error, UniqueError) and error.constraint == name and not (twice if error.row is None else taken)
-        ]
+        ours = [error for error in found if isinstance(error, UniqueError) and error.constraint == name]
+        theirs = {error.row.key for error in ours if error.row is not None}
+        hidden = theirs.difference(await self.unit.seen_keys(self.model, sorted(theirs)))
+        allowed = [error for error in ours if not (twice if error.row is None else taken or error.row.key in hidden)]
         if len(found) > len(allowed):
             raise Refused(error for error in found if error not in allowed)
+
+    def merged(self, insert: Any, clause: dict[str, Any]) -> Any:
+        """The INSERT with a conflict clause that changes the row that has the key, if the scope sees it."""
+        where = None if Door(self.unit.scope).sees_all(self.model) else seen(self.model, self.unit.scope)
+        return insert.on_conflict_do_update(index_elements=[self.key], set_=clause, where=where)
+
+    async def refuse_hidden(self, *, twice: bool) -> None:
+        """A row that the scope does not see has a key and was left as it is: the rows are refused."""
+        await self.explain(taken=False, twice=twice)
+        raise Refused([try_again()])  # it is gone since
 
 
 async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
@@ -168,8 +192,10 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
         if table.columns[name].info.get("counter"):
             sets[name] = sa.func.coalesce(value, table.columns[name])
     clause = versioned(table, sets, unit.now)
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=clause).returning(table.c.created_at)
-    made = (await plain.write(merged, identities, sets=clause)).scalars()
+    merged = plain.merged(insert, clause).returning(table.c.created_at)
+    made = (await plain.write(merged, identities, sets=clause)).scalars().all()
+    if len(made) < len(last):
+        await plain.refuse_hidden(twice=False)
     inserted = sum(created == unit.now for created in made)
     return Written(inserted, updated=number - inserted)
 
@@ -219,12 +245,15 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         # More than the column holds is told by its CHECK, as less than nothing is.
         sets[counter.column] = sa.case((added.is_(None), column), (after > MOST_PIECES, -1), else_=after)
     clause = versioned(table, sets, unit.now)
-    merged = insert.on_conflict_do_update(index_elements=[plain.key], set_=clause)
+    merged = plain.merged(insert, clause)
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
     await plain.write(merged, identities, in_order, sets=clause)
-    key = table.columns[plain.key]
-    found = await unit.session.execute(sa.select(key, table.c.id, table.c.created_at).where(key.in_(identities)))
-    made = {stored(key, row[0], unit.dialect): row for row in found}
+    there = unit.seen(plain.model)
+    key = getattr(there, plain.key)
+    found = await unit.rows(sa.select(key, there.id, there.created_at).where(key.in_(identities)))
+    made = {stored(table.columns[plain.key], row[0], unit.dialect): row for row in found}
+    if not made.keys() >= set(identities):
+        await plain.refuse_hidden(twice=True)
     name = type_name(sa.inspect(plain.model))
     return [
         Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == unit.now})
@@ -245,14 +274,15 @@ async def _out_of_range(
     plain: Plain, counter: Counter, identities: list[Any], deltas: Sequence[int | None]
 ) -> list[MutationError]:
     """Rows that take more from a counter than is there, or add more than it holds, each by itself. Locks those that move it."""
-    table = plain.table
     moving = [(index, identities[index], delta) for index, delta in enumerate(deltas) if delta is not None]
     if not moving:
         return []
-    key, column = table.columns[plain.key], table.columns[counter.column]
+    row = plain.unit.seen(plain.model)
+    key, column = getattr(row, plain.key), getattr(row, counter.column)
     wanted = sorted({identity for _, identity, _ in moving})
-    found = sa.select(key, column).where(key.in_(wanted)).order_by(table.c.id).with_for_update()
-    there = {stored(key, row[0], plain.unit.dialect): row[1] or 0 for row in await plain.unit.session.execute(found)}
+    found = sa.select(key, column).where(key.in_(wanted)).order_by(row.id).with_for_update(of=row)
+    stocks = await plain.unit.session.execute(found)
+    there = {stored(plain.table.columns[plain.key], each[0], plain.unit.dialect): each[1] or 0 for each in stocks}
     errors: list[MutationError] = []
     for index, identity, delta in moving:
         path, available = (*plain.path(index), counter.name), there.get(identity, 0)

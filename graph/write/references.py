@@ -7,7 +7,7 @@ look at. What is refused here: a reference that leads nowhere, as REFERENCE_NOT_
 from __future__ import annotations
 
 from collections import defaultdict, namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,12 +15,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.types import TypeEngine
 
 from graph.base import Base
 from graph.database import Capabilities, capabilities
+from graph.read.rows import Door
 from graph.read.sql.constructs import member, unchanged
-from graph.write.columns import attribute_name, stored, target_columns
-from graph.write.drawn_keys import Draw, draw_for, drawing
+from graph.read.sql.statement import constant
+from graph.scope import Scope
+from graph.write.columns import attribute_name, stored, target_attributes
+from graph.write.drawn_keys import PARAMETERS, Draw, draw_for, drawing
 from graph.write.object_graph import Graph
 from graph.write.origins import Reference
 
@@ -69,17 +73,18 @@ async def _rows(
     wanted: dict[str, set[Any]] = defaultdict(set)
     for reference in references:
         wanted[reference.attribute].add(reference.value)
-    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect, draws=draw is not None)
+    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect, graph.scope, draws=draw is not None)
     given = {} if draw is None else draw.parameters
-    arguments = [given[name] if encode is None else encode(sorted(wanted[name])) for name, encode in lookup.parameters]
+    values = {name: sorted(each) for name, each in wanted.items()} | {f"viewer_{n}": v for n, v in graph.scope.values.items()}
+    arguments = [given[name] if encode is None else encode(values.get(name)) for name, encode in lookup.parameters]
     rows = await graph.context.database.rows_within(graph.session, lookup.sql, arguments)
     columns = model.__mapper__.columns
     found = {}
-    for values in rows:
-        if draw is not None and values[-1] is not None:
-            draw.take(values[-1])
+    for found_row in rows:
+        if draw is not None and found_row[-1] is not None:
+            draw.take(found_row[-1])
             continue
-        row = lookup.row_of(values)
+        row = lookup.row_of(found_row)
         for attribute in wanted:
             found[attribute, stored(columns[attribute], getattr(row, attribute), graph.dialect)] = row
     return found
@@ -93,7 +98,7 @@ class Lookup:
     """
 
     sql: str
-    parameters: tuple[tuple[str, Callable[[list[Any]], Any] | None], ...]
+    parameters: tuple[tuple[str, Callable[[Any], Any] | None], ...]
     row_type: Any
     decoders: tuple[tuple[int, Callable[[Any], Any]], ...]
 
@@ -105,39 +110,49 @@ class Lookup:
         return self.row_type._make(decoded)
 
 
-#: Kept by mapped class, attributes looked up by, kind of database, and whether it draws: building and hashing a select costs more
-#: than running it.
-LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, bool], Lookup] = {}
+#: Kept by mapped class, attributes looked up by, kind of database and of viewer, and whether it draws: building and hashing a
+#: select costs more than running it.
+LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, Hashable, bool], Lookup] = {}
 
 
-def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *, draws: bool) -> Lookup:
-    key = (model, attributes, capabilities(dialect), draws)
+def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> Lookup:
+    key = (model, attributes, capabilities(dialect), scope.key, draws)
     found = LOOKUPS.get(key)
     if found is None:
-        found = LOOKUPS[key] = _compile(model, attributes, dialect, draws=draws)
+        found = LOOKUPS[key] = _compile(model, attributes, dialect, scope, draws=draws)
     return found
 
 
-def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, *, draws: bool) -> Lookup:
-    encoders: dict[str, Callable[[list[Any]], Any]] = {}
-    columns = target_columns(model)
+def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> Lookup:
+    encoders: dict[str, Callable[[Any], Any]] = {}
+
+    def bind_viewer(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        encoders[f"viewer_{name}"] = type_.dialect_impl(dialect).bind_processor(dialect) or unchanged
+        return sa.bindparam(f"viewer_{name}", type_=type_)
+
+    target = Door(scope, bind_viewer).rows(model)
+    columns = [getattr(target, name) for name in target_attributes(model)]
 
     def among(attribute: str) -> ColumnElement[bool]:
         def bind(type_: Any, whole: Callable[[Any], Any]) -> ColumnElement[Any]:
             encoders[attribute] = whole
             return sa.bindparam(attribute, type_=type_)
 
-        return member(dialect, getattr(model, attribute), unchanged, bind, False)
+        return member(dialect, getattr(target, attribute), unchanged, bind, False)
 
     select = sa.select(*columns).where(sa.or_(*map(among, attributes)))
     statement = drawing(select, dialect) if draws else select
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+
+    def rule(name: str) -> Callable[[Any], Any] | None:
+        return None if draws and name in PARAMETERS else constant(compiled, name, dialect)
+
     decoders = [
         (index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)
     ]
     return Lookup(
         str(compiled),
-        tuple((name, encoders.get(name)) for name in compiled.positiontup or ()),
+        tuple((name, encoders.get(name) or rule(name)) for name in compiled.positiontup or ()),
         namedtuple(model.__name__, [column.key for column in columns]),
         tuple((i, decode) for i, decode in decoders if decode is not None),
     )

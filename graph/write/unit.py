@@ -16,11 +16,13 @@ import sqlalchemy as sa
 import strawberry
 from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import selectinload
 
 from graph.base import Base
 from graph.context import Context
 from graph.read.payloads.execution import running_in
 from graph.read.payloads.running import RootField
+from graph.read.rows import Door, rows
 from graph.write import door
 from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_of, missing, type_name
@@ -61,27 +63,55 @@ class Unit(Graph):
         self,
         model: type[R],
         id_: str,
-        *options: Any,
+        *parts: str,
         path: Path = (*ROOT, "id"),
         expected: Any = ABSENT,
         expected_name: str = "expectedVersion",
     ) -> R:
-        """The root a mutation is about, locked. Raises `Refused` with NOT_FOUND or STALE_VERSION, which stand alone."""
+        """The root a mutation is about, locked, and the lists of its `parts`, whole.
+
+        Raises `Refused` with NOT_FOUND or STALE_VERSION, which stand alone. A row that the scope does not see is not there.
+        """
         key = key_of(model, id_)
         row: R | None = None
         if key is not None:
-            where = model.__mapper__.primary_key[0] == key
-            row = await self.session.scalar(self.locked(model, where).options(*options))
+            rows_ = self.seen(model)
+            found = await self.load_all(self.locked(rows_, rows_.id == key), rows_, *parts)
+            row = found[0] if found else None
         if row is None:
             raise Refused([missing(type_name(model.__mapper__), id_, path)])
         self.origin(row).sent["id"] = path
         check_versions((row, expected, (*ROOT, expected_name)))
         return row
 
-    def locked(self, model: type[R], *where: Any) -> sa.Select[R]:
-        """Rows of a table, locked in key order and as they are in the database now."""
-        key = model.__mapper__.primary_key[0]
-        return sa.select(model).where(*where).order_by(key).with_for_update(of=model).execution_options(populate_existing=True)
+    def seen(self, model: type[Base]) -> Any:
+        """The rows of a class that the scope sees, for one statement."""
+        return rows(model, self.scope)
+
+    def locked(self, rows_: Any, *where: Any) -> sa.Select[Any]:
+        """Rows that came through the door, locked in key order and as they are in the database now."""
+        found = sa.select(rows_).where(*where).order_by(rows_.id)
+        return found.with_for_update(of=rows_).execution_options(populate_existing=True)
+
+    async def load_all(self, found: sa.Select[Any], rows_: Any, *parts: str) -> list[Any]:
+        """The objects of a SELECT of rows that came through the door, with the lists of their parts.
+
+        A list is loaded whole, for what must hold over all of it; the parts that the scope does not see are noted in `unseen`.
+        """
+        loaded = list(await self.session.scalars(found.options(*(selectinload(getattr(rows_, part)) for part in parts))))
+        for part in parts if loaded else ():
+            model = type(loaded[0]).__mapper__.relationships[part].mapper.class_
+            keys = [child.id for row in loaded for child in getattr(row, part)]
+            self.unseen |= {(model, key) for key in set(keys).difference(await self.seen_keys(model, keys))}
+        return loaded
+
+    async def seen_keys(self, model: type[Base], keys: Sequence[int]) -> Sequence[int]:
+        """Those of some keys whose rows the scope sees. Nothing is asked where no rule keeps one from it."""
+        if not keys or Door(self.scope).sees_all(model):
+            return keys
+        row = self.seen(model)
+        found = sa.select(row.id).where(row.id.in_(keys)).order_by(row.id)
+        return list((await self.session.scalars(found)).all())
 
     async def rows(self, statement: sa.Select[*tuple[Any, ...]], parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """What a SELECT of columns finds in the transaction."""

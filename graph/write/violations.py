@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from graph.database import capabilities
+from graph.read.rows import rows, seen
+from graph.scope import SERVER
 from graph.write.bounds import check_columns
 from graph.write.changes import Changes
 from graph.write.columns import required, stored, type_name
@@ -24,8 +26,8 @@ from graph.write.constraints import (
     check_attributes,
     check_error,
     check_text,
+    mapper_of,
     still_referenced,
-    table_type,
     unique_error,
 )
 from graph.write.errors import MutationError, ReferenceNotFoundError
@@ -46,17 +48,17 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in sorted((*changes.new, *changes.dirty), key=lambda row: graph.order(graph.origin(row).path)):
         by_mapper[type(row).__mapper__].append(row)
-    for mapper, rows in by_mapper.items():
+    for mapper, written in by_mapper.items():
         table: Any = mapper.local_table
-        values = {id(row): {c.name: value_of(mapper, row, c) for c in table.columns} for row in rows}
+        values = {id(row): {c.name: value_of(mapper, row, c) for c in table.columns} for row in written}
         gone = {row.id for row in changes.deleted if type(row).__mapper__ is mapper}
-        found += _nulls(graph, mapper, rows, values)
+        found += _nulls(graph, mapper, written, values)
         for constraint in sorted(table.constraints, key=lambda c: str(c.name)):
             if isinstance(constraint, sa.UniqueConstraint):
-                found += await _duplicates(graph, mapper, constraint, rows, gone)
+                found += await _duplicates(graph, mapper, constraint, written, gone)
             elif isinstance(constraint, sa.ForeignKeyConstraint):
-                found += await _dangling(graph, mapper, constraint, rows, values)
-        broken += [(mapper, constraint, row) for row, constraint in await _broken(graph, mapper, rows, values)]
+                found += await _dangling(graph, mapper, constraint, written, values)
+        broken += [(mapper, constraint, row) for row, constraint in await _broken(graph, mapper, written, values)]
     found += [check_error(graph, *each) for each in broken if not _derived(graph, each, broken)]
     return found
 
@@ -67,9 +69,15 @@ async def restrictions(graph: Graph, changes: Changes) -> list[MutationError]:
     deleted: dict[Mapper[Any], list[Any]] = defaultdict(list)
     for row in changes.deleted:
         deleted[type(row).__mapper__].append(row)
-    for mapper, rows in deleted.items():
-        found += await _in_use(graph, mapper, rows)
+    for mapper, going in deleted.items():
+        found += await _in_use(graph, mapper, going)
     return found
+
+
+def _of(mapper: Mapper[Any], *columns: Any) -> list[Any]:
+    """Columns of a table for what the database holds against all its rows."""
+    row = rows(mapper.class_, SERVER)
+    return [getattr(row, str(mapper.get_property_by_column(column).key)) for column in columns]
 
 
 def _nulls(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any], values: dict[int, dict[str, Any]]) -> list[MutationError]:
@@ -112,7 +120,8 @@ async def _duplicates(
     match = sa.or_(*(sa.and_(*(c == v for c, v in zip(columns, token, strict=True))) for token in asked))
     if len(columns) == 1:
         match = columns[0].in_([token[0] for token in asked])
-    existing = (await graph.session.execute(sa.select(key_column, *columns).where(match))).all()
+    # Whoever has the key refuses it, seen or not: `existing` is read by the client's own scope.
+    existing = (await graph.session.execute(sa.select(*_of(mapper, key_column, *columns)).where(match))).all()
     own = str(mapper.get_property_by_column(key_column).key)
     leaving = {getattr(row, own) for row in rows if wanted(graph, mapper, constraint, row, before=True) is not None} | gone
     for key, *raw in existing:
@@ -131,8 +140,8 @@ async def _dangling(
     if not pointing:
         return []
     keys = sorted({values[id(row)][local.name] for row in pointing})
-    there = set((await graph.session.scalars(sa.select(remote).where(remote.in_(keys)))).all())
     relation = next(r for r in mapper.relationships if not r.uselist and local in r.local_columns)
+    there = set((await graph.session.scalars(sa.select(*_of(relation.mapper, remote)).where(remote.in_(keys)))).all())
     target = type_name(relation.mapper)
     return [
         ReferenceNotFoundError(
@@ -208,8 +217,10 @@ async def _in_use(graph: Graph, mapper: Mapper[Any], rows: Sequence[Any]) -> lis
         for constraint in source.foreign_key_constraints:
             if constraint.referred_table is not table or constraint.ondelete in ("CASCADE", "SET NULL", "SET DEFAULT"):
                 continue
-            local = constraint.elements[0].parent
-            counted = sa.select(local, sa.func.count()).where(local.in_(keys)).group_by(local)
+            user = mapper_of(mapper, source)
+            (local,) = _of(user, constraint.elements[0].parent)
+            told = sa.case((seen(user.class_, graph.scope), 1))  # a user that is not seen refuses, too, but is not counted
+            counted = sa.select(local, sa.func.count(told)).where(local.in_(keys)).group_by(local)
             for key, count in (await graph.session.execute(counted)).all():
-                counts[key][table_type(mapper, source)] = count
+                counts[key][type_name(user)] = count
     return [still_referenced(graph.place(row, "id"), type_name(mapper), counts[row.id]) for row in rows if row.id in counts]

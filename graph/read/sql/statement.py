@@ -93,7 +93,7 @@ class Writer:
         query = self._rows(plan.roots) if isinstance(plan.roots, Rows) else select(self._roots(plan))
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
-            self.binds.get(name) or Bind(Constant(None), _constant(compiled, name, self.dialect))
+            self.binds.get(name) or Bind(Constant(None), constant(compiled, name, self.dialect))
             for name in compiled.positiontup or ()
         ]
         return Statement(str(compiled), tuple(binds))
@@ -259,8 +259,8 @@ class Writer:
         return (query.correlate(parent) if parent is not None else query).scalar_subquery()
 
 
-def _constant(compiled: Any, name: str, dialect: Dialect) -> Callable[[Any], Any]:
-    """A parameter that an expression of a model brought along: its value never changes."""
+def constant(compiled: Any, name: str, dialect: Dialect) -> Callable[[Any], Any]:
+    """A parameter that an expression of a model or a row rule brought along: its value never changes."""
     value = compiled.params[name]
     parameter = compiled.binds.get(name)
     process = parameter.type.dialect_impl(dialect).bind_processor(dialect) if parameter is not None else None
