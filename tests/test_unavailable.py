@@ -226,7 +226,7 @@ async def test_an_answer_that_is_lost_after_a_commit_is_not_told_to_have_failed(
         await asyncio.sleep(60)
 
     existing = create("d", "C").replace("{ item {", "{ errors { ... on UniqueError { existing { id } } } item {")
-    async with ask_with(request_timeout_seconds=1.0) as ask:
+    async with ask_with(request_timeout_seconds=4.0) as ask:
         with monkeypatch.context() as patch:
             patch.setattr(Database, "fetch", fetch)
             answer = await send(ask, f"mutation {{ {create('c', 'C')} {existing} }}")
