@@ -31,6 +31,7 @@ from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read.payloads.execution import splice
+from graph.read.refusals import BadUserInput
 from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import DEFINITIONS
@@ -87,6 +88,8 @@ class Schema(strawberry.Schema):
             answer = await self.engine(context.database).run(query or "", variable_values or {}, operation_name, context)
         except RequestRefused as refusal:
             return ExecutionResult(data=None, errors=refusal.errors)
+        except BadUserInput as refusal:
+            return ExecutionResult(data=None, errors=[refusal])
         finally:
             if own:
                 await context.close()

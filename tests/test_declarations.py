@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, MetaData, UniqueConstra
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionResult
 
 from graph.base import Base as ProductBase
 from graph.base import Choice, Key, Money, UtcDateTime
@@ -23,7 +25,7 @@ from graph.read.types.checks import check
 from graph.read.types.fields import Connection, NodeQueries, connection
 from graph.read.types.filter_inputs import generate
 from graph.read.types.mirror import MIRRORS, MirrorError, Node, mirror
-from graph.read.types.scalars import DEFINITIONS, DateTime
+from graph.read.types.scalars import DEFINITIONS, Date, DateTime
 from graph.read.types.scalars import Money as Decimal
 from graph.schema import Schema
 from graph.settings import Settings
@@ -69,6 +71,7 @@ class BookRow(Base):
     weight: Mapped[float]
     local: Mapped[str] = mapped_column(sa.String(20))
     bought_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    printed_on: Mapped[date | None] = mapped_column(sa.Date)
     room: Mapped[int | None]
     shelf: Mapped[int | None]
     first_id: Mapped[int | None] = mapped_column(ForeignKey("book.id"))
@@ -225,6 +228,7 @@ def test_what_cannot_work_stops_the_start(name: str) -> None:
     assert message in str(caught.value)
 
 
+DAYS = {1: date(2000, 2, 29), 2: date.max, 3: date.min, 4: None, 5: date(2000, 2, 29)}
 ROWS: list[dict[str, Any]] = [
     {
         "id": n,
@@ -238,6 +242,7 @@ ROWS: list[dict[str, Any]] = [
         "weight": 0.5,
         "local": "x",
         "bought_at": None if n == 2 else datetime(2020, 1, n, tzinfo=UTC),
+        "printed_on": DAYS[n],
         "room": room,
         "shelf": shelf,
         "first_id": first,
@@ -257,8 +262,8 @@ PLACES = [
 
 
 @pytest.fixture
-def read(bare_url: str) -> Iterator[Any]:
-    """Asks for books."""
+def execute(bare_url: str) -> Iterator[Any]:
+    """Runs an operation on books."""
     made("Place", PlaceRow, PLACE, sorts=("label",))
     fields = {
         "title": str,
@@ -268,6 +273,7 @@ def read(bare_url: str) -> Iterator[Any]:
         "maybe": bool | None,
         "price": Decimal,
         "bought_at": DateTime | None,
+        "printed_on": Date | None,
         "sheets": int | None,
         "shout": str,
         "sequel_count": int,
@@ -280,7 +286,7 @@ def read(bare_url: str) -> Iterator[Any]:
         "Book",
         BookRow,
         fields,
-        sorts=("title", "pages", "kind", "price", "bought_at", "sheets", "shout", "sequel_count", "place.label"),
+        sorts=("title", "pages", "kind", "price", "bought_at", "printed_on", "sheets", "shout", "sequel_count", "place.label"),
         search=("title", "shout"),
         hidden_unless_mentioned="is_lost",
     )
@@ -295,14 +301,24 @@ def read(bare_url: str) -> Iterator[Any]:
                 await connection.execute(sa.insert(PlaceRow), PLACES)
                 await connection.execute(sa.insert(BookRow), ROWS)
 
-        def ask(query: str) -> Any:
-            result = runner.run(schema.execute(query, context_value=database))
-            assert result.errors is None, result.errors
-            return (result.data or {})["books"]
+        def run(query: str, variables: dict[str, Any] | None = None) -> ExecutionResult:
+            return runner.run(schema.execute(query, variables, context_value=database))
 
         runner.run(fill())
-        yield ask
+        yield run
         runner.run(database.close())
+
+
+@pytest.fixture
+def read(execute: Any) -> Any:
+    """Asks for books."""
+
+    def ask(query: str, variables: dict[str, Any] | None = None) -> Any:
+        result = execute(query, variables)
+        assert result.errors is None, result.errors
+        return (result.data or {})["books"]
+
+    return ask
 
 
 SORTED = {
@@ -311,6 +327,7 @@ SORTED = {
     "KIND": [2, 4, 1, 3],
     "PRICE": [1, 2, 3, 4],
     "BOUGHT_AT": [1, 3, 4, 2],
+    "PRINTED_ON": [3, 1, 2, 4],
     "SHEETS": [3, 1, 2, 4],
     "SHOUT": [2, 1, 3, 4],
     "SEQUEL_COUNT": [3, 4, 2, 1],
@@ -345,6 +362,15 @@ FOUND = {
     'where: {shout: {in: ["A", "C"]}}': [2, 3],
     'where: {shout: {contains: "d"}}': [4],
     "where: {sequelCount: {gte: 1}}": [1, 2],
+    "where: {printedOn: {eq: null}}": [4],
+    "where: {printedOn: {isNull: false}}": [1, 2, 3],
+    'where: {printedOn: {eq: "2000-02-29"}}': [1],
+    'where: {printedOn: {ne: "2000-02-29"}}': [2, 3],
+    'where: {printedOn: {in: ["0001-01-01", "9999-12-31", "1999-01-01"]}}': [2, 3],
+    'where: {printedOn: {notIn: ["0001-01-01"]}}': [1, 2],
+    'where: {printedOn: {gt: "2000-02-28", lt: "9999-12-31"}}': [1],
+    'where: {printedOn: {gte: "2000-02-29"}}': [1, 2],
+    'where: {printedOn: {lte: "2000-02-29"}}': [1, 3],
     "where: {kind: {eq: ESSAY}}": [2, 4],
     "where: {maybe: {eq: true}}": [1, 4],
     "where: {isLost: {eq: true}}": [5],
@@ -369,9 +395,10 @@ def test_every_filter_works(read: Any, arguments: str) -> None:
 
 
 def test_every_field_is_shown(read: Any) -> None:
-    selection = "title pages kind isLost maybe price boughtAt sheets shout sequelCount place { label }"
+    selection = "title pages kind isLost maybe price boughtAt printedOn sheets shout sequelCount place { label }"
     page = read(f"{{ books {{ nodes {{ {selection} }} }} }}")
     assert [each["maybe"] for each in page["nodes"]] == [True, False, None, True]
+    assert [each["printedOn"] for each in page["nodes"]] == ["2000-02-29", "9999-12-31", "0001-01-01", None]
     assert [each["sheets"] for each in page["nodes"]] == [80, None, 60, None]
     assert [each["place"] and each["place"]["label"] for each in page["nodes"]] == ["1-1", "1-2", "2-1", None]
     assert page["nodes"][1] == {
@@ -382,6 +409,7 @@ def test_every_field_is_shown(read: Any) -> None:
         "maybe": False,
         "price": "3.00",
         "boughtAt": None,
+        "printedOn": "9999-12-31",
         "sheets": None,
         "shout": "A",
         "sequelCount": 1,
@@ -405,3 +433,47 @@ def test_relations_lead_where_their_conditions_say(read: Any) -> None:
             "longSequels": [{"title": "d", "first": {"title": "a"}}],
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "values"),
+    [
+        (
+            "must be text of year, month and day",
+            [
+                *(20000229, True, [1], "", "20000229", "2000-W09-2", "2000-2-29", " 2000-02-29", "2000-02-29\n", "-2000-02-29"),
+                *("2000-02-29T00:00:00Z", "٢٠٠٠-02-29", "12000-02-29", "infinity", "today"),
+            ],
+        ),
+        ("must be a day that exists", ["0000-01-01", "2001-02-29", "2000-13-01", "2000-00-10", "2000-01-32"]),
+    ],
+)
+def test_what_is_no_day_is_refused(execute: Any, message: str, values: list[Any]) -> None:
+    for value in values:
+        result = execute("query($d: Date!) { books(where: {printedOn: {eq: $d}}) { totalCount } }", {"d": value})
+        assert message in str(result.errors), value
+        literal = json.dumps(value, ensure_ascii=False)
+        result = execute(f"{{ books(where: {{printedOn: {{eq: {literal}}}}}) {{ totalCount }} }}")
+        assert message in str(result.errors), literal
+
+
+def test_a_day_is_a_day_however_it_is_sent(read: Any) -> None:
+    where = "{or: [{printedOn: {eq: $d}}, {printedOn: {in: $all}}]}"
+    query = f"query($d: Date, $all: [Date!]) {{ books(where: {where}) {{ nodes {{ id }} }} }}"
+    assert ids(read(query, {"d": "2000-02-29", "all": []})) == [1]
+    assert ids(read(query, {"d": "9999-12-31", "all": ["0001-01-01", "0001-01-01"]})) == [2, 3]
+    assert ids(read(query, {"d": None, "all": ["2000-02-28"]})) == [4]
+
+
+def test_a_cursor_of_another_kind_is_no_place_among_days(execute: Any) -> None:
+    query = "query($a: String) { books(orderBy: [{field: PRINTED_ON}], after: $a) { nodes { id } } }"
+    tag = "Book printed_on+ id+"
+
+    def page(*values: Any) -> Any:
+        return execute(query, {"a": json.dumps([tag, *values]).encode().hex()})
+
+    assert ids(page("2000-02-28", 9).data["books"]) == [1, 2, 4]
+    assert ids(page(None, 3).data["books"]) == [4]
+    others: list[Any] = ["2000-02-30", "2000-02-29T00:00:00Z", 20000229, True, [], {}, "x"]
+    for value in others:
+        assert "the cursor does not hold values of this order" in str(page(value, 1).errors), value

@@ -121,9 +121,12 @@ WHERES: list[dict[str, Any]] = [
     {"totalAmount": {"gte": "1000"}, "note": {"isNull": True}},
     {"note": {"eq": "nobody wrote this"}},
 ]
-GROUPINGS = [[], ["STATUS"], ["MONTH"], ["CUSTOMER"], ["CUSTOMER", "STATUS"], ["MONTH", "STATUS"], ["ITEM"], ["STATUS", "ITEM"]]
+GROUPINGS = [
+    *([], ["STATUS"], ["MONTH"], ["DAY"], ["CUSTOMER"], ["CUSTOMER", "STATUS"], ["MONTH", "STATUS"], ["DAY", "CUSTOMER"]),
+    *(["ITEM"], ["STATUS", "ITEM"]),
+]
 SUMMARY = """query($w: OrderWhere, $g: [OrderGroup!]) { orderSummary(where: $w, groupBy: $g, first: 1000) {
-  status month customer { id } item { id } count quantity lineTotal totalAmount { sum avg min max } } }"""
+  status month day customer { id } item { id } count quantity lineTotal totalAmount { sum avg min max } } }"""
 
 
 def key_of(order: Row, line: Row, group: str) -> Any:
@@ -133,6 +136,8 @@ def key_of(order: Row, line: Row, group: str) -> Any:
             return str(order.status)
         case "MONTH":
             return shown(order, "orderDate")[:7]
+        case "DAY":
+            return shown(order, "orderDate")[:10]
         case "CUSTOMER":
             return order.customer_id
     return None if line is None else line.item_id
@@ -149,7 +154,7 @@ def summed(orders: list[Row], groups: list[str]) -> list[dict[str, Any]]:
             found_[tuple(key_of(order, line, group) for group in groups)].append((order, line))
     result = []
     for key, members in sorted(found_.items()):
-        values: dict[str, Any] = dict.fromkeys(["status", "month", "customer", "item"])
+        values: dict[str, Any] = dict.fromkeys(["status", "month", "day", "customer", "item"])
         for group, value in zip(groups, key, strict=True):
             entity = {"CUSTOMER": "Customer", "ITEM": "Item"}.get(group)
             values[group.lower()] = value if entity is None else {"id": f"{entity}:{value}"}

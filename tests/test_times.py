@@ -128,7 +128,8 @@ READ = """query($c: ID!, $d: DateTime!) {
     nodes { orderDate } edges { cursor } }
   until: orders(where: {customer: {id: {eq: $c}}, orderDate: {lte: $d}}) { totalCount }
   same: orders(where: {customer: {id: {eq: $c}}, orderDate: {in: [$d]}}) { totalCount }
-  orderSummary(where: {customer: {id: {eq: $c}}}, groupBy: [MONTH]) { month count } }"""
+  orderSummary(where: {customer: {id: {eq: $c}}}, groupBy: [MONTH]) { month count }
+  days: orderSummary(where: {customer: {id: {eq: $c}}}, groupBy: [DAY]) { day count } }"""
 PAGE = """query($c: ID!, $a: String) { orders(
   first: 1, after: $a, where: {customer: {id: {eq: $c}}}, orderBy: [{field: ORDER_DATE, direction: DESC}]) {
   nodes { id orderDate } pageInfo { endCursor hasNextPage } } }"""
@@ -150,6 +151,8 @@ def test_generated_moments_are_told_alike(both: Both, times: list[tuple[datetime
     assert data["same"]["totalCount"] == moments.count(moments[0])
     months = [shown(moment)[:7] for moment in moments]
     assert data["orderSummary"] == [{"month": month, "count": months.count(month)} for month in sorted(set(months))]
+    days = [shown(moment)[:10] for moment in moments]
+    assert data["days"] == [{"day": day, "count": days.count(day)} for day in sorted(set(days))]
     seen: list[dict[str, Any]] = []
     cursor, more = None, True
     while more:

@@ -1,8 +1,8 @@
 """PostgreSQL: what it can do, and connections to it.
 
 What goes in: a URL, SQL. What comes out: a `Backend`, as `graph.database.protocol` says. A connection is opened on the first host
-that will do, and every time from year 1 to 9999 is on it the time it is, in UTC: the driver's own encoding makes infinities of
-the first and the last of them, which neither come back nor have a month. What is refused here: what the last host that was
+that will do, and every time and day from year 1 to 9999 is on it what it is, in UTC: the driver's own encoding makes infinities
+of the first and the last of them, which neither come back nor have a month. What is refused here: what the last host that was
 tried refused, and `Unavailable` for a database whose encoding cannot hold every text, for a server that does not serve, and for
 a read that ran too long.
 """
@@ -234,15 +234,13 @@ def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -
 
 
 def _on_connect(connection: Any, record: Any) -> None:
+    connection.run_async(_tell_times)
+
+
+async def _tell_times(driver: Any) -> None:
     # A built-in type is known to the driver: this asks the server nothing.
-    connection.run_async(
-        lambda driver: driver.set_type_codec("timestamptz", schema="pg_catalog", format="tuple", encoder=_encode, decoder=_decode)
-    )
-
-
-def _encode(time: datetime) -> tuple[int]:
-    return ((time - EPOCH) // MICROSECOND,)
-
-
-def _decode(parts: tuple[int]) -> datetime:
-    return EPOCH + MICROSECOND * parts[0]
+    for name, encode, decode in (
+        ("timestamptz", lambda time: ((time - EPOCH) // MICROSECOND,), lambda parts: EPOCH + MICROSECOND * parts[0]),
+        ("date", lambda day: ((day - EPOCH.date()).days,), lambda parts: EPOCH.date() + timedelta(days=parts[0])),
+    ):
+        await driver.set_type_codec(name, schema="pg_catalog", format="tuple", encoder=encode, decoder=decode)

@@ -1,4 +1,4 @@
-"""orderSummary: orders counted and summed by status, month, customer or item."""
+"""orderSummary: orders counted and summed by status, month, day, customer or item."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sqlalchemy import distinct, func
 from graph import models
 from graph.orders.types import OrderStatus
 from graph.read.planning.groups import SUMMARIES, Group, Measure, Summary
-from graph.read.sql.constructs import MonthText
+from graph.read.sql.constructs import DayOf, MonthText
 from graph.read.types.fields import summary
-from graph.read.types.scalars import BigInt, Money
+from graph.read.types.scalars import BigInt, Date, Money
 from graph.sums import ExactMean, ExactSum
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class OrderGroup(enum.Enum):
     STATUS = strawberry.enum_value("status", description="By where the orders stand.")
     MONTH = strawberry.enum_value("month", description="By the month of the order date, in UTC.")
+    DAY = strawberry.enum_value("day", description="By the day of the order date, in UTC.")
     CUSTOMER = strawberry.enum_value("customer", description="By who ordered.")
     ITEM = strawberry.enum_value("item", description="By what was ordered: one row for each item of the orders' lines.")
 
@@ -41,6 +42,7 @@ class MoneySummary:
 class OrderSummary:
     status: OrderStatus | None = strawberry.field(description="The status, when grouped by STATUS.")
     month: str | None = strawberry.field(description='The month in UTC, such as "2026-01", when grouped by MONTH.')
+    day: Date | None = strawberry.field(description="The day in UTC, when grouped by DAY.")
     customer: Annotated[Customer, strawberry.lazy("graph.customers.types")] | None = strawberry.field(
         description="The customer, when grouped by CUSTOMER."
     )
@@ -62,6 +64,7 @@ SUMMARIES["OrderSummary"] = Summary(
     groups={
         "status": Group("status", lambda order: order.status, scalar="OrderStatus"),
         "month": Group("month", lambda order: MonthText(order.order_date), scalar="String"),
+        "day": Group("day", lambda order: DayOf(order.order_date), scalar="Date"),
         "customer": Group("customer", lambda order: order.customer_id, entity="Customer"),
         "item": Group("item", lambda line: line.item_id, entity="Item", by_detail=True),
     },

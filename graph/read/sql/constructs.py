@@ -7,6 +7,7 @@ the floor (no JSONB, no ORDER BY in aggregates, no base64).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 import orjson
@@ -45,6 +46,14 @@ class MonthText(GenericFunction[str]):
     type = sa.Text()
     inherit_cache = True
     name = "month_text"
+
+
+class DayOf(GenericFunction[date]):
+    """The day of a time in UTC."""
+
+    type = sa.Date()
+    inherit_cache = True
+    name = "day_of"
 
 
 class HexText(GenericFunction[str]):
@@ -105,6 +114,16 @@ def _month(element: MonthText, compiler: Any, **kw: Any) -> str:
 @compiles(MonthText, "sqlite")
 def _month_sqlite(element: MonthText, compiler: Any, **kw: Any) -> str:
     return f"substr({one(element, compiler, **kw)}, 1, 7)"
+
+
+@compiles(DayOf)
+def _day(element: DayOf, compiler: Any, **kw: Any) -> str:
+    return f"CAST({one(element, compiler, **kw)} AT TIME ZONE 'UTC' AS DATE)"
+
+
+@compiles(DayOf, "sqlite")
+def _day_sqlite(element: DayOf, compiler: Any, **kw: Any) -> str:
+    return f"substr({one(element, compiler, **kw)}, 1, 10)"
 
 
 @compiles(HexText)

@@ -21,7 +21,7 @@ from graph.read.types.amounts import hundredths, minor_units, money_text, percen
 from graph.read.types.encodings import MoneyText, literal
 from graph.read.types.operators import EQUALITY, RANGE, TEXT
 from graph.read.types.records import Position, Scalar, bare, by_code_point, custom, escaped, moment, one_of, quoted, undecorated
-from graph.read.types.times import time_text, utc_time
+from graph.read.types.times import day, time_text, utc_time
 from graph.sums import Total
 from graph.texts import CodePointText
 
@@ -138,6 +138,23 @@ RECORDS = (
             "seconds and an offset; digits beyond microseconds are cut; there are no leap seconds.",
             utc_time,
             time_text,
+            StringValueNode,
+            specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        ),
+    ),
+    Scalar(
+        "Date",
+        Date,
+        escaped,
+        shows=one_of(sqltypes.Date),
+        operators=EQUALITY | RANGE,
+        what="a day",
+        position=Position("day", one_of(sqltypes.Date), escaped, day),
+        definition=custom(
+            "Date",
+            'A day as RFC 3339 writes it, such as "2026-01-31", from year 0001 to 9999.',
+            day,
+            date.isoformat,
             StringValueNode,
             specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         ),
