@@ -245,11 +245,25 @@ class Ask:
         return found
 
 
+#: An engine of the default settings for each kind of database, whose documents and plans are kept from test to test.
+KNOWING: dict[str, Any] = {}
+
+
+@pytest.fixture
+def knowing(request: pytest.FixtureRequest) -> bool:
+    """Whether the app knows the operations of other tests: most of a small test's time went into planning the same ones anew."""
+    return "monkeypatch" not in request.fixturenames
+
+
 @asynccontextmanager
-async def asking(settings: Settings) -> AsyncIterator[Ask]:
+async def asking(settings: Settings, *, knowing: bool = False) -> AsyncIterator[Ask]:
     from graph.serve.app import create_app
 
     app = create_app(settings)
+    if knowing:
+        engine = app.state.engine
+        known = KNOWING.setdefault(engine.dialect.name, engine)
+        engine.documents, engine.plans, engine.payloads = known.documents, known.plans, known.payloads
     # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
         asker = Ask(app, client)
@@ -261,23 +275,23 @@ async def asking(settings: Settings) -> AsyncIterator[Ask]:
 
 
 @pytest.fixture
-async def ask(empty_url: str) -> AsyncIterator[Ask]:
+async def ask(empty_url: str, knowing: bool) -> AsyncIterator[Ask]:
     """`await ask(query, variables)` before an empty database; with `database` in the same test it is the same one."""
-    async with asking(Settings(database_url=empty_url)) as asker:
+    async with asking(Settings(database_url=empty_url), knowing=knowing) as asker:
         yield asker
 
 
 @pytest.fixture
-async def ask_sample(sample_url: str) -> AsyncIterator[Ask]:
+async def ask_sample(sample_url: str, knowing: bool) -> AsyncIterator[Ask]:
     """`ask` before Northwind; with `sample_database` in the same test it is the same one."""
-    async with asking(Settings(database_url=sample_url)) as asker:
+    async with asking(Settings(database_url=sample_url), knowing=knowing) as asker:
         yield asker
 
 
 @pytest.fixture
-async def ask_shop(shop_url: str) -> AsyncIterator[Ask]:
+async def ask_shop(shop_url: str, knowing: bool) -> AsyncIterator[Ask]:
     """`ask` before the shop of `tests.shop`; with `shop_database` in the same test it is the same one."""
-    async with asking(Settings(database_url=shop_url)) as asker:
+    async with asking(Settings(database_url=shop_url), knowing=knowing) as asker:
         yield asker
 
 

@@ -1,6 +1,6 @@
-"""Golden cases: a query, its variables, its SQL on both databases and its answer, side by side in `tests/golden/`.
+"""Golden cases: an operation, its variables, its SQL on both databases and its answer, side by side in `tests/golden/`.
 
-A new case is a file with `query`, and `variables` if it has any; `pytest tests/test_golden.py --update-golden` writes the rest.
+Queries lie in the folder itself, mutations in `writes`, each before a shop of its own. A new case is a file with `query`, and `variables` if it has any; `pytest tests/test_golden.py --update-golden` writes the rest.
 SQL is broken into lines for readers; nothing else is changed.
 """
 
@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import Ask, Statements
 
 FOLDER = Path(__file__).parent / "golden"
-CASES = sorted(path.stem for path in FOLDER.glob("*.toml"))
+CASES = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.toml"))
 PARTS = ("query", "variables", "answer", "sqlite", "postgresql")
 
 
