@@ -1,6 +1,7 @@
 """Golden cases: an operation, its variables, its SQL on both databases and its answer, side by side in `tests/golden/`.
 
-Queries lie in the folder itself, mutations in `writes`, each before a shop of its own. A new case is a file with `query`, and `variables` if it has any; `pytest tests/test_golden.py --update-golden` writes the rest.
+Queries lie in the folder itself, mutations in `writes`, each before a shop of its own. A new case is a file with `query`, and
+`variables` if it has any; `pytest tests/test_golden.py --update-golden` writes the rest.
 SQL is broken into lines for readers; nothing else is changed.
 """
 
