@@ -160,6 +160,18 @@ ONE: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
         "CustomerBy takes exactly one of the fields id, email, with a value.",
         ["by"],
     ),
+    "a choice of two, by variables that may be null": (
+        "query ($e: String, $i: ID) { customer(by: {email: $e, id: $i}) { id } }",
+        {"e": "a@b.cc"},
+        "CustomerBy takes exactly one of the fields id, email, with a value.",
+        ["by"],
+    ),
+    "a choice of two, by a value and a variable": (
+        'query ($e: String) { customer(by: {id: "Customer:1", email: $e}) { id } }',
+        {},
+        "CustomerBy takes exactly one of the fields id, email, with a value.",
+        ["by"],
+    ),
     "a field that is not there": (
         "{ customer(by: {postcode: 1}) { id } }",
         {},

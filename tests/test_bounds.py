@@ -40,7 +40,7 @@ def order(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 LARGEST = "9999999999.99"
-PRICE = ("0.00", "10000000000.00", "from 0.00 to 10,000,000,000.00")
+PRICE = ("0.00", LARGEST, "from 0.00 to 9,999,999,999.99")
 QUANTITY = ("1", "100000", "from 1 to 100,000")
 
 BOUNDS: dict[str, tuple[str, dict[str, Any], str, tuple[str | None, str | None, str]]] = {

@@ -169,6 +169,8 @@ async def test_an_id_that_is_none_of_the_type_is_refused_in_a_filter(shop: Ask, 
         payload = await mutate(shop, "deleteOrders", {"where": where})
         assert codes(payload) == [("INVALID_INPUT", f"input.where.{place}")]
         assert payload["errors"][0]["reason"] == form
+        # An entry of a list is called by the list and its place.
+        assert payload["errors"][0]["message"] == f"{'notIn.1' if 'notIn' in place else place.rpartition('.')[2]} {form}"
     inner = {"customer": {"orders": {"every": {"or": [{"id": {"ne": id_}}]}}}}
     assert await refusals(shop, "deleteOrders", {"where": inner}) == [
         ("INVALID_INPUT", "input.where.customer.orders.every.or.0.id.ne")

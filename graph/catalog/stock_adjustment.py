@@ -15,7 +15,7 @@ from graph.models import Item
 from graph.write import door
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_of, missing
-from graph.write.errors import MOST_PIECES, ROOT, InvalidInputError, MutationError, Refused, Row, out_of_stock, over_stocked
+from graph.write.errors import MOST_PIECES, ROOT, MutationError, Refused, Row, invalid, out_of_stock, over_stocked
 from graph.write.mutation_inputs import chosen
 from graph.write.unit import Unit
 
@@ -41,8 +41,7 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
 
 
 def _refusal(stock: int | None, delta: int) -> MutationError:
-    path = [*ROOT, "delta"]
+    path = (*ROOT, "delta")
     if stock is None:
-        reason = "must be one that tracks its stock"
-        return InvalidInputError(message=f"item {reason}", path=[*ROOT, "item"], reason=reason)
+        return invalid((*ROOT, "item"), "must be one that tracks its stock")
     return out_of_stock(-delta, stock, path) if stock + delta < 0 else over_stocked(path)

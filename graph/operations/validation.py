@@ -19,6 +19,7 @@ from graphql import (
     GraphQLArgument,
     GraphQLInputType,
     Node,
+    ObjectValueNode,
     OperationDefinitionNode,
     ProvidedRequiredArgumentsRule,
     ValidationRule,
@@ -109,12 +110,27 @@ class VariablesRule(VariablesInAllowedPositionRule):
             parent: Any = usage.parent_type and get_nullable_type(usage.parent_type)
             problem = None
             if is_input_object_type(parent) and parent.is_one_of and not is_non_null_type(type_):
+                if has_siblings(self.context.document, usage.node):
+                    continue  # the fault is that there are several fields, and it is told already
                 problem = f"Variable '${name}' must be of type '{type_}!', since it chooses the one field of {parent.name}."
             elif not allowed_variable_usage(schema, type_, declared.default_value, usage.type, usage.default_value):
                 problem = f"Variable '${name}' of type '{type_}' stands where '{usage.type}' is needed."
             if problem:
                 path = argument_path(self.context.document, usage.node)
                 self.report_error(BadUserInput(problem, path, [declared, usage.node]))
+
+
+def has_siblings(document: DocumentNode, wanted: Node) -> bool:
+    """Whether a value stands in an object of the document that has other fields, too."""
+    found = False
+
+    class Finder(Visitor):
+        def enter_object_value(self, node: ObjectValueNode, *_: Any) -> None:
+            nonlocal found
+            found = found or (len(node.fields) > 1 and any(field.value is wanted for field in node.fields))
+
+    visit(document, Finder())
+    return found
 
 
 def argument_path(document: DocumentNode, wanted: Node) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from graph.orders.inputs import DeleteOrdersInput, DiscountOrdersInput, UpdateOr
 from graph.orders.payloads import DeletedWithOrder
 from graph.write.answers import Answer, answer
 from graph.write.bulk import delete_rows, update_rows
-from graph.write.errors import ROOT, InvalidInputError, Path, Refused
+from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.images import among
 from graph.write.matching import asked, ids_of, judge, lock_matching
 from graph.write.mutation_inputs import sent
@@ -69,8 +69,7 @@ async def discount_matching(info: Info, unit: Unit, input_: DiscountOrdersInput)
     """Take a percentage off the totals of the PENDING orders that are meant, where that is anything."""
     percent = input_.percent
     if not 0 < percent <= WHOLE:
-        reason = "must be above 0 and at most 100"
-        unit.refuse(InvalidInputError(message=f"percent {reason}", path=[*ROOT, "percent"], reason=reason))
+        unit.refuse(invalid((*ROOT, "percent"), "must be above 0 and at most 100"))
         judge(info, unit, input_)
         raise Refused(unit.errors)
 

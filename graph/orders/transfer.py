@@ -14,7 +14,7 @@ from graph.orders.errors import not_editable
 from graph.orders.inputs import MoveOrderItemInput
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_of, missing
-from graph.write.errors import ROOT, InvalidInputError, Path, Refused
+from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.mutation_inputs import ABSENT, given
 from graph.write.origins import Origin
 from graph.write.unit import Unit, check_versions
@@ -82,4 +82,4 @@ async def _load(unit: Unit, given_: MoveOrderItemInput) -> tuple[OrderItem, Orde
 
 
 def _refuse(unit: Unit, path: Path, reason: str) -> None:
-    unit.refuse(InvalidInputError(message=f"{path[-1]} {reason}", path=list(path), reason=reason))
+    unit.refuse(invalid(path, reason))

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from graph.base import Base, Bounds, Money
-from graph.read.types.amounts import money_text
+from graph.read.types.amounts import MOST_MONEY, money_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,12 @@ def range_of(table: Any, constraint: sa.CheckConstraint, own: int | None = None,
     bounds: Bounds | None = constraint.info.get("bounds")
     if bounds is None:
         return None
-    show = money_text if isinstance(check_columns(table, constraint)[0].type, Money) else str
+    columns = check_columns(table, constraint)
+    money = isinstance(columns[0].type, Money)
+    show = money_text if money else str
     most = own if isinstance(bounds.maximum, str) else bounds.maximum
+    if money and len(columns) == 1 and isinstance(bounds.maximum, int):
+        most = min(bounds.maximum, MOST_MONEY)  # more than this is refused by its digits, before the check is asked
     minimum, maximum = (None if end is None else show(end) for end in (bounds.minimum, most))
     least, greatest = ("" if end is None else f"{Decimal(end):,}" for end in (minimum, maximum))
     greatest = f"{name}, {greatest}" if name else greatest

@@ -18,7 +18,7 @@ from sqlalchemy import Dialect
 from sqlalchemy.orm import Mapper
 
 from graph.base import Base, Money, utc_now
-from graph.read.types.amounts import EXPONENT, MAX_WHOLE_DIGITS
+from graph.read.types.amounts import MAX_WHOLE_DIGITS, MOST_MONEY
 from graph.read.types.mirror import MIRRORS, Mirror
 from graph.read.types.scalars import global_id, parse_id
 from graph.texts import Trimmed
@@ -184,7 +184,7 @@ def rule_of(column: Any) -> Callable[[Any], str | None] | None:
 
 def affordable(amount: int) -> str | None:
     """Why an amount cannot be stored, or None. A filter may ask for more: a sum can be more."""
-    fits = abs(amount) < 10 ** (MAX_WHOLE_DIGITS + EXPONENT)
+    fits = abs(amount) <= MOST_MONEY
     return None if fits else f"must have at most {MAX_WHOLE_DIGITS} digits before the point"
 
 

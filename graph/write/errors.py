@@ -226,10 +226,15 @@ def out_of_stock(requested: int, available: int, path: Iterable[str]) -> StockEr
     return StockError(message=message, path=list(path), requested=min(requested, MOST_PIECES), available=available)
 
 
-def over_stocked(path: Iterable[str]) -> InvalidInputError:
+def invalid(path: Path, reason: str) -> InvalidInputError:
+    """A value is not what it should be. An entry of a list is called by its list and its place: `remove.0`."""
+    named = next((index for index in range(len(path) - 1, 0, -1) if not path[index].isdigit()), 0)
+    return InvalidInputError(message=f"{'.'.join(path[named:])} {reason}", path=list(path), reason=reason)
+
+
+def over_stocked(path: Path) -> InvalidInputError:
     """There would be more pieces than a counter holds."""
-    place, reason = list(path), f"must not take the stock above {MOST_PIECES:,}"
-    return InvalidInputError(message=f"{place[-1]} {reason}", path=place, reason=reason)
+    return invalid(path, f"must not take the stock above {MOST_PIECES:,}")
 
 
 def rolled_back(path: Path = ROOT) -> RolledBackError:

@@ -30,7 +30,7 @@ from graph.read.types.filter_inputs import mirror_of_where
 from graph.read.types.scalars import global_id
 from graph.write.answers import camel
 from graph.write.columns import id_form, is_id_of, required
-from graph.write.errors import ROOT, InvalidInputError, Path, Refused
+from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.mutation_inputs import ABSENT, given, is_filter
 from graph.write.unit import Info, Unit, root_field
 
@@ -140,7 +140,7 @@ def _judge_where(info: Info, unit: Unit, where: Mapping[str, Any]) -> None:
 
 
 def _refuse(unit: Unit, place: Path, reason: str) -> None:
-    unit.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
+    unit.refuse(invalid(place, reason))
 
 
 def _literal(node: Any) -> ValueNode | None:

@@ -32,7 +32,7 @@ from graph.write.columns import (
     type_name,
     way_back,
 )
-from graph.write.errors import ROOT, InvalidInputError, MutationError, Order, Path, by_name
+from graph.write.errors import ROOT, MutationError, Order, Path, by_name, invalid
 from graph.write.mutation_inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.origins import Origin, Reference
 
@@ -138,7 +138,7 @@ class Graph:
             put(row, attribute, value)
         except ValueError as error:  # what a validator of the class raises
             reason = str(error) or "is not allowed"
-            self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
+            self.refuse(invalid(place, reason))
 
     def adopt(self, parent: Base, relation: str, child: Base) -> None:
         """Put a row into the list of a parent; the way back is known at once, also where it is for reading only."""
@@ -163,8 +163,7 @@ class Graph:
             self.replaced.add((id(row), relation))
             self._replace(row, relation, present, replacing, (*path, "replace"))
             if len(list(sent(input_))) > 1 and any(entries for field_, entries in sent(input_) if field_.attribute != "replace"):
-                reason = "must be sent alone"
-                self.refuse(InvalidInputError(message=f"replace {reason}", path=[*path, "replace"], reason=reason))
+                self.refuse(invalid((*path, "replace"), "must be sent alone"))
             return
         updates, removals = _list(input_, "update"), _list(input_, "remove")
         places = [((*path, "update", str(index), "id"), entry.id) for index, entry in enumerate(updates)]
@@ -191,7 +190,7 @@ class Graph:
             if first.setdefault(id_, place) is not place:
                 again.add(place)
                 reason = f"must name a row that {'.'.join(first[id_])} does not name"
-                self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
+                self.refuse(invalid(place, reason))
         return again
 
     def _replace(self, row: Base, relation: str, present: dict[int, Any], entries: list[Any], path: Path) -> None:
@@ -251,7 +250,7 @@ class Graph:
             return bool(column.nullable)
         reason = refusal(column, value)
         if reason is not None:
-            self.refuse(InvalidInputError(message=f"{place[-1]} {reason}", path=list(place), reason=reason))
+            self.refuse(invalid(place, reason))
         return reason is None
 
     def _refer(self, origin: Origin, step: Step, value: Any, place: Path) -> None:

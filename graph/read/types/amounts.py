@@ -17,6 +17,8 @@ from graph.sums import DIGITS
 EXPONENT = settings.current().currency_exponent
 #: Digits before the point of a stored amount and of a percentage. 10^10 major units stay far inside BIGINT.
 MAX_WHOLE_DIGITS = 10
+#: The greatest amount that is stored as clients send it, in minor units.
+MOST_MONEY = 10 ** (MAX_WHOLE_DIGITS + EXPONENT) - 1
 #: Digits before the point of any amount: as many as the greatest sum shows, so that every answer can be asked for.
 MAX_SHOWN_DIGITS = DIGITS - EXPONENT
 #: The usual context rounds to 28 digits.
