@@ -176,6 +176,18 @@ async def test_pieces_move_between_orders_of_one_customer(shop: Ask) -> None:
     assert await stocks(shop) == {"A": 8, "B": None, "C": 4}
 
 
+async def test_a_line_that_keeps_its_position_in_another_order_moves_totals_and_versions(shop: Ask) -> None:
+    given = {"customer": {"id": "Customer:1"}, "items": [line("B")]}
+    await done(shop, "createOrder", given)
+    selection = "orderItem { position } fromOrder { version totalAmount } toOrder { version totalAmount }"
+    assert await done(shop, "moveOrderItem", {"id": "OrderItem:2", "toOrder": "Order:2"}, selection) == {
+        "orderItem": {"position": 2},
+        "fromOrder": {"version": 2, "totalAmount": "5.00"},
+        "toOrder": {"version": 2, "totalAmount": "4.00"},
+        "errors": [],
+    }
+
+
 async def test_a_move_is_refused_for_every_reason(shop: Ask) -> None:
     await done(shop, "createOrder", {"customer": {"id": "Customer:2"}, "items": [line("B", 3)]})
     await done(shop, "createOrder", {"customer": {"id": "Customer:1"}, "items": [line("B", 3)]})

@@ -46,7 +46,9 @@ class Changes:
         self.new: list[Any] = list(session.new)
         self.deleted: list[Any] = deleted
         self.dirty: list[Any] = [
-            row for row in session.dirty if id(row) not in gone and session.is_modified(row, include_collections=False)
+            row
+            for row in session.dirty
+            if id(row) not in gone and (session.is_modified(row, include_collections=False) or is_moved(session, row))
         ]
         self.dirty.sort(key=name_and_key)
 
@@ -83,6 +85,12 @@ def former_parent(session: Session, row: Any, relation: str) -> Any:
         return None
     former = session.identity_map.get(_target_key(row, relation))
     return None if former is parent else former
+
+
+def is_moved(session: Session, row: Any) -> bool:
+    """Whether this flush moves a row to another parent, even if nothing else of it changes."""
+    relation = type(row).__root__
+    return relation is not None and former_parent(session, row, relation) is not None
 
 
 def root_of(session: Session, row: Any) -> Any:
