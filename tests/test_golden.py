@@ -1,4 +1,4 @@
-"""Golden cases: an operation, its variables, its SQL on both databases and its answer, side by side in `tests/golden/`.
+"""Golden cases: an operation, its variables, its answer, its record of changes and its SQL on both databases, in `tests/golden/`.
 
 Queries lie in the folder itself, mutations in `writes`, each before a shop of its own. A new case is a file with `query`, and
 `variables` if it has any; `pytest tests/test_golden.py --update-golden` writes the rest.
@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graph.write.record import Change
 from tests.conftest import Ask, Statements
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.toml"))
-PARTS = ("query", "variables", "answer", "sqlite", "postgresql")
+PARTS = ("query", "variables", "answer", "changes", "sqlite", "postgresql")
 
 
 def readable(sql: str) -> str:
@@ -69,5 +71,33 @@ async def test_golden(name: str, request: pytest.FixtureRequest, ask_shop: Ask, 
     assert {part: case[part].strip() for part in found} == found
 
 
+WRITES = [name for name in CASES if name.startswith("writes/")]
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_the_record_of_changes(name: str, request: pytest.FixtureRequest, ask_shop: Ask) -> None:
+    """Read aside: statements are counted as they are when nobody listens."""
+    path = FOLDER / f"{name}.toml"
+    case = tomllib.loads(path.read_text())
+    heard: list[Sequence[Change]] = []
+    ask_shop.app.state.database.listeners.append(heard.append)
+    answer = await ask_shop(case["query"])
+    found = {"answer": shown(answer), "changes": "\n".join(map(told, heard[0] if heard else ()))}
+    assert len(heard) <= 1
+
+    if request.config.getoption("--update-golden"):
+        path.write_text(written({**case, **found}))
+        return
+    assert {part: case[part].strip() for part in found} == found
+
+
+def told(change: Change) -> str:
+    """A change on a line: what happened to which row, of which root at which version, whose, and which fields."""
+    owners = " ".join(f"{owner}" for owner in (change.owner_before, change.owner_after))
+    root = f"{change.root.type_name}:{change.root.key}@{change.version}"
+    return f"{change.kind.name} {change.type}:{change.key} of {root}, owner {owners}: {' '.join(sorted(change.fields))}".rstrip()
+
+
 def test_there_are_golden_cases() -> None:
-    assert len(CASES) >= 25
+    assert len(CASES) - len(WRITES) >= 25
+    assert len(WRITES) >= 8
