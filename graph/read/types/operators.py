@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 EQUALITY = {
-    "eq": "Equal to this value.",
-    "ne": "Present and not equal to this value.",
+    "eq": "Equal to this value; null asks for what is missing.",
+    "ne": "Present and not equal to this value; null asks for what is there.",
     "in_": "Equal to one of these values.",
     "not_in": "Present and equal to none of these values.",
     "is_null": "Whether the value is missing.",
