@@ -416,7 +416,8 @@ async def test_a_file_that_is_full_or_only_read(sqlite_shop: Ask, pragma: str, c
         cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    await database.engine.dispose()
+    async with database.engine.connect() as connection:
+        await connection.invalidate()
     event.listen(database.engine.sync_engine, "connect", limit)
     answers = [await send(sqlite_shop, write.replace('"N"', f'"N{n}"').replace('"x"', f'"{name}"')) for n in range(3)]
     assert answers[-1].refused, answers[-1]
