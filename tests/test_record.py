@@ -148,6 +148,14 @@ async def test_rows_that_a_savepoint_undoes_are_not_told(ask: Ask, heard: list[l
     assert len(made) == 2
 
 
+async def test_pieces_that_a_savepoint_gives_back_are_not_told(ask: Ask, heard: list[list[Change]]) -> None:
+    await stocked(ask, heard)
+    customers = [ADA, {**ADA, "email": "eve@x.io", "orders": []}]
+    payload = await mutate(ask, "createCustomers", {"customers": customers, "onError": "CONTINUE"}, "results { customer { id } }")
+    assert [entry["customer"] is None for entry in payload["results"]] == [True, False]
+    assert [(change.type, change.kind) for changes in heard for change in changes] == [("Customer", Kind.CREATED)]
+
+
 async def test_a_retry_begins_a_new_record(ask: Ask, heard: list[list[Change]], monkeypatch: pytest.MonkeyPatch) -> None:
     await stocked(ask, heard)
     commit, tries = AsyncSession.commit, list[int]()
