@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -202,3 +203,106 @@ def test_the_write_door_has_no_exception_for_nothing() -> None:
 def test_the_test_of_the_write_door_sees_what_it_forbids(source: str, seen: str) -> None:
     assert writes(source) == {seen}
     assert writes("async def f(unit):\n    await unit.delete(row)\n    await unit.flush()\n    seen.add(1)") == set()
+
+
+# ---- the row door
+
+#: The one module that makes aliases of mapped classes.
+ROW_DOOR = "read/rows.py"
+#: Where the tables themselves are named: facts of the metadata, statements of the write door, service commands.
+TABLES = {
+    "read/types/checks.py": "what a type declares is held against its columns",
+    "write/bounds.py": "reads checks",
+    "write/constraints.py": "reads constraints",
+    "write/violations.py": "reads constraints; the database holds them against all rows, seen or not",
+    "write/freed_keys.py": "rows of the session, loaded through the door, step aside for each other",
+    "write/drawn_keys.py": "the name of a sequence",
+    "write/door.py": "writes, with what the scope sees as a condition",
+    "write/images.py": "the record of changes is of the server's own, for whoever may see it",
+    "write/unit.py": "names rows by their keys, which were locked through the door",
+    "write/bulk.py": "holds rows against checks whose keys were locked through the door",
+    "write/plain_rows.py": "inserts, with a condition in the conflict clause",
+    "orders/by_filter.py": "values that an UPDATE computes",
+    "catalog/stock_adjustment.py": "values that an UPDATE computes",
+}
+#: Where the server's own scope may be asked, and why.
+SERVERS = {
+    "orders/reservations.py": "stock holds over all rows",
+    "customers/mutations.py": "a cascade takes all orders, so all are locked",
+    "archive/mutations.py": "a cascade takes all orders; what is sold stays, whoever bought it",
+    "write/violations.py": "the database holds constraints against all rows",
+}
+CLASSES = {"Customer", "Item", "Order", "OrderItem"}
+READS = {"select", "select_from", "join", "outerjoin", "join_from", "exists", "selectinload", "joinedload", "subqueryload"}
+
+
+def tables_of(node: ast.AST) -> Iterator[str]:
+    """The mapped classes that an expression names: `Order`, `models.Order`, `Order.id`, `model`, `model.id`."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and (part.id in CLASSES or part.id in ("model", "models")):
+            yield part.id
+
+
+def calls_of(node: ast.Call) -> tuple[str, str]:
+    """The name of what is called, and of what it is called on."""
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr, ast.unparse(function.value)
+    return (function.id if isinstance(function, ast.Name) else ""), ""
+
+
+def past_the_row_door(source: str) -> list[str]:
+    """Where a source takes a mapped class into a statement by itself."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in ("local_table", "__table__", "persist_selectable"):
+            found.append("table")
+        if not isinstance(node, ast.Call):
+            continue
+        name, of = calls_of(node)
+        if name in ("aliased", "with_polymorphic", "query"):
+            found.append(name)
+        elif name in ("get", "get_one", "refresh") and of.endswith("session"):
+            found.append(f"session.{name}")
+        elif name in READS and any(True for argument in node.args for _ in tables_of(argument)):
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path not in (ROW_DOOR, "models.py", "sample/__init__.py")])
+def test_rows_enter_statements_through_the_row_door(path: str) -> None:
+    found = past_the_row_door((PACKAGE / path).read_text(encoding="utf-8"))
+    assert set(found) <= ({"table"} if path in TABLES else set()), found
+
+
+def test_nothing_is_excused_that_needs_it_no_longer() -> None:
+    for path in TABLES:
+        assert "table" in past_the_row_door((PACKAGE / path).read_text(encoding="utf-8")), path
+    asks = {path for path in FILES if re.search(r"\bSERVER\b", (PACKAGE / path).read_text(encoding="utf-8"))}
+    assert asks - {ROW_DOOR, "scope.py"} == SERVERS.keys()
+
+
+def test_the_row_door_sees_who_goes_past_it() -> None:
+    for source in (
+        "row = aliased(Order, name='t')",
+        "row = orm.aliased(model)",
+        "sa.select(Order.id).where(x)",
+        "select(func.count(models.Order.id))",
+        "sa.select(1).select_from(model)",
+        "sa.select(row.id).join(Order, a == b)",
+        "session.query(Order)",
+        "await self.session.get(Order, 1)",
+        "await session.refresh(order)",
+        "found.options(selectinload(Order.items))",
+        "sa.inspect(Order).local_table",
+        "Order.__table__.c.id",
+        "sa.select(sa.exists().select_from(model))",
+    ):
+        assert past_the_row_door(source), source
+    for source in (
+        "row = rows(Order, scope)",
+        "sa.select(row.id).where(row.id == key)",
+        "values.get(Order)",
+        "unit.load(Order, id_)",
+    ):
+        assert not past_the_row_door(source), source

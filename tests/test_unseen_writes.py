@@ -7,7 +7,7 @@ deleted. Then the refusal is told, but not the row.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -23,11 +23,14 @@ from graphql import (
     is_list_type,
     is_required_input_field,
 )
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from graph.schema import schema
+from tests.conftest import Statements
 from tests.generated import plain, wheres
 from tests.unseen import SCOPES, Pair, is_seen, pair, scramble
+from tests.walk import load
 
 SDL = schema._schema
 MUTATION: Any = SDL.mutation_type
@@ -147,8 +150,6 @@ class Inputs:
 
 def draw(strategy: st.SearchStrategy[Any], source: random.Random) -> Any:
     """One value of a strategy, the same for the same source."""
-    from hypothesis import HealthCheck, Phase, given, seed, settings
-
     found: list[Any] = []
 
     @seed(source.randrange(10**9))
@@ -202,3 +203,116 @@ def test_no_mutation_tells_of_what_is_hidden(shops: Pair) -> None:
     assert whole == other
     assert {"NotFoundError", "ReferenceNotFoundError"} <= codes
     assert len(done) > 15, done
+
+
+def hidden(shop: Pair, type_name: str) -> Any:
+    return next(row for row in shop.rows[type_name] if not is_seen(row, shop.kind))
+
+
+BY_ID: dict[str, Callable[[str, Pair], dict[str, Any]]] = {
+    "updateCustomer": lambda id_, shop: {"id": id_, "name": "Mine"},
+    "archiveCustomer": lambda id_, shop: {"id": id_},
+    "restoreCustomer": lambda id_, shop: {"id": id_},
+    "deleteCustomer": lambda id_, shop: {"id": id_},
+    "createOrder": lambda id_, shop: {"customer": {"id": id_}},
+    "updateOrder": lambda id_, shop: {"id": id_, "note": "Mine"},
+    "deleteOrder": lambda id_, shop: {"id": id_},
+    "transitionOrder": lambda id_, shop: {"id": id_, "to": "PAID"},
+    "moveOrderItem": lambda id_, shop: {"id": id_, "toOrder": f"Order:{seen(shop, 'Order').id}"},
+    "updateItem": lambda id_, shop: {"id": id_, "name": "Mine"},
+    "archiveItem": lambda id_, shop: {"id": id_},
+    "restoreItem": lambda id_, shop: {"id": id_},
+    "deleteItem": lambda id_, shop: {"id": id_},
+    "adjustStock": lambda id_, shop: {"item": {"id": id_}, "delta": 1},
+    "updateOrders": lambda id_, shop: {"where": {"id": {"eq": id_}}, "set": {"note": "Mine"}},
+    "deleteOrders": lambda id_, shop: {"where": {"customer": {"id": {"eq": f"Customer:{hidden(shop, 'Customer').id}"}}}},
+    "archiveItems": lambda id_, shop: {"where": {"id": {"in": [id_]}}},
+    "archiveCustomers": lambda id_, shop: {"where": {"id": {"in": [id_]}}},
+}
+TYPES = {"moveOrderItem": "OrderItem", "createOrder": "Customer", "adjustStock": "Item"}
+
+
+def seen(shop: Pair, type_name: str) -> Any:
+    return next(row for row in shop.rows[type_name] if is_seen(row, shop.kind))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with pair(request.getfixturevalue(f"{request.param}_engines"), "both", scramble) as made:
+        yield made
+
+
+def test_a_hidden_row_is_a_missing_one_and_takes_the_same_statements(shop: Pair, statements: Statements) -> None:
+    for name, input_of in BY_ID.items():
+        type_name = TYPES.get(name) or next(each for each in ENTITIES if each in name)
+        there, gone = f"{type_name}:{hidden(shop, type_name).id}", f"{type_name}:999999"
+        asked = []
+        for id_ in (there, gone):
+            shop.runner.run(shop.whole.raw(document(name), {"input": input_of(id_, shop)}))  # what is made once is made
+            statements.clear()
+            answer = shop.runner.run(shop.whole.raw(document(name), {"input": input_of(id_, shop)}))
+            asked.append((answer.decode().replace(id_, "?"), list(statements.sql)))
+        assert asked[0] == asked[1], name
+        (payload,) = orjson.loads(asked[0][0])["data"].values()
+        assert payload["errors"] or payload["count"] == 0, name
+
+
+def test_a_hidden_row_keeps_its_unique_key_and_is_not_shown(shop: Pair) -> None:
+    customer, item = hidden(shop, "Customer"), hidden(shop, "Item")
+    mine = seen(shop, "Customer")
+    taken: dict[str, Any] = {
+        "createCustomer": {"name": "Mine", "email": customer.email},
+        "insertCustomers": {"rows": [{"name": "Mine", "email": customer.email}]},
+        "updateCustomer": {"id": f"Customer:{mine.id}", "email": customer.email},
+        "upsertCustomer": {"name": "Mine", "email": customer.email},
+        "createItem": {"sku": item.sku, "name": "Mine", "price": "1"},
+        "upsertItem": {"sku": item.sku, "name": "Mine", "price": "1"},
+        "upsertItems": {"items": [{"sku": item.sku, "name": "Mine", "price": "1", "stockDelta": 2}]},
+    }
+    for name, input_ in taken.items():
+        whole, other = shop.answers(document(name), {"input": input_})
+        assert whole == other
+        (error,) = orjson.loads(whole)["data"][name]["errors"]
+        assert (error["__typename"], error["UniqueError_existing"]) == ("UniqueError", None), name
+    for name, field in (("insertItems", "sku"), ("insertCustomers", "email")):
+        row = {"name": "Mine", "sku": item.sku, "price": "1"} if field == "sku" else {"name": "Mine", "email": customer.email}
+        whole, _ = shop.answers(document(name), {"input": {"rows": [row], "onConflict": "UPDATE"}})
+        (error,) = orjson.loads(whole)["data"][name]["errors"]
+        assert (error["__typename"], error["UniqueError_existing"]) == ("UniqueError", None), name
+        whole, _ = shop.answers(document(name), {"input": {"rows": [row], "onConflict": "SKIP"}})
+        assert orjson.loads(whole)["data"][name]["skipped"] == 1
+    unchanged = shop.runner.run(load(shop.whole.database))
+    for type_name, before in (("Customer", customer), ("Item", item)):
+        after = next(row for row in unchanged[type_name] if row.id == before.id)
+        assert (after.name, after.version, after.updated_at) == (before.name, before.version, before.updated_at)
+
+
+def test_what_hidden_rows_point_to_cannot_go_and_they_are_not_counted(shop: Pair) -> None:
+    def users(item: Any) -> list[Any]:
+        return [line for line in shop.rows["OrderItem"] if line.item_id == item.id]
+
+    item = next(row for row in shop.rows["Item"] if is_seen(row, "both") and not all(is_seen(u, "both") for u in users(row)))
+    whole, other = shop.answers(document("deleteItem"), {"input": {"id": f"Item:{item.id}"}})
+    assert whole == other
+    (error,) = orjson.loads(whole)["data"]["deleteItem"]["errors"]
+    assert error["__typename"] == "StillReferencedError"
+    assert error["StillReferencedError_count"] == sum(is_seen(user, "both") for user in users(item)) < len(users(item))
+
+
+def test_lines_that_are_hidden_stay_when_an_order_is_replaced_and_count_in_its_total(shop: Pair) -> None:
+    order = next(
+        row
+        for row in shop.rows["Order"]
+        if is_seen(row, "both")
+        and row.status.name == "PENDING"
+        and {is_seen(line, "both") for line in row.items} == {True, False}
+    )
+    kept = [line for line in order.items if not is_seen(line, "both")]
+    input_ = {"id": f"Order:{order.id}", "items": {"replace": []}}
+    whole, other = shop.answers(document("updateOrder"), {"input": input_})
+    assert whole == other
+    found = orjson.loads(whole)["data"]["updateOrder"]
+    assert (found["errors"], found["order"]["items"]) == ([], [])
+    after = next(row for row in shop.runner.run(load(shop.whole.database))["Order"] if row.id == order.id)
+    assert [(line.id, line.position, line.quantity) for line in after.items] == [(x.id, x.position, x.quantity) for x in kept]
+    assert after.subtotal == sum(line.quantity * line.price_paid for line in kept)

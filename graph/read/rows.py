@@ -95,9 +95,12 @@ class Door:
             return self._made(aliased(model, name=name))
         return self._made(aliased(model, ruled.subquery(name) if lockable else ruled.alias(name), name=name))
 
-    def again(self, model: type[Base], table: Any, name: str) -> Any:
-        """Rows that came through this door and went into a derived table, as rows of their class."""
-        return self._made(aliased(model, table, name=name))
+    def again(self, model: type[Base], table: Any, name: str, *, by_names: bool = False) -> Any:
+        """Rows that came through this door and went into a derived table, as rows of their class.
+
+        `by_names` says that its columns are expressions, known by their names alone.
+        """
+        return self._made(aliased(model, table, name=name, adapt_on_names=by_names))
 
     def beside(self, row: Any, model: type[Base]) -> Any:
         """The rows of a class for an expression over a row."""

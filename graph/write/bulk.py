@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.orm import aliased
 
 from graph.base import Base, utc_now
+from graph.read.rows import Door
 from graph.write import door
 from graph.write.bounds import own_maximum
 from graph.write.constraints import check_error, check_text
@@ -64,7 +64,7 @@ async def _refuse_broken(
     checks = sorted((c for c in table.constraints if isinstance(c, sa.CheckConstraint)), key=lambda c: str(c.name))
     broken = [sa.func.sum(sa.case((sa.literal_column(f"({check_text(unit, check)})"), 0), else_=1)) for check in checks]
     # Where each row has a maximum of its own, all of them allow the least.
-    changed = aliased(model, after, adapt_on_names=True)
+    changed = Door(unit.scope).again(model, after, table.name, by_names=True)
     own = [None if (name := own_maximum(check)) is None else getattr(changed, name) for check in checks]
     least = [sa.null() if maximum is None else sa.func.min(maximum) for maximum in own]
     counts = (await unit.session.execute(sa.select(*broken, *least).select_from(after))).one()
