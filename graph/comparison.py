@@ -102,9 +102,12 @@ def fetch(url: str) -> str:
     )
     if not parts.path.endswith((".graphql", ".graphqls", ".json")):
         query = get_introspection_query(
-            specified_by_url=True, directive_is_repeatable=True, schema_description=True, input_value_deprecation=True,
+            specified_by_url=True,
+            directive_is_repeatable=True,
+            schema_description=True,
+            input_value_deprecation=True,
             one_of=True,
-        )  # fmt: skip
+        )
         asked.data = json.dumps({"query": query}).encode()
         asked.add_header("content-type", "application/json")
     with opener().open(asked, timeout=TIMEOUT_SECONDS) as answer:

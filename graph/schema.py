@@ -38,6 +38,7 @@ from graph.read.types.scalars import DEFINITIONS
 from graph.settings import Settings
 from graph.write import mutation_inputs, unit
 from graph.write.atomic import run_mutation
+from graph.write.converters import use_converters
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
 
@@ -126,4 +127,4 @@ unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})
 checks.check(_built)
 mutation_inputs.check(_built)
-mutation_inputs.quicken(_built)
+use_converters(_built)

@@ -7,13 +7,25 @@ that is stored. What may be refused here: a text without anything to see, a text
 from __future__ import annotations
 
 import re
+from typing import Any
 from unicodedata import category
 
-from sqlalchemy import Dialect, Text, TypeDecorator
+from sqlalchemy import Dialect, String, Text, TypeDecorator
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 # Text sorts by code point on both databases, so keyset indexes serve it.
 CodePointText = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+#: How a dialect spells types that sort another way than their database does.
+SPELLED = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+
+def by_code_point(type_: TypeEngine[Any]) -> bool:
+    """Whether a column type holds texts in an order that is the same on every database."""
+    bare = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
+    return isinstance(bare, String) and 'COLLATE "C"' in type_.compile(dialect=SPELLED)
+
 
 #: What is cut off at both ends: white space, control characters, and what pasting brings along: zero-width spaces, byte order
 #: marks. Other format characters belong to what they follow, such as the flags that are spelled in tags.

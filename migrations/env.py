@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 import graph.models  # every module that declares tables is imported here
-import graph.write.idempotency  # noqa: F401
+import graph.write.idempotency  # noqa: F401  # it declares a table
 from graph.base import Base
 from graph.database.backends import capabilities, configured
 from graph.migrate import connected

@@ -147,7 +147,7 @@ async def attempt(database: Database, work: Callable[[Unit], Awaitable[None]]) -
 
 def create(*inputs: ShelfInput) -> Callable[[Unit], Awaitable[None]]:
     async def work(unit: Unit) -> None:
-        unit.session.add_all([unit.create(Shelf, input_, ("input", str(n))) for n, input_ in enumerate(inputs)])  # type: ignore[type-var]
+        unit.session.add_all([unit.create(Shelf, input_, ("input", str(n))) for n, input_ in enumerate(inputs)])  # type: ignore[type-var]  # made when the test runs
         await unit.flush()
 
     return work
@@ -169,7 +169,7 @@ async def test_several_unique_constraints_at_once(tables: Database) -> None:
         ("UNIQUE", "input.0.label", "uq_shelf_label"),
         ("UNIQUE", "input.2", "uq_shelf_aisle_place"),
     ]
-    assert [error.fields for error in errors if error.path == ["input", "0"]] == [["aisle", "place"]]  # type: ignore[attr-defined]
+    assert [error.fields for error in errors if error.path == ["input", "0"]] == [["aisle", "place"]]  # type: ignore[attr-defined]  # errors are of several types
 
 
 async def test_children_of_a_parent_that_has_no_key_yet(tables: Database) -> None:
@@ -216,7 +216,7 @@ async def test_a_row_pointed_to_is_deleted_after_it_was_looked_up(tables: Databa
 
     async def work(unit: Unit) -> None:
         owner = some(OwnerReference(id=some("Owner:1"), token=None, create=None))
-        unit.session.add(unit.create(Shelf, ShelfInput(code="a", aisle=1, boxes=[BoxInput(slot=1, weight=1, owner=owner)])))  # type: ignore[type-var]
+        unit.session.add(unit.create(Shelf, ShelfInput(code="a", aisle=1, boxes=[BoxInput(slot=1, weight=1, owner=owner)])))  # type: ignore[type-var]  # made when the test runs
         await unit.look_up()
         # What another writer does between the look-up and the flush; here it stays, since it is done again.
         await unit.session.execute(sa.delete(Owner))
@@ -268,11 +268,11 @@ async def test_deleting_what_is_in_use(tables: Database) -> None:
     assert await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=[BoxInput(slot=1, weight=1, owner=owner)]))) == []
 
     async def work(unit: Unit) -> None:
-        await unit.session.delete(await unit.load(Owner, "Owner:1"))  # type: ignore[type-var]
+        await unit.session.delete(await unit.load(Owner, "Owner:1"))  # type: ignore[type-var]  # made when the test runs
         await unit.flush()
 
     (error,) = await attempt(tables, work)
-    assert (error.code.name, error.path, error.count) == ("STILL_REFERENCED", ["input", "id"], 1)  # type: ignore[attr-defined]
+    assert (error.code.name, error.path, error.count) == ("STILL_REFERENCED", ["input", "id"], 1)  # type: ignore[attr-defined]  # errors are of several types
 
 
 async def test_a_child_moves_its_roots_version(tables: Database) -> None:

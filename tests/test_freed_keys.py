@@ -115,13 +115,13 @@ class Coupon(Node):
     color: ColorType | None = strawberry.field(description="Unique in its sheet.")  # type: ignore[valid-type]  # made above
 
 
-@mirror(SheetRow)  # type: ignore[arg-type]
+@mirror(SheetRow)  # type: ignore[arg-type]  # made when the test runs
 @strawberry.type(description="A sheet.")
 class Sheet(Node):
     coupons: list[Coupon] = strawberry.field(description="Its coupons.")
 
 
-@mirror(BookRow)  # type: ignore[arg-type]
+@mirror(BookRow)  # type: ignore[arg-type]  # made when the test runs
 @strawberry.type(description="A book.")
 class Book(Node):
     version: int = strawberry.field(description="Its version.")
@@ -132,7 +132,7 @@ class Book(Node):
 class CouponInput:
     code: str
     place: int
-    color: strawberry.Maybe[ColorType | None]  # type: ignore[valid-type]
+    color: strawberry.Maybe[ColorType | None]  # type: ignore[valid-type]  # made when the test runs
 
 
 @strawberry.input
@@ -141,7 +141,7 @@ class ChangeCouponInput:
     sheet: strawberry.Maybe[strawberry.ID | None]
     code: strawberry.Maybe[str | None]
     place: strawberry.Maybe[int | None]
-    color: strawberry.Maybe[ColorType | None]  # type: ignore[valid-type]
+    color: strawberry.Maybe[ColorType | None]  # type: ignore[valid-type]  # made when the test runs
 
 
 @strawberry.input
@@ -183,11 +183,11 @@ class UpdateBookPayload(Payload):
 @strawberry.type
 class Mutation:
     @strawberry.mutation
-    async def update_book(self, info: Info, input: Input[UpdateBookInput]) -> UpdateBookPayload:  # noqa: A002
+    async def update_book(self, info: Info, input: Input[UpdateBookInput]) -> UpdateBookPayload:
         async def work(unit: Unit) -> Answer:
             book: Any = await unit.load(BookRow, input.id, "sheets")
             changes: Any = sent(input, "sheets")
-            keys = [] if changes is ABSENT else [key_of(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]
+            keys = [] if changes is ABSENT else [key_of(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]  # made when the test runs
             # The coupons of a sheet that goes are not loaded: the database deletes them.
             await unit.session.scalars(sa.select(SheetRow).where(SheetRow.id.in_(keys)).options(selectinload(SheetRow.coupons)))
             unit.fill(book, input)

@@ -46,7 +46,7 @@ async def described(url: str) -> set[object]:
 
 
 async def test_upgrade_makes_every_table_that_the_product_declares(bare_url: str) -> None:
-    import graph.schema  # noqa: F401  whatever the product imports has declared its tables by now
+    import graph.schema  # noqa: F401  # whatever the product imports has declared its tables by now
 
     assert not await migrate.is_current(bare_url)
     await migrate.upgrade(bare_url)

@@ -72,7 +72,7 @@ async def tags(bare_url: str) -> AsyncIterator[Database]:
 
 async def rows(database: Database) -> list[tuple[str, int | None]]:
     async with database.engine.begin() as connection:
-        return [tuple(row) for row in await connection.execute(sa.select(Tag.word, Tag.rank).order_by(Tag.id))]  # type: ignore[misc]
+        return [tuple(row) for row in await connection.execute(sa.select(Tag.word, Tag.rank).order_by(Tag.id))]  # type: ignore[misc]  # the row's type is not told
 
 
 Work = Callable[[Unit], Awaitable[None]]

@@ -81,5 +81,5 @@ async def _lock(session: AsyncSession, row: Any, where: ColumnElement[bool]) -> 
 @strawberry.type
 class ArchiveMutations:
     @strawberry.mutation(description="Delete for good what was archived before a moment; items that were sold stay.")
-    async def purge_archived(self, info: Info, input: Input[PurgeArchivedInput]) -> PurgeArchivedPayload:  # noqa: A002
+    async def purge_archived(self, info: Info, input: Input[PurgeArchivedInput]) -> PurgeArchivedPayload:
         return await perform(info, PurgeArchivedPayload, lambda unit: purge(info, unit, input))

@@ -50,7 +50,7 @@ STOCK = Counter("stock", "stock_delta", "stockDelta")
 @strawberry.type
 class CatalogMutations:
     @strawberry.mutation(description="Make an item.")
-    async def create_item(self, info: Info, input: Input[CreateItemInput]) -> CreateItemPayload:  # noqa: A002
+    async def create_item(self, info: Info, input: Input[CreateItemInput]) -> CreateItemPayload:
         async def work(unit: Unit) -> Answer:
             item = unit.create(models.Item, input)
             await unit.insert(item)
@@ -59,14 +59,14 @@ class CatalogMutations:
         return await perform(info, CreateItemPayload, work)
 
     @strawberry.mutation(description="Make several items.")
-    async def create_items(self, info: Info, input: Input[CreateItemsInput]) -> CreateItemsPayload:  # noqa: A002
+    async def create_items(self, info: Info, input: Input[CreateItemsInput]) -> CreateItemsPayload:
         async def work(unit: Unit) -> Answer:
             return await create_all(unit, models.Item, "items", input.items, input.on_error)
 
         return await perform(info, CreateItemsPayload, work, entries=("items", len(input.items)))
 
     @strawberry.mutation(description="Insert many items fast, up to 10,000, in one transaction.")
-    async def insert_items(self, info: Info, input: Input[InsertItemsInput]) -> InsertItemsPayload:  # noqa: A002
+    async def insert_items(self, info: Info, input: Input[InsertItemsInput]) -> InsertItemsPayload:
         async def work(unit: Unit) -> Answer:
             written = await insert_rows(Plain(unit, models.Item, "rows", input.rows, "sku"), input.on_conflict)
             return answer(dataclasses.asdict(written))
@@ -74,7 +74,7 @@ class CatalogMutations:
         return await perform(info, InsertItemsPayload, work)
 
     @strawberry.mutation(description="Change an item.")
-    async def update_item(self, info: Info, input: Input[UpdateItemInput]) -> UpdateItemPayload:  # noqa: A002
+    async def update_item(self, info: Info, input: Input[UpdateItemInput]) -> UpdateItemPayload:
         async def work(unit: Unit) -> Answer:
             item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"))
             unit.fill(item, input)
@@ -84,7 +84,7 @@ class CatalogMutations:
         return await perform(info, UpdateItemPayload, work)
 
     @strawberry.mutation(description="Make an item, or change the one with this sku. It does not restore an archived one.")
-    async def upsert_item(self, info: Info, input: Input[UpsertItemInput]) -> UpsertItemPayload:  # noqa: A002
+    async def upsert_item(self, info: Info, input: Input[UpsertItemInput]) -> UpsertItemPayload:
         async def work(unit: Unit) -> Answer:
             (result,) = await upsert_rows(Plain(unit, models.Item, None, [input], "sku"), STOCK)
             return answer({"created": result.values["created"]}, item=result.row)
@@ -92,30 +92,30 @@ class CatalogMutations:
         return await perform(info, UpsertItemPayload, work)
 
     @strawberry.mutation(description="Make or change several items by their skus, all or none.")
-    async def upsert_items(self, info: Info, input: Input[UpsertItemsInput]) -> UpsertItemsPayload:  # noqa: A002
+    async def upsert_items(self, info: Info, input: Input[UpsertItemsInput]) -> UpsertItemsPayload:
         async def work(unit: Unit) -> Answer:
             return Answer(results=await upsert_rows(Plain(unit, models.Item, "items", input.items, "sku"), STOCK))
 
         return await perform(info, UpsertItemsPayload, work, entries=("items", len(input.items)))
 
     @strawberry.mutation(description="Add pieces to an item's stock, or take them; never below zero.")
-    async def adjust_stock(self, info: Info, input: Input[AdjustStockInput]) -> AdjustStockPayload:  # noqa: A002
+    async def adjust_stock(self, info: Info, input: Input[AdjustStockInput]) -> AdjustStockPayload:
         return await perform(info, AdjustStockPayload, lambda unit: adjust_stock(unit, input))
 
     @strawberry.mutation(description="Archive an item, which then cannot be ordered and is left out of lists.")
-    async def archive_item(self, info: Info, input: Input[ArchiveItemInput]) -> ArchiveItemPayload:  # noqa: A002
+    async def archive_item(self, info: Info, input: Input[ArchiveItemInput]) -> ArchiveItemPayload:
         return await perform(info, ArchiveItemPayload, lambda unit: archive(unit, models.Item, "item", input, archived=True))
 
     @strawberry.mutation(description="Bring an archived item back.")
-    async def restore_item(self, info: Info, input: Input[RestoreItemInput]) -> RestoreItemPayload:  # noqa: A002
+    async def restore_item(self, info: Info, input: Input[RestoreItemInput]) -> RestoreItemPayload:
         return await perform(info, RestoreItemPayload, lambda unit: archive(unit, models.Item, "item", input, archived=False))
 
     @strawberry.mutation(description="Archive the items that match a filter, or all of them.")
-    async def archive_items(self, info: Info, input: Input[ArchiveItemsInput]) -> ArchiveItemsPayload:  # noqa: A002
+    async def archive_items(self, info: Info, input: Input[ArchiveItemsInput]) -> ArchiveItemsPayload:
         return await perform(info, ArchiveItemsPayload, lambda unit: archive_matching(info, unit, models.Item, input))
 
     @strawberry.mutation(description="Delete an item that was never ordered; one that was can only be archived.")
-    async def delete_item(self, info: Info, input: Input[DeleteItemInput]) -> DeleteItemPayload:  # noqa: A002
+    async def delete_item(self, info: Info, input: Input[DeleteItemInput]) -> DeleteItemPayload:
         async def work(unit: Unit) -> Answer:
             item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"))
             await unit.delete(item)

@@ -48,7 +48,7 @@ from graph.write.unit import Info, Unit
 @strawberry.type
 class CustomerMutations:
     @strawberry.mutation(description="Make a customer, with orders and their lines, in one piece.")
-    async def create_customer(self, info: Info, input: Input[CreateCustomerInput]) -> CreateCustomerPayload:  # noqa: A002
+    async def create_customer(self, info: Info, input: Input[CreateCustomerInput]) -> CreateCustomerPayload:
         async def work(unit: Unit) -> Answer:
             customer = unit.create(models.Customer, input)
             await unit.insert(customer)
@@ -57,14 +57,14 @@ class CustomerMutations:
         return await perform(info, CreateCustomerPayload, work)
 
     @strawberry.mutation(description="Make several customers, with orders and their lines.")
-    async def create_customers(self, info: Info, input: Input[CreateCustomersInput]) -> CreateCustomersPayload:  # noqa: A002
+    async def create_customers(self, info: Info, input: Input[CreateCustomersInput]) -> CreateCustomersPayload:
         async def work(unit: Unit) -> Answer:
             return await create_all(unit, models.Customer, "customers", input.customers, input.on_error)
 
         return await perform(info, CreateCustomersPayload, work, entries=("customers", len(input.customers)))
 
     @strawberry.mutation(description="Insert many customers fast, up to 10,000, in one transaction.")
-    async def insert_customers(self, info: Info, input: Input[InsertCustomersInput]) -> InsertCustomersPayload:  # noqa: A002
+    async def insert_customers(self, info: Info, input: Input[InsertCustomersInput]) -> InsertCustomersPayload:
         async def work(unit: Unit) -> Answer:
             written = await insert_rows(Plain(unit, models.Customer, "rows", input.rows, "email"), input.on_conflict)
             return answer(dataclasses.asdict(written))
@@ -72,7 +72,7 @@ class CustomerMutations:
         return await perform(info, InsertCustomersPayload, work)
 
     @strawberry.mutation(description="Change a customer and the customer's orders.")
-    async def update_customer(self, info: Info, input: Input[UpdateCustomerInput]) -> UpdateCustomerPayload:  # noqa: A002
+    async def update_customer(self, info: Info, input: Input[UpdateCustomerInput]) -> UpdateCustomerPayload:
         async def work(unit: Unit) -> Answer:
             customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"))
             await load_orders(unit, customer, given(input, "orders"))
@@ -85,7 +85,7 @@ class CustomerMutations:
     @strawberry.mutation(
         description="Make a customer, or change the one with this e-mail address. It does not restore an archived one."
     )
-    async def upsert_customer(self, info: Info, input: Input[UpsertCustomerInput]) -> UpsertCustomerPayload:  # noqa: A002
+    async def upsert_customer(self, info: Info, input: Input[UpsertCustomerInput]) -> UpsertCustomerPayload:
         async def work(unit: Unit) -> Answer:
             (result,) = await upsert_rows(Plain(unit, models.Customer, None, [input], "email"))
             return answer({"created": result.values["created"]}, customer=result.row)
@@ -93,23 +93,23 @@ class CustomerMutations:
         return await perform(info, UpsertCustomerPayload, work)
 
     @strawberry.mutation(description="Archive a customer, who then cannot order and is left out of lists.")
-    async def archive_customer(self, info: Info, input: Input[ArchiveCustomerInput]) -> ArchiveCustomerPayload:  # noqa: A002
+    async def archive_customer(self, info: Info, input: Input[ArchiveCustomerInput]) -> ArchiveCustomerPayload:
         return await perform(
             info, ArchiveCustomerPayload, lambda unit: archive(unit, models.Customer, "customer", input, archived=True)
         )
 
     @strawberry.mutation(description="Bring an archived customer back.")
-    async def restore_customer(self, info: Info, input: Input[RestoreCustomerInput]) -> RestoreCustomerPayload:  # noqa: A002
+    async def restore_customer(self, info: Info, input: Input[RestoreCustomerInput]) -> RestoreCustomerPayload:
         return await perform(
             info, RestoreCustomerPayload, lambda unit: archive(unit, models.Customer, "customer", input, archived=False)
         )
 
     @strawberry.mutation(description="Archive the customers that match a filter, or all of them.")
-    async def archive_customers(self, info: Info, input: Input[ArchiveCustomersInput]) -> ArchiveCustomersPayload:  # noqa: A002
+    async def archive_customers(self, info: Info, input: Input[ArchiveCustomersInput]) -> ArchiveCustomersPayload:
         return await perform(info, ArchiveCustomersPayload, lambda unit: archive_matching(info, unit, models.Customer, input))
 
     @strawberry.mutation(description="Delete a customer with all orders; PENDING and PAID ones give their stock back.")
-    async def delete_customer(self, info: Info, input: Input[DeleteCustomerInput]) -> DeleteCustomerPayload:  # noqa: A002
+    async def delete_customer(self, info: Info, input: Input[DeleteCustomerInput]) -> DeleteCustomerPayload:
         async def work(unit: Unit) -> Answer:
             customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"))
             theirs = models.Order.customer_id == customer.id

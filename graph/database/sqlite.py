@@ -145,8 +145,11 @@ class File:
         event.listen(self.engine.sync_engine, "invalidate", _on_invalidate)
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
-        self._pool = pool_of(self.engine)
         self._readers = Readers(target.url.database or "", settings)
+
+    @property
+    def _pool(self) -> Pool:
+        return pool_of(self.engine)  # another one after the engine was disposed of
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
         """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""

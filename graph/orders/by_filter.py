@@ -22,6 +22,7 @@ from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.images import among
 from graph.write.matching import asked, ids_of, judge, lock_matching
 from graph.write.mutation_inputs import sent
+from graph.write.new_rows import new_row
 from graph.write.unit import Info, Unit
 
 TABLE: Any = sa.inspect(Order).local_table
@@ -31,7 +32,7 @@ WHOLE = 100 * 100
 
 async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> Answer:
     """Set columns of the orders that are meant and differ."""
-    new: Any = sa.inspect(Order).class_manager.new_instance()
+    new = new_row(Order, {})
     places: dict[str, Path] = {}
     for field, value in sent(input_.set):
         places[field.attribute] = (*ROOT, "set", field.name)

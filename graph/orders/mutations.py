@@ -46,7 +46,7 @@ from graph.write.unit import Info, Unit
 @strawberry.type
 class OrderMutations:
     @strawberry.mutation(description="Make an order with its lines, in one piece.")
-    async def create_order(self, info: Info, input: Input[CreateOrderInput]) -> CreateOrderPayload:  # noqa: A002
+    async def create_order(self, info: Info, input: Input[CreateOrderInput]) -> CreateOrderPayload:
         async def work(unit: Unit) -> Answer:
             order = unit.create(models.Order, input)
             await unit.insert(order)
@@ -55,14 +55,14 @@ class OrderMutations:
         return await perform(info, CreateOrderPayload, work)
 
     @strawberry.mutation(description="Make several orders with their lines.")
-    async def create_orders(self, info: Info, input: Input[CreateOrdersInput]) -> CreateOrdersPayload:  # noqa: A002
+    async def create_orders(self, info: Info, input: Input[CreateOrdersInput]) -> CreateOrdersPayload:
         async def work(unit: Unit) -> Answer:
             return await create_all(unit, models.Order, "orders", input.orders, input.on_error)
 
         return await perform(info, CreateOrdersPayload, work, entries=("orders", len(input.orders)))
 
     @strawberry.mutation(description="Change an order and its lines. Lines change only while the order is PENDING.")
-    async def update_order(self, info: Info, input: Input[UpdateOrderInput]) -> UpdateOrderPayload:  # noqa: A002
+    async def update_order(self, info: Info, input: Input[UpdateOrderInput]) -> UpdateOrderPayload:
         async def work(unit: Unit) -> Answer:
             order = await unit.load(models.Order, input.id, "items", expected=given(input, "expected_version"))
             unit.fill(order, input)
@@ -74,7 +74,7 @@ class OrderMutations:
     @strawberry.mutation(
         description="Delete an order with its lines, whatever its status. PENDING and PAID ones give stock back."
     )
-    async def delete_order(self, info: Info, input: Input[DeleteOrderInput]) -> DeleteOrderPayload:  # noqa: A002
+    async def delete_order(self, info: Info, input: Input[DeleteOrderInput]) -> DeleteOrderPayload:
         async def work(unit: Unit) -> Answer:
             order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"))
             line = unit.seen(models.OrderItem)
@@ -88,7 +88,7 @@ class OrderMutations:
         return await perform(info, DeleteOrderPayload, work)
 
     @strawberry.mutation(description="Send an order on: PENDING to PAID to SHIPPED, or to CANCELLED, which gives its stock back.")
-    async def transition_order(self, info: Info, input: Input[TransitionOrderInput]) -> TransitionOrderPayload:  # noqa: A002
+    async def transition_order(self, info: Info, input: Input[TransitionOrderInput]) -> TransitionOrderPayload:
         async def work(unit: Unit) -> Answer:
             lines = ["items"] if input.to is OrderStatus.CANCELLED else []
             order = await unit.load(models.Order, input.id, *lines, expected=given(input, "expected_version"))
@@ -110,19 +110,19 @@ class OrderMutations:
         return await perform(info, TransitionOrderPayload, work)
 
     @strawberry.mutation(description="Move pieces of a line to another PENDING order of the same customer; both totals follow.")
-    async def move_order_item(self, info: Info, input: Input[MoveOrderItemInput]) -> MoveOrderItemPayload:  # noqa: A002
+    async def move_order_item(self, info: Info, input: Input[MoveOrderItemInput]) -> MoveOrderItemPayload:
         return await perform(info, MoveOrderItemPayload, lambda unit: move(unit, input))
 
     @strawberry.mutation(description="Change the orders that match a filter, or all of them.")
-    async def update_orders(self, info: Info, input: Input[UpdateOrdersInput]) -> UpdateOrdersPayload:  # noqa: A002
+    async def update_orders(self, info: Info, input: Input[UpdateOrdersInput]) -> UpdateOrdersPayload:
         return await perform(info, UpdateOrdersPayload, lambda unit: update_matching(info, unit, input))
 
     @strawberry.mutation(description="Delete the orders that match a filter, or all of them, with their lines.")
-    async def delete_orders(self, info: Info, input: Input[DeleteOrdersInput]) -> DeleteOrdersPayload:  # noqa: A002
+    async def delete_orders(self, info: Info, input: Input[DeleteOrdersInput]) -> DeleteOrdersPayload:
         return await perform(info, DeleteOrdersPayload, lambda unit: delete_matching(info, unit, input))
 
     @strawberry.mutation(
         description="Take a percentage off the totals of all PENDING orders that match a filter, rounded half up."
     )
-    async def discount_orders(self, info: Info, input: Input[DiscountOrdersInput]) -> DiscountOrdersPayload:  # noqa: A002
+    async def discount_orders(self, info: Info, input: Input[DiscountOrdersInput]) -> DiscountOrdersPayload:
         return await perform(info, DiscountOrdersPayload, lambda unit: discount_matching(info, unit, input))

@@ -1,14 +1,14 @@
 """Inputs as the unit of work sees them: which fields were sent, under which names.
 
-What goes in: instances of Strawberry input types, and the coerced values they are made of. What comes out: the fields that were
+What goes in: instances of Strawberry input types. What comes out: the fields that were
 sent. Absent and null are told apart: a field declared `Maybe[T | None]` is absent as `None` and null as `Some(None)`. What is
 refused here: a schema with an input field of a mutation that cannot tell them apart raises `InputError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
@@ -21,8 +21,7 @@ from graphql import (
     is_non_null_type,
 )
 from strawberry import UNSET, Some
-from strawberry.types.base import StrawberryList, StrawberryMaybe, StrawberryOptional, get_object_definition
-from strawberry.types.lazy_type import LazyType
+from strawberry.types.base import StrawberryMaybe, StrawberryOptional, get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
 #: What a field that was not sent holds.
@@ -123,59 +122,3 @@ def _input_types(schema: GraphQLSchema) -> Iterable[GraphQLInputObjectType]:
 def is_filter(name: str) -> bool:
     """Whether an input type is a filter, by its name."""
     return name.endswith("Where")
-
-
-# ---- from coerced values to instances
-
-Convert = Callable[[Any], Any]
-
-
-def quicken(schema: GraphQLSchema) -> None:
-    """Make the inputs of all mutations by converters that are put together once.
-
-    Strawberry resolves every type of every field of every value anew, which costs more than writing the rows.
-    """
-    assert schema.mutation_type is not None
-    for field in schema.mutation_type.fields.values():
-        for argument in field.args.values():
-            definition = get_named_type(argument.type).extensions["strawberry-definition"]
-            definition.from_input = lambda type_, value, context: _converter(type_)(value)
-
-
-@cache
-def _converter(type_: Hashable) -> Convert:
-    """A function that makes an instance of an input type."""
-    definition = get_object_definition(cast("type", type_), strict=True)
-    absent = {f.python_name: None for f in definition.fields if f.default is MISSING and f.default_factory is MISSING}
-    names = {f.name: f for f in input_fields(cast("type", type_))}
-    converts: dict[str, tuple[str, Convert | None]] = {}
-
-    def make(value: Mapping[str, Any]) -> Any:
-        if not converts:  # input types may contain themselves
-            kinds = {f.python_name: f.resolve_type(type_definition=definition) for f in definition.fields}
-            converts.update({name: (f.attribute, _convert(kinds[f.attribute])) for name, f in names.items()})
-        given = dict(absent)
-        for name, part in value.items():
-            attribute, convert = converts[name]
-            given[attribute] = part if convert is None else convert(part)
-        return cast("Any", type_)(**given)
-
-    return make
-
-
-def _convert(type_: Any) -> Convert | None:
-    """A function that converts a value of a field's type, or None where the coerced value stays as it is."""
-    if isinstance(type_, StrawberryMaybe):
-        wrapped = _convert(type_.of_type)
-        return Some if wrapped is None else lambda value: Some(wrapped(value))
-    if isinstance(type_, StrawberryOptional):
-        present = _convert(type_.of_type)
-        return None if present is None else lambda value: None if value is None else present(value)
-    if isinstance(type_, StrawberryList):
-        each = _convert(type_.of_type)
-        return None if each is None else lambda values: [each(value) for value in values]
-    if isinstance(type_, LazyType):
-        type_ = type_.resolve_type()
-    definition = get_object_definition(type_)
-    # A filter is read from its coerced value, by the reads' own code.
-    return None if definition is None or is_filter(definition.name) else _converter(type_)

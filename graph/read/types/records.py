@@ -12,8 +12,6 @@ from typing import Any
 
 import strawberry
 from graphql import ValueNode
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql import sqltypes
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from graph.read.types.encodings import JsonString, Part, TimeText
@@ -96,14 +94,6 @@ def undecorated(type_: TypeEngine[Any]) -> TypeEngine[Any]:
 def one_of(*types: type[TypeEngine[Any]]) -> Shows:
     """Whether a column type is one of these."""
     return lambda type_: isinstance(type_, types)
-
-
-def by_code_point(type_: TypeEngine[Any]) -> bool:
-    """Whether a column holds texts in an order that is the same on every database."""
-    return isinstance(undecorated(type_), sqltypes.String) and 'COLLATE "C"' in type_.compile(dialect=POSTGRESQL)
-
-
-POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 # ---- encodings
