@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@click.group()
+class Commands(click.Group):
+    """Commands whose settings may be found unusable anywhere, also while their modules are imported: one line, no traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from graph.settings import SettingsError
+
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Commands)
 @click.version_option(package_name="ordergraph")
 def main() -> None:
     """A GraphQL order backend. DATABASE_URL names its database (an SQLite file unless set); the README lists all settings."""
@@ -157,13 +169,10 @@ def schema(place: str | None, fail_on: str | None) -> None:
 def usable_settings() -> Settings:
     """The settings of the environment, the database's URL understood."""
     from graph.database.backends import configured
-    from graph.settings import SettingsError, current
+    from graph.settings import current
 
-    try:
-        settings = current()
-        configured(settings)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+    settings = current()
+    configured(settings)
     return settings
 
 

@@ -418,3 +418,9 @@ def test_serve_works_on_a_migrated_database(tmp_path: Path, sample_url: str) -> 
 
 def test_purge_keys_counts_what_it_deleted(run: Run, empty_url: str) -> None:
     assert run("purge-keys", DATABASE_URL=empty_url).stdout == "Deleted 0 idempotency keys.\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys", "schema"])
+def test_a_setting_that_cannot_be_used_is_one_line_from_every_command(run: Run, command: str) -> None:
+    message = refused(run(command, ORDERGRAPH_MAXCOST="5"))
+    assert message == "ORDERGRAPH_MAXCOST is no setting of this version; did you mean ORDERGRAPH_MAX_COST?"
