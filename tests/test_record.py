@@ -306,3 +306,23 @@ async def test_who_gives_up_waiting_takes_nothing_from_the_listeners(database: D
         await task
     await context.close()
     assert told == [1]
+
+
+@pytest.mark.parametrize("place", [1, 2])
+async def test_a_line_that_moves_is_told_with_both_orders(ask: Ask, heard: list[list[Change]], place: int) -> None:
+    await stocked(ask, heard)
+    two = [{"item": {"sku": "A"}, "quantity": 1}] * (place - 1)
+    await done(ask, "createOrder", {"customer": {"id": "Customer:1"}, "items": two})
+    heard.clear()
+    payload = await done(
+        ask, "moveOrderItem", {"id": "OrderItem:1", "toOrder": "Order:2"}, "fromOrder { totalAmount } toOrder { totalAmount }"
+    )
+    assert payload["fromOrder"] == {"totalAmount": "1.00"}
+    assert payload["toOrder"] == {"totalAmount": f"{place + 1}.00"}
+    moved = frozenset({"order_id"} if place == 1 else {"order_id", "position"})
+    of_order = frozenset({"version", "total_amount", "updated_at"})
+    assert set(heard[0]) == {
+        Change("Order", 1, Kind.UPDATED, ORDER, 2, of_order, 1, 1),
+        Change("Order", 2, Kind.UPDATED, Row("Order", 2), 2, of_order, 1, 1),
+        Change("OrderItem", 1, Kind.UPDATED, Row("Order", 2), 2, moved, 1, 1),
+    }
