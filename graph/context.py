@@ -23,18 +23,18 @@ class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
     `scope` says what he may see.
 
-    `running` is the mutation being run, set by the engine before its first field; `together` the transaction that
-    its fields share (`graph.write.atomic.Together`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
-    rows that errors name (`graph.read.payloads.execution.read_node`). `broken` is what a field of the mutation met after which no
-    later one is run, `committed`, once it is closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by
-    the event loop's clock.
+    `running` is the mutation being run, set by the engine before its first field; `shared` the transaction that its fields
+    share (`graph.write.atomic.SharedTransaction`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
+    rows that errors name (`graph.read.payloads.execution.read_node`). `broken` is what a field of the mutation met after which
+    no later one is run, `committed`, once it is closed, whether a COMMIT was sent. `deadline` is when a transaction must be
+    over, by the event loop's clock.
     """
 
     database: Database
     client: str = ""
     scope: Scope = OPEN
     running: Running | None = None
-    together: Any = None
+    shared: Any = None
     dry_run: bool = False
     nodes: Any = None
     broken: Exception | None = None

@@ -26,7 +26,7 @@ from graph.read.types.scalars import DEFINITIONS
 from graph.schema import Schema
 from graph.settings import Settings
 from graph.write.answers import Answer, answer, row_of
-from graph.write.columns import key_of
+from graph.write.columns import key_in_id
 from graph.write.errors import error_types
 from graph.write.mutation import Input, Payload
 from graph.write.mutation_inputs import ABSENT
@@ -187,7 +187,7 @@ class Mutation:
         async def work(unit: Unit) -> Answer:
             book: Any = await unit.load(BookRow, input.id, "sheets")
             changes: Any = sent(input, "sheets")
-            keys = [] if changes is ABSENT else [key_of(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]  # made when the test runs
+            keys = [] if changes is ABSENT else [key_in_id(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]  # made when the test runs
             # The coupons of a sheet that goes are not loaded: the database deletes them.
             await unit.session.scalars(sa.select(SheetRow).where(SheetRow.id.in_(keys)).options(selectinload(SheetRow.coupons)))
             unit.fill(book, input)

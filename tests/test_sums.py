@@ -129,7 +129,7 @@ SUMMARY = """query($w: OrderWhere, $g: [OrderGroup!]) { orderSummary(where: $w, 
   status month day customer { id } item { id } count quantity lineTotal totalAmount { sum avg min max } } }"""
 
 
-def key_of(order: Row, line: Row, group: str) -> Any:
+def key_in_id(order: Row, line: Row, group: str) -> Any:
     """The value of a group, and what it sorts by."""
     match group:
         case "STATUS":
@@ -151,7 +151,7 @@ def summed(orders: list[Row], groups: list[str]) -> list[dict[str, Any]]:
         found_[()] = []
     for order in orders:
         for line in order.items if by_item else [None]:
-            found_[tuple(key_of(order, line, group) for group in groups)].append((order, line))
+            found_[tuple(key_in_id(order, line, group) for group in groups)].append((order, line))
     result = []
     for key, members in sorted(found_.items()):
         values: dict[str, Any] = dict.fromkeys(["status", "month", "day", "customer", "item"])

@@ -14,7 +14,7 @@ from graph.catalog.inputs import AdjustStockInput
 from graph.models import Item
 from graph.write import door
 from graph.write.answers import Answer, answer
-from graph.write.columns import key_of, missing
+from graph.write.columns import key_in_id, missing
 from graph.write.errors import MOST_PIECES, ROOT, MutationError, Refused, Row, invalid, out_of_stock, over_stocked
 from graph.write.mutation_inputs import chosen
 from graph.write.unit import Unit
@@ -24,7 +24,7 @@ async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
     """Add to the stock, or take from it."""
     field, sent = chosen(input_.item)
     table: Any = sa.inspect(Item).local_table
-    key = (key_of(Item, sent) or 0) if field.attribute == "id" else sent
+    key = (key_in_id(Item, sent) or 0) if field.attribute == "id" else sent
     where = table.columns[field.attribute] == key
     after = sa.cast(table.c.stock, sa.BigInteger) + input_.delta
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.

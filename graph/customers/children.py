@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm.attributes import set_committed_value
 
 from graph.models import Customer, Order
-from graph.write.columns import key_of
+from graph.write.columns import key_in_id
 from graph.write.mutation_inputs import ABSENT, given
 from graph.write.unit import Unit
 
@@ -24,7 +24,7 @@ async def load_orders(unit: Unit, customer: Customer, input_: Any) -> None:
     where = [rows.customer_id == customer.id]
     if given(input_, "replace") in (ABSENT, None):
         named = [entry.id for entry in input_.update] + list(input_.remove)
-        keys = {key for key in (key_of(Order, id_) for id_ in named) if key is not None}
+        keys = {key for key in (key_in_id(Order, id_) for id_ in named) if key is not None}
         if not keys:
             set_committed_value(customer, "orders", [])
             return

@@ -69,7 +69,7 @@ def _list(entry: Coercer, null: Any) -> Coercer:
 def _object(type_: GraphQLInputObjectType, null: Any) -> Coercer:
     fields: list[tuple[str, str, Coercer, Callable[[], Any] | None]] = []
 
-    def learn() -> None:
+    def describe_fields() -> None:
         for name, field in type_.fields.items():
             absent: Callable[[], Any] | None = None
             if is_required_input_field(field):
@@ -82,7 +82,7 @@ def _object(type_: GraphQLInputObjectType, null: Any) -> Coercer:
         if not isinstance(value, dict):
             return null if value is None else Undefined
         if not fields:  # not before the first value: types may contain themselves
-            learn()
+            describe_fields()
         coerced: dict[str, Any] = {}
         unknown = len(value)
         for name, out_name, convert, absent in fields:

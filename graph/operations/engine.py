@@ -36,7 +36,7 @@ from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.running import running
 from graph.read.payloads.statements import Payloads, plan_payloads
 from graph.read.planning.cost import Price, prices, too_expensive, total
-from graph.read.planning.selection import Operation, meta_keys, plan_query
+from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import META, Statement, write
 from graph.scope import Scope
@@ -177,9 +177,9 @@ class Engine:
         if total(found) > self.settings.max_cost:
             raise RequestRefused([too_expensive(found, self.settings.max_cost)])
 
-    def operation(self, document: Document, variables: VariableValues) -> Operation:
+    def operation(self, document: Document, variables: VariableValues) -> PlanningContext:
         """What the planner needs of a request."""
-        return Operation(self.schema, self.settings, document.operation, document.fragments, variables)
+        return PlanningContext(self.schema, self.settings, document.operation, document.fragments, variables)
 
     def _introspect(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
         """The introspection fields of a query, answered by graphql-core: JSON text by response key."""

@@ -13,7 +13,7 @@ from graph.models import Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
 from graph.orders.inputs import MoveOrderItemInput
 from graph.write.answers import Answer, answer
-from graph.write.columns import key_of, missing
+from graph.write.columns import key_in_id, missing
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.mutation_inputs import ABSENT, given
 from graph.write.origins import Origin
@@ -59,7 +59,7 @@ async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
 
 async def _load(unit: Unit, given_: MoveOrderItemInput) -> tuple[OrderItem, Order, Order]:
     """The line and both orders, locked in id order. Raises `Refused` where one is not there."""
-    key, to = key_of(OrderItem, given_.id), key_of(Order, given_.to_order)
+    key, to = key_in_id(OrderItem, given_.id), key_in_id(Order, given_.to_order)
     while True:
         row, rows = unit.seen(OrderItem), unit.seen(Order)
         found = None if key is None else await unit.session.scalar(sa.select(row.order_id).where(row.id == key))

@@ -27,7 +27,7 @@ Execute = Callable[[], Awaitable[ExecutionResult]]
 
 
 @dataclass(slots=True)
-class Together:
+class SharedTransaction:
     """Fields that share a transaction: the payloads of those that failed by response key, and what the others answer then.
 
     `over` says that the transaction is, and that all failed with it.
@@ -39,7 +39,7 @@ class Together:
     reason: MutationError = field(default_factory=rolled_back)
 
 
-class Undone(Exception):
+class FieldsRolledBack(Exception):
     """The fields ran, and their transaction is rolled back."""
 
     def __init__(self, result: ExecutionResult) -> None:
@@ -57,26 +57,26 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
         return await execute()
 
     async def first_pass() -> ExecutionResult:
-        together = context.together = Together()
+        shared = context.shared = SharedTransaction()
         context.broken = None
         result = await execute()
         for error in result.errors or ():
             cause = root(error)
             if is_from_database(cause):  # whoever runs the transaction knows what it means for all of it
                 raise cause
-        if together.failed or result.errors or context.dry_run:
-            raise Undone(result)
+        if shared.failed or result.errors or context.dry_run:
+            raise FieldsRolledBack(result)
         return result
 
     try:
         return await recorded(context, first_pass)
-    except Undone as undone:
+    except FieldsRolledBack as undone:
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.
             return ExecutionResult(None, each_cause_once(undone.result.errors))
-        if not context.together.failed:
+        if not context.shared.failed:
             return undone.result
     except TransientError:
-        context.together = Together(failed=True, reason=try_again())
-    context.together.over = True
+        context.shared = SharedTransaction(failed=True, reason=try_again())
+    context.shared.over = True
     return await execute()

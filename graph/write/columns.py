@@ -34,21 +34,21 @@ def stored(column: sa.Column[Any], value: Any, dialect: Dialect) -> Any:
 
 def type_name(mapper: Mapper[Any]) -> str:
     """What clients call rows of this mapper."""
-    mirror = mirror_for(mapper.class_)
+    mirror = mirror_if_any(mapper.class_)
     return mapper.class_.__name__ if mirror is None else mirror.name
 
 
 BY_MODEL: dict[type[Any], Mirror | None] = {}
 
 
-def mirror_for(model: type[Any]) -> Mirror | None:
+def mirror_if_any(model: type[Any]) -> Mirror | None:
     """The mirrored type of a mapped class, if clients can see it."""
     if model not in BY_MODEL:
         BY_MODEL[model] = next((mirror for mirror in MIRRORS.values() if mirror.model is model), None)
     return BY_MODEL[model]
 
 
-def key_of(model: type[Base], id_: str) -> int | None:
+def key_in_id(model: type[Base], id_: str) -> int | None:
     """The key in a global id of this type of row, or None."""
     parsed = parse_id(id_)
     return parsed[1] if parsed and parsed[0] == type_name(model.__mapper__) else None

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper
 
 from graph.write.bounds import check_columns, own_maximum, range_of
 from graph.write.changes import Changes
-from graph.write.columns import mirror_for
+from graph.write.columns import mirror_if_any
 from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
 from graph.write.object_graph import Graph
 
@@ -29,7 +29,7 @@ def attribute_of(mapper: Mapper[Any], column: Any) -> str:
 
 def graphql_name(mapper: Mapper[Any], attribute: str) -> str:
     """The GraphQL field that shows an attribute."""
-    mirror = mirror_for(mapper.class_)
+    mirror = mirror_if_any(mapper.class_)
     names = {} if mirror is None else {shown: name for name, shown in mirror.attributes.items()}
     return names.get(attribute, attribute)
 
@@ -39,7 +39,7 @@ def unique_error(graph: Graph, mapper: Mapper[Any], constraint: Any, row: Any, k
     attributes = [attribute_of(mapper, column) for column in constraint.columns]
     names = [graphql_name(mapper, attribute) for attribute in attributes]
     origin = graph.origin(row)
-    mirror = mirror_for(mapper.class_)
+    mirror = mirror_if_any(mapper.class_)
     where = "stands twice in the input" if key is None else "is taken"
     return UniqueError(
         message=f"This {' with '.join(names)} {where}",

@@ -56,7 +56,7 @@ def check_keys(running: Running) -> None:
             raise BadUserInput(message, ("key",))
 
 
-def key_of(info: Info) -> Key | None:
+def key_of_field(info: Info) -> Key | None:
     """The idempotency key of the field that is being resolved, if it has one."""
     field = root_field(info)
     values = field.directives.get("idempotent")

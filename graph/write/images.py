@@ -23,7 +23,7 @@ from sqlalchemy.orm.base import NO_VALUE
 from graph.base import Base
 from graph.read.sql.constructs import member, unchanged
 from graph.write.changes import name_and_key
-from graph.write.columns import mirror_for
+from graph.write.columns import mirror_if_any
 from graph.write.errors import Row
 from graph.write.object_graph import Graph
 from graph.write.record import Record, Written, record_of
@@ -57,7 +57,7 @@ class Lineage:
 @cache
 def lineage(model: type[Base]) -> Lineage | None:
     """The way from a class to its root; None where clients see no such rows."""
-    mirror = mirror_for(model)
+    mirror = mirror_if_any(model)
     if mirror is None:
         return None
     way, root = [], model
@@ -67,7 +67,7 @@ def lineage(model: type[Base]) -> Lineage | None:
         foreign = str(root.__mapper__.get_property_by_column(local).key)
         root = relation.mapper.class_
         way.append((foreign, root))
-    top = mirror_for(root)
+    top = mirror_if_any(root)
     assert top is not None, f"{root.__name__} is the root of what clients see"
     return Lineage(mirror.name, tuple(way), root, top.name, top.owner)
 

@@ -22,7 +22,7 @@ from graph.write.changes import put
 from graph.write.columns import (
     Step,
     attribute_name,
-    key_of,
+    key_in_id,
     missing,
     refusal,
     required,
@@ -229,7 +229,7 @@ class Graph:
         self.session.sync_session.delete(child)
 
     def _child(self, model: type[Base], present: dict[int, Any], id_: str, path: Path) -> Any:
-        key = key_of(model, id_)
+        key = key_in_id(model, id_)
         child = None if key is None else present.get(key)
         if child is None:
             self.refuse(missing(type_name(model.__mapper__), id_, path))
@@ -279,7 +279,7 @@ class Graph:
             self.targets[id(row), relation.key] = made
             return
         attribute = "id" if field_ is None else field_.attribute
-        found = key_of(model, key) if attribute == "id" else stored(model.__mapper__.columns[attribute], key, self.dialect)
+        found = key_in_id(model, key) if attribute == "id" else stored(model.__mapper__.columns[attribute], key, self.dialect)
         reference = Reference(row, relation, attribute, found, str(key), path)
         if found is None:
             self.refuse(reference.not_found())

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from graph.database.failures import TransientError, Unavailable
 from graph.write import idempotency
 from graph.write.answers import Answer, entry_type, keep, note_missing, payload_of, recall
-from graph.write.atomic import Together
+from graph.write.atomic import SharedTransaction
 from graph.write.door import recorded
 from graph.write.errors import ROOT, MutationError, Refused, ordered, rolled_back, try_again
 from graph.write.record import savepoint
@@ -29,7 +29,7 @@ P = TypeVar("P")
 Work = Callable[[Unit], Awaitable[Answer]]
 
 
-class Undo(Exception):
+class DryRunOver(Exception):
     """A dry run is over: nothing was refused, and nothing is kept."""
 
     def __init__(self, payload: Any) -> None:
@@ -42,26 +42,26 @@ async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries:
 
     `entries` names the list of the input whose entries have results of their own, and its length.
     """
-    together: Together | None = info.context.together
+    shared: SharedTransaction | None = info.context.shared
     field = str(info.path.key)
-    if together is not None and together.failed:
-        verdict: P = together.verdicts.get(field) or payload(errors=[together.reason])
+    if shared is not None and shared.failed:
+        verdict: P = shared.verdicts.get(field) or payload(errors=[shared.reason])
         return verdict
     if info.context.broken is not None:
         raise info.context.broken
     try:
-        return await (_alone if together is None else _within)(info, partial(_once, info, payload, work, entries))
+        return await (_alone if shared is None else _within)(info, partial(_once, info, payload, work, entries))
     except Refused as refused:
         answer = _refusal(payload, ordered(refused.errors, input_order(info)), entries)
     except (TransientError, IntegrityError):
         answer = payload(errors=[try_again()])
     except Exception as error:
-        if together is not None or isinstance(error, Unavailable):
+        if shared is not None or isinstance(error, Unavailable):
             info.context.broken = error
         raise
-    if together is not None:
-        together.failed = True
-        together.verdicts[field] = answer
+    if shared is not None:
+        shared.failed = True
+        shared.verdicts[field] = answer
     return answer
 
 
@@ -73,7 +73,7 @@ async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
         async def transaction() -> P:
             made = await once(explaining=explaining)
             if context.dry_run:
-                raise Undo(made)
+                raise DryRunOver(made)
             return made
 
         return await recorded(context, transaction)
@@ -83,8 +83,8 @@ async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
             return await attempt(explaining=False)
         except IntegrityError:
             return await attempt(explaining=True)
-    except Undo as undo:
-        made: P = undo.payload
+    except DryRunOver as over:
+        made: P = over.payload
         return made
 
 
@@ -104,7 +104,7 @@ async def _within(info: Info, once: Callable[..., Awaitable[P]]) -> P:
 
 async def _once(info: Info, payload: Callable[..., P], work: Work, entries: tuple[str, int] | None, *, explaining: bool) -> P:
     context = info.context
-    key = None if context.dry_run else idempotency.key_of(info)
+    key = None if context.dry_run else idempotency.key_of_field(info)
     kept = None if key is None else await idempotency.claim(context.session, context.database, key)
     if kept is not None:
         answer = recall(payload, kept)

@@ -25,7 +25,7 @@ from graph.read.payloads.running import RootField
 from graph.read.rows import Door, rows
 from graph.write import door
 from graph.write.changes import Changes, align, raise_versions
-from graph.write.columns import key_of, missing, type_name
+from graph.write.columns import key_in_id, missing, type_name
 from graph.write.constraints import named
 from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
@@ -72,7 +72,7 @@ class Unit(Graph):
 
         Raises `Refused` with NOT_FOUND or STALE_VERSION, which stand alone. A row that the scope does not see is not there.
         """
-        key = key_of(model, id_)
+        key = key_in_id(model, id_)
         row: R | None = None
         if key is not None:
             rows_ = self.seen(model)

@@ -177,8 +177,8 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
     keys: dict[NodePlan, set[int]] = defaultdict(set)
     for plan, key in wanted:
         keys[plan].add(key)
-    together = context.together
-    if together is not None and together.failed and not together.over:
+    shared = context.shared
+    if shared is not None and shared.failed and not shared.over:
         return [None] * len(wanted)  # the verdicts of the second pass are what is answered
     limit = context.database.settings.max_cost
     found: dict[NodePlan, dict[int, Fragment]] = {}
@@ -189,7 +189,7 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
             raise too_expensive([price], limit)
         variables = {**with_viewer(running_in(context).variables.coerced, context.scope), KEYS: sorted(listed)}
         arguments = plan.statement.arguments(variables)
-        if together is None or together.over:
+        if shared is None or shared.over:
             text = await context.database.fetch(plan.statement.sql, arguments)
         else:
             async with alone:

@@ -26,7 +26,7 @@ from graphql.execution.values import VariableValues
 from graph.read.planning.arguments import resolve
 from graph.read.planning.cost import Price, prices
 from graph.read.planning.plan import Plan
-from graph.read.planning.selection import Operation, plan_rows
+from graph.read.planning.selection import PlanningContext, plan_rows
 from graph.read.sql.statement import Bind, Statement
 from graph.read.types.mirror import MIRRORS
 
@@ -76,7 +76,7 @@ class NodePlan:
 
 
 def plan_payloads(
-    operation: Operation, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
+    operation: PlanningContext, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
 ) -> Payloads:
     """Plan every row that the payloads of a mutation select. Raises what planning raises, and what `afford` does."""
     root = operation.schema.mutation_type
@@ -100,7 +100,7 @@ class _Planner:
     """Walks the payloads of one mutation. `each` are the prices of what is read for every entry of the field's list."""
 
     def __init__(
-        self, operation: Operation, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
+        self, operation: PlanningContext, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
     ) -> None:
         self.operation = operation
         self.statement = statement

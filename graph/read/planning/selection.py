@@ -69,7 +69,7 @@ PAGE_INFO = {
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class PlanningContext:
     """What the planner needs of a request: the operation, its fragments and coerced variables."""
 
     schema: GraphQLSchema
@@ -79,7 +79,7 @@ class Operation:
     variables: VariableValues
 
 
-def plan_query(operation: Operation) -> Plan:
+def plan_query(operation: PlanningContext) -> Plan:
     """The plan of a whole query operation."""
     root = operation.schema.query_type
     assert root is not None
@@ -87,7 +87,7 @@ def plan_query(operation: Operation) -> Plan:
     return Plan(tuple(_root(operation, root, key, details) for key, details in collected.grouped_field_set.items()))
 
 
-def plan_rows(operation: Operation, type_name: str, details: FieldDetailsList) -> Plan:
+def plan_rows(operation: PlanningContext, type_name: str, details: FieldDetailsList) -> Plan:
     """The plan of rows of a type that a mutation has written, as the fields in `details` select them."""
     return Plan(Rows(_entity(operation, type_name, details)))
 
@@ -97,7 +97,7 @@ def meta_keys(plan: Plan) -> list[str]:
     return [root.key for root in plan.roots if isinstance(root, Meta)] if isinstance(plan.roots, tuple) else []
 
 
-def _root(operation: Operation, root: GraphQLObjectType, key: str, details: FieldDetailsList) -> Root:
+def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details: FieldDetailsList) -> Root:
     node = details[0].node
     name = node.name.value
     if name == "__typename":
@@ -118,7 +118,7 @@ def _root(operation: Operation, root: GraphQLObjectType, key: str, details: Fiel
     return Lookup(key, mirror.attributes[by], leaf.source, _entity(operation, mirror.name, details))
 
 
-def _nodes(operation: Operation, key: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:
+def _nodes(operation: PlanningContext, key: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:
     ((name, leaf),) = arguments.items()
     single = name == "id"
     texts = [leaf.value] if single else leaf.value
@@ -128,7 +128,7 @@ def _nodes(operation: Operation, key: str, details: FieldDetailsList, arguments:
     return Nodes(key, leaf.source, single, tuple(_entity(operation, type_, details) for type_ in counts), tuple(counts.values()))
 
 
-def _summary(operation: Operation, key: str, type_name: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:
+def _summary(operation: PlanningContext, key: str, type_name: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:
     spec = SUMMARIES[type_name]
     groups = arguments.get("groupBy")
     size = arguments["first"].value if "first" in arguments and arguments["first"].value is not None else DEFAULT_GROUPS
@@ -142,7 +142,7 @@ def _summary(operation: Operation, key: str, type_name: str, details: FieldDetai
 
 
 def _summary_parts(
-    operation: Operation, spec: Summary, type_: GraphQLObjectType, details: FieldDetailsList
+    operation: PlanningContext, spec: Summary, type_: GraphQLObjectType, details: FieldDetailsList
 ) -> tuple[SummaryPart, ...]:
     parts: list[SummaryPart] = []
     for key, inner in _subfields(operation, type_, details):
@@ -161,7 +161,7 @@ def _summary_parts(
     return tuple(parts)
 
 
-def _entity(operation: Operation, type_name: str, details: FieldDetailsList) -> Entity:
+def _entity(operation: PlanningContext, type_name: str, details: FieldDetailsList) -> Entity:
     type_ = operation.schema.type_map[type_name]
     assert isinstance(type_, GraphQLObjectType)
     mirror = MIRRORS[type_name]
@@ -176,7 +176,7 @@ def _entity(operation: Operation, type_name: str, details: FieldDetailsList) -> 
 
 
 def _field(
-    operation: Operation, mirror: Mirror, type_: GraphQLObjectType, key: str, name: str, details: FieldDetailsList
+    operation: PlanningContext, mirror: Mirror, type_: GraphQLObjectType, key: str, name: str, details: FieldDetailsList
 ) -> Field:
     field = type_.fields[name]
     attribute = python_name(field)
@@ -195,7 +195,9 @@ def _field(
     return One(key, attribute, may_be_missing(relation), entity)
 
 
-def _subfields(operation: Operation, type_: GraphQLObjectType, details: FieldDetailsList) -> list[tuple[str, FieldDetailsList]]:
+def _subfields(
+    operation: PlanningContext, type_: GraphQLObjectType, details: FieldDetailsList
+) -> list[tuple[str, FieldDetailsList]]:
     collected = collect_subfields(
         operation.schema, dict(operation.fragments), operation.variables, operation.node, type_, details
     )
@@ -203,7 +205,7 @@ def _subfields(operation: Operation, type_: GraphQLObjectType, details: FieldDet
 
 
 def _page(
-    operation: Operation,
+    operation: PlanningContext,
     key: str,
     relation: str | None,
     type_: Any,
@@ -264,7 +266,7 @@ def _cursor(type_name: str, order: tuple[SortKey, ...], arguments: dict[str, Any
 
 
 def _page_parts(
-    operation: Operation, connection: GraphQLObjectType, type_name: str, details: FieldDetailsList
+    operation: PlanningContext, connection: GraphQLObjectType, type_name: str, details: FieldDetailsList
 ) -> tuple[PagePart, ...]:
     parts: list[PagePart] = []
     for key, inner in _subfields(operation, connection, details):
@@ -285,7 +287,9 @@ def _page_parts(
     return tuple(parts)
 
 
-def _edge(operation: Operation, connection: GraphQLObjectType, type_name: str, details: FieldDetailsList) -> tuple[EdgePart, ...]:
+def _edge(
+    operation: PlanningContext, connection: GraphQLObjectType, type_name: str, details: FieldDetailsList
+) -> tuple[EdgePart, ...]:
     edge_type = get_named_type(connection.fields["edges"].type)
     assert isinstance(edge_type, GraphQLObjectType)
     parts: list[EdgePart] = []

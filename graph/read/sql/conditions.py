@@ -75,7 +75,7 @@ class Conditions:
         operator, source = filter_.operator, filter_.source
         if operator in ("contains", "starts_with", "ends_with"):
             return self._like(column, source, operator)
-        encode = key_of(filter_.is_id) if filter_.is_id else encoder(column.type)
+        encode = key_reader(filter_.is_id) if filter_.is_id else encoder(column.type)
         if operator in ("in", "not_in"):
             found = member(
                 self.binder.dialect,
@@ -161,7 +161,7 @@ def within_bigint(value: int) -> int:
     return max(-MAX_KEY, min(MAX_KEY, value))
 
 
-def key_of(type_name: str) -> Callable[[Any], int]:
+def key_reader(type_name: str) -> Callable[[Any], int]:
     """Reads the key of global ids of a type; 0, which no row has, for any other text."""
 
     def key(text: Any) -> int:

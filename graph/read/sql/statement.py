@@ -20,7 +20,7 @@ from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN
 from graph.read.planning.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
 from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
-from graph.read.sql.conditions import Conditions, key_of, type_of
+from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter
 from graph.read.sql.constructs import JoinedRows, id_rows, member, unchanged
 from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
@@ -121,7 +121,7 @@ class Writer:
 
     def _lookup(self, root: Lookup) -> ColumnElement[str]:
         row = self.row(MIRRORS[root.entity.type_name])
-        encode_ = key_of(root.entity.type_name) if root.attribute == "id" else unchanged
+        encode_ = key_reader(root.entity.type_name) if root.attribute == "id" else unchanged
         column = getattr(row, root.attribute)
         return self._one_row(root.entity, row, IN_LOOKUP, column == self.bind(root.source, column.type, encode_))
 
