@@ -43,7 +43,7 @@ class Snapshots:
             with closing(sqlite3.connect(str(where.database), isolation_level=None)) as connection:
                 connection.row_factory = sqlite3.Row
                 return [dict(row) for row in connection.execute(query)]
-        if self._connection is None:
+        if self._connection is None or self._connection.is_closed():  # a test may have ended every connection
             self._connection = await asyncpg.connect(self.url)
         return [dict(row) for row in await self._connection.fetch(query)]
 

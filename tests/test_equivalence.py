@@ -66,7 +66,7 @@ def chain(names: list[str]) -> tuple[Field, str]:
 PAGED = ("customers", "orders", "orderItems")
 CHAINS = [
     "customers orders items item orderItems order customer orders items",
-    "orders items order items order items order items order items order customer",
+    "orders items order items order items order customer",  # every `items` multiplies the answer by the lines of an order
     "orders customer orders customer orders customer orders items",
     "orders items item orderItems item orderItems item orderItems item",
 ]
