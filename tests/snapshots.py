@@ -14,47 +14,44 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url
 
+from graph.read.types.mirror import MIRRORS, mirror_of
 from graph.write.record import Change, Kind
-
-#: The types of the shop, by table.
-TYPES = {"customer": "Customer", "item": "Item", "orders": "Order", "order_item": "OrderItem"}
 
 Rows = dict[tuple[str, int], Mapping[str, Any]]
 
 
 class Snapshots:
-    """Reads all rows of a shop, on a connection of its own."""
+    """Reads all rows of a shop, on a connection of its own each time: a test may end every connection there is."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._connection: asyncpg.Connection | None = None
 
     async def take(self) -> Rows:
         """Every row by type and key."""
-        rows: Rows = {}
-        for table, type_ in TYPES.items():
-            for row in await self._all(f"SELECT * FROM {table}"):
-                rows[type_, row["id"]] = row
-        return rows
-
-    async def _all(self, query: str) -> Sequence[Mapping[str, Any]]:
         where = make_url(self.url)
         if where.get_backend_name() == "sqlite":
-            with closing(sqlite3.connect(str(where.database), isolation_level=None)) as connection:
-                connection.row_factory = sqlite3.Row
-                return [dict(row) for row in connection.execute(query)]
-        if self._connection is None or self._connection.is_closed():  # a test may have ended every connection
-            self._connection = await asyncpg.connect(self.url)
-        return [dict(row) for row in await self._connection.fetch(query)]
+            with closing(sqlite3.connect(str(where.database), isolation_level=None)) as file:
+                file.row_factory = sqlite3.Row
+                return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in file.execute(query)}
+        connection = await asyncpg.connect(self.url)
+        try:
+            return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in await connection.fetch(query)}
+        finally:
+            await connection.close()
 
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+
+def _queries() -> list[tuple[str, str]]:
+    return [(type_, f"SELECT * FROM {mirror.model.__tablename__}") for type_, mirror in MIRRORS.items()]
 
 
 def root(rows: Rows, type_: str, key: int) -> tuple[str, int]:
     """The row whose version rises with a row."""
-    return ("Order", rows[type_, key]["order_id"]) if type_ == "OrderItem" else (type_, key)
+    mapper = MIRRORS[type_].mapper
+    if mapper.class_.__root__ is None:
+        return type_, key
+    relation = mapper.relationships[mapper.class_.__root__]
+    ((local, _),) = relation.local_remote_pairs or ()
+    return root(rows, mirror_of(relation.mapper.class_).name, rows[type_, key][str(local.name)])
 
 
 def owner(rows: Rows, type_: str, key: int) -> int | None:

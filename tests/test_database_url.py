@@ -343,10 +343,11 @@ def closed() -> int:
 CREATE = 'mutation { createCustomer(input: {name: "Ada", email: "ada@example.org"}) { customer { name } errors { code } } }'
 
 
-async def works(url: str) -> None:
-    """A write and a read, and the migrations, over a URL."""
+async def works(url: str, plain: str | None = None) -> None:
+    """A write and a read, and the migrations, over a URL; `plain` is one of the same database that other clients read."""
     assert await migrate.is_current(url)
     async with asking(Settings(database_url=url)) as ask:
+        ask.snapshots.url = plain or url
         assert (await ask.data(CREATE))["createCustomer"] == {"customer": {"name": "Ada"}, "errors": []}
         assert (await ask.data("{ customers { totalCount } }")) == {"customers": {"totalCount": 1}}
 
@@ -366,7 +367,8 @@ async def test_the_first_host_that_answers_and_will_do_is_taken(postgres_url: st
             before=f"127.0.0.1:{closed},127.0.0.1:{silent},",
             behind=",host.invalid",
             query="connect_timeout=1&target_session_attrs=read-write",
-        )
+        ),
+        plain=postgres_url,
     )
 
 

@@ -70,6 +70,7 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
     "ID": st.sampled_from(["Customer:1", "Item:2", "x"]) | st.integers(0, 3),
     "Decimal": st.sampled_from(["1", "1.50", 3]),
     "Percent": st.sampled_from(["1", "12.5", 3]),
+    "Date": st.sampled_from(["2000-02-29", "0001-01-01"]),
     "DateTime": st.sampled_from(["2000-01-01T00:00:00Z", "1999-12-31T23:59:59.5+02:00"]),
 }
 
