@@ -266,7 +266,11 @@ async def asking(settings: Settings, *, knowing: bool = False) -> AsyncIterator[
         engine.documents, engine.plans, engine.payloads = known.documents, known.plans, known.payloads
     # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
-        yield Ask(app, client)
+        asker = Ask(app, client)
+        try:
+            yield asker
+        finally:
+            await asker.snapshots.close()
         assert checked_out(app.state.database) == 0, "a connection was not given back"
 
 

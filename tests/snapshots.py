@@ -21,10 +21,11 @@ Rows = dict[tuple[str, int], Mapping[str, Any]]
 
 
 class Snapshots:
-    """Reads all rows of a shop, on a connection of its own each time: a test may end every connection there is."""
+    """Reads all rows of a shop, on a connection that is kept, since a database may take no new one; one that died is replaced."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._connection: asyncpg.Connection | None = None
 
     async def take(self) -> Rows:
         """Every row by type and key."""
@@ -33,11 +34,20 @@ class Snapshots:
             with closing(sqlite3.connect(str(where.database), isolation_level=None)) as file:
                 file.row_factory = sqlite3.Row
                 return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in file.execute(query)}
-        connection = await asyncpg.connect(self.url)
-        try:
-            return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in await connection.fetch(query)}
-        finally:
-            await connection.close()
+        if self._connection is not None:
+            try:
+                return await self._read(self._connection)
+            except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
+                self._connection.terminate()
+        self._connection = await asyncpg.connect(self.url)
+        return await self._read(self._connection)
+
+    async def _read(self, connection: asyncpg.Connection) -> Rows:
+        return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in await connection.fetch(query)}
+
+    async def close(self) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close()
 
 
 def _queries() -> list[tuple[str, str]]:

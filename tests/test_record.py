@@ -277,6 +277,7 @@ async def test_the_comparison_sees_what_is_wrong(ask: Ask, heard: list[list[Chan
     await stocked(ask, [])
     changes = [change for call in heard for change in call]
     after = await snapshots.take()
+    await snapshots.close()
     assert len(difference(before, after)) == 5
     compare(before, after, heard)
     once = [change for change in changes if (change.type, change.kind) != ("Item", Kind.UPDATED)]
