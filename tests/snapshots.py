@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any
 
 import asyncpg
+from asyncpg.exceptions import InterfaceError, PostgresConnectionError
 from sqlalchemy import make_url
 
 from graph.read.types.mirror import MIRRORS, mirror_of
@@ -37,7 +38,7 @@ class Snapshots:
         if self._connection is not None:
             try:
                 return await self._read(self._connection)
-            except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
+            except (InterfaceError, PostgresConnectionError, OSError):
                 self._connection.terminate()
         self._connection = await asyncpg.connect(self.url)
         return await self._read(self._connection)

@@ -222,7 +222,7 @@ def test_an_event_is_one_line_and_names_constraint_and_place() -> None:
 
 async def test_an_outage_under_load_is_a_few_lines(tmp_path: Path) -> None:
     """A server is asked by twenty clients without a pause while its database is stopped, stays away and comes back."""
-    with postgres.started(postgres.binaries()) as own:
+    with postgres.started(postgres.binaries(), "synchronous_commit=on") as own:  # a stop at once keeps what was committed
         await migrate.upgrade(own.url)
         served = await start(own.url, tmp_path)
         statuses: list[int] = []

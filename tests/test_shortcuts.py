@@ -171,10 +171,15 @@ def test_converters_do_what_strawberry_does(name: str, data: st.DataObject) -> N
     origin = type_.extensions["strawberry-definition"].origin
     coerced = coercer(type_)(data.draw(present(type_, 3, junk=False)))
     assert coerced is not Undefined, "the values drawn are right"
+    # A filter is read from its coerced value: ours is left as it is.
+    names = [name for name, field in type_.fields.items() if is_filter(get_named_type(field.type).name)]
+    filters = {name: coerced.pop(name) for name in names if name in coerced}
     with by_the_library():
         registry = schema.schema_converter.scalar_registry
         wanted = convert_argument(coerced, origin, scalar_registry=registry, config=schema.config)
     assert same(converter(origin)(coerced), wanted)
+    made = converter(origin)({**coerced, **filters})
+    assert all(getattr(made, name).value is value for name, value in filters.items())
 
 
 def test_all_arguments_of_mutations_are_converted_so() -> None:

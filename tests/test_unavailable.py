@@ -378,7 +378,7 @@ async def test_a_database_that_takes_no_connections_and_one_that_is_not_there(
 @pytest.fixture
 def own_server() -> Iterator[postgres.Own]:
     """A server of this test alone, which may be stopped."""
-    with postgres.started(postgres.binaries()) as own:
+    with postgres.started(postgres.binaries(), "synchronous_commit=on") as own:  # a stop at once keeps what was committed
         yield own
 
 
