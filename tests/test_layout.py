@@ -138,6 +138,13 @@ def test_the_rules_see_what_they_forbid() -> None:
     assert not any("__main__" in allowed(room_of(path)) for path in FILES)
 
 
+def test_tests_stand_in_a_folder_named_as_the_room_they_are_of() -> None:
+    tests = Path(__file__).parent
+    folders = {path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py") if path.parent != tests}
+    assert folders <= {room_of(path) for path in FILES if "/" in path}
+    assert {"read", "write", "operations", "database", "serve"} <= folders
+
+
 @pytest.mark.parametrize("path", FILES)
 def test_a_module_opens_with_what_it_is_for(path: str) -> None:
     assert ast.get_docstring(ast.parse((PACKAGE / path).read_text(encoding="utf-8")))

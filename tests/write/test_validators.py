@@ -17,7 +17,7 @@ from graph.database import Database
 from graph.settings import Settings
 from graph.write.plain_rows import OnConflict, Plain, insert_rows, upsert_rows
 from graph.write.unit import Unit
-from tests.test_any_entity import attempt
+from tests.write.test_any_entity import attempt
 
 
 class Base(DeclarativeBase):
