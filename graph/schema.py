@@ -31,6 +31,7 @@ from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read.payloads.execution import splice
+from graph.read.planning import groups
 from graph.read.refusals import BadUserInput
 from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
@@ -126,5 +127,6 @@ _finish(_built)
 unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})
 checks.check(_built)
+groups.check(_built)
 mutation_inputs.check(_built)
 use_converters(_built)

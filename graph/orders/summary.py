@@ -62,11 +62,11 @@ SUMMARIES["OrderSummary"] = Summary(
     detail=models.OrderItem,
     relation="items",
     groups={
-        "status": Group("status", lambda order: order.status, scalar="OrderStatus"),
-        "month": Group("month", lambda order: MonthText(order.order_date), scalar="String"),
-        "day": Group("day", lambda order: DayOf(order.order_date), scalar="Date"),
-        "customer": Group("customer", lambda order: order.customer_id, entity="Customer"),
-        "item": Group("item", lambda line: line.item_id, entity="Item", by_detail=True),
+        "status": Group(lambda order: order.status, scalar="OrderStatus"),
+        "month": Group(lambda order: MonthText(order.order_date), scalar="String"),
+        "day": Group(lambda order: DayOf(order.order_date), scalar="Date"),
+        "customer": Group(lambda order: order.customer_id, entity="Customer"),
+        "item": Group(lambda line: line.item_id, entity="Item", by_detail=True),
     },
     measures={
         "count": Measure("Int", lambda order: func.count(), details=lambda line: func.count(distinct(line.order_id))),

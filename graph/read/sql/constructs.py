@@ -22,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 from graph.database import capabilities
 from graph.read.types.amounts import EXPONENT
 from graph.read.types.encodings import MONEY, MoneyText, is_total, literal, money_values, one
+from graph.texts import CodePointText
 
 
 class Concat(GenericFunction[str]):
@@ -41,9 +42,9 @@ class Filled(GenericFunction[str]):
 
 
 class MonthText(GenericFunction[str]):
-    """The month of a time in UTC, such as `2026-01`."""
+    """The month of a time in UTC, such as `2026-01`: digits, which sort alike in every locale."""
 
-    type = sa.Text()
+    type = CodePointText
     inherit_cache = True
     name = "month_text"
 

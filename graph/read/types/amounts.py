@@ -23,6 +23,7 @@ MOST_MONEY = 10 ** (MAX_WHOLE_DIGITS + EXPONENT) - 1
 MAX_SHOWN_DIGITS = DIGITS - EXPONENT
 #: The usual context rounds to 28 digits.
 EXACT = Context(prec=100)
+WHOLE = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)
 DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -64,6 +65,16 @@ def minor_units(value: object) -> int:
     if scaled != scaled.to_integral_value():
         raise GraphQLError(f"Decimal may have at most {EXPONENT} decimals in this currency.")
     return int(scaled)
+
+
+def whole_number(value: object) -> int:
+    """A whole number given as text or as a number, written as JSON writes one. Raises `GraphQLError`."""
+    text = value if isinstance(value, str) else ""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**DIGITS:
+        text = str(value)
+    if len(text) > DIGITS or not WHOLE.fullmatch(text):
+        raise GraphQLError(f'BigInt must be a whole number of at most {DIGITS - 1} digits, such as "10".')
+    return int(text)
 
 
 def hundredths(value: object) -> int:

@@ -130,12 +130,12 @@ def _check_field(mirror_: Mirror, place: str, attribute: str, type_: GraphQLOutp
         if not column.nullable and not is_non_null_type(type_):
             raise MirrorError(f"{place}: {model}.{attribute} is never null, so the field must not be nullable")
     named = get_named_type(type_)
-    if not _shows(named, shown, derived=isinstance(descriptor, hybrid_property)):
+    if not can_show(named, shown, derived=isinstance(descriptor, hybrid_property)):
         hint = "; say its type with type_coerce()" if isinstance(shown, sqltypes.NullType) else ""
         raise MirrorError(f"{place}: {model}.{attribute} is {shown!r}, which {named.name} cannot show{hint}")
 
 
-def _shows(named: Any, shown: TypeEngine[Any], *, derived: bool) -> bool:
+def can_show(named: Any, shown: TypeEngine[Any], *, derived: bool) -> bool:
     """Whether a scalar or an enum can show every value of a type."""
     if isinstance(named, GraphQLEnumType):
         return isinstance(shown, Choice) and sorted(named.values) == sorted(choice.value for choice in shown.choices)

@@ -17,7 +17,7 @@ from sqlalchemy.sql import sqltypes
 from sqlalchemy.types import TypeEngine
 
 from graph import base
-from graph.read.types.amounts import hundredths, minor_units, money_text, percent_text
+from graph.read.types.amounts import hundredths, minor_units, money_text, percent_text, whole_number
 from graph.read.types.encodings import MoneyText, literal
 from graph.read.types.operators import EQUALITY, RANGE, TEXT
 from graph.read.types.records import Position, Scalar, bare, custom, escaped, moment, one_of, quoted, undecorated
@@ -177,11 +177,13 @@ RECORDS = (
         quoted,
         shows=one_of(sqltypes.Integer),
         position=NUMBER,
-        definition=strawberry.scalar(
-            name="BigInt",
-            description="A whole number that may be too large for an Int, as a string.",
-            serialize=str,
-            parse_value=int,
+        definition=custom(
+            "BigInt",
+            "A whole number that may be too large for an Int, as a string.",
+            whole_number,
+            str,
+            IntValueNode,
+            StringValueNode,
         ),
     ),
 )
