@@ -48,7 +48,7 @@ from graph.base import (
     between,
 )
 from graph.sums import TOTAL, ExactSum
-from graph.texts import CodePointText, Email, email_address
+from graph.texts import CodePointText, Email, email_address, not_blank
 
 
 class OrderStatus(enum.StrEnum):
@@ -181,7 +181,9 @@ class Order(Base):
 
     id: Mapped[Key]
     version: Mapped[int] = mapped_column(default=1)
-    number: Mapped[str] = mapped_column(CodePointText, Computed("'SO-' || CAST(id AS TEXT)", persisted=True))
+    number: Mapped[str] = mapped_column(
+        CodePointText, Computed("'SO-' || CAST(id AS TEXT)", persisted=True), info={"rule": not_blank}
+    )
     customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id", ondelete="CASCADE"))
     status: Mapped[OrderStatus] = mapped_column(Choice(OrderStatus), default=OrderStatus.PENDING)
     order_date: Mapped[Created]

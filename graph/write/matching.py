@@ -18,6 +18,7 @@ import strawberry
 from graphql import GraphQLInputType, ListValueNode, ObjectValueNode, ValueNode, VariableNode, get_named_type
 from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.types import TypeEngine
+from strawberry.types.base import StrawberryOptional, get_object_definition
 
 from graph.base import Base
 from graph.read.payloads.execution import running_in
@@ -28,8 +29,9 @@ from graph.read.sql.conditions import Conditions
 from graph.read.sql.constructs import unchanged
 from graph.read.types.filter_inputs import mirror_of_where
 from graph.read.types.scalars import global_id
+from graph.texts import EDGES
 from graph.write.answers import camel
-from graph.write.columns import id_form, is_id_of, required
+from graph.write.columns import id_form, is_id_of, refusal, required
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.mutation_inputs import ABSENT, given, is_filter
 from graph.write.unit import Info, Unit, root_field
@@ -133,7 +135,7 @@ def _judge_where(info: Info, unit: Unit, where: Mapping[str, Any]) -> None:
     input_type: Any = get_named_type(field.definition.args["input"].type)
     type_ = input_type.fields["where"].type
     unsent = list(_unsent(_literal(field.nodes[0]), WHERE, running_in(info.context).variables.coerced))
-    for place in unsent or _empty(type_, where, WHERE, negated=False):
+    for place in unsent or _empty(type_, where, WHERE):
         _refuse(unit, place, NOT_SENT if unsent else SAYS_NOTHING)
     for place, name in _strange(type_, where, WHERE):
         _refuse(unit, place, f"must be a {id_form(name)}")
@@ -164,10 +166,13 @@ def _unsent(node: ValueNode | None, place: Path, sent: Mapping[str, Any]) -> Ite
             yield from _unsent(value, (*place, str(index)), sent)
 
 
-def _empty(type_: GraphQLInputType, value: Any, place: Path, *, negated: bool) -> Iterator[Path]:
-    """The parts of a filter that rows pass, or would if it were not negated, because nothing is in them.
+def _empty(
+    type_: GraphQLInputType, value: Any, place: Path, *, negated: bool = False, counted: bool = False, of: Shown | None = None
+) -> Iterator[Path]:
+    """The parts of a filter that say nothing by their form: nothing is in them, or all rows pass them, whatever these hold.
 
-    `some: {}`, `none: {}` and `in: []` ask whether there are rows or values at all; they stay where they leave rows out.
+    `negated` says that rows pass where the part does not hold. `some: {}`, `none: {}` and `in: []` ask whether there are rows or
+    values at all; they stay where they leave rows out, and so does `id: {isNull: false}` where rows of a list are `counted`.
     """
     named: Any = get_named_type(type_)
     if isinstance(value, list) and is_filter(named.name):
@@ -176,15 +181,54 @@ def _empty(type_: GraphQLInputType, value: Any, place: Path, *, negated: bool) -
     elif isinstance(value, dict):
         parts, inner = value.items(), {name: field.type for name, field in named.fields.items()}
     else:
-        name = place[-1]
-        nothing = value == [] if name in ("in", "notIn") else name in TEXT and isinstance(value, str) and not value.strip()
-        if nothing and (name != "in" or negated):
+        passed = None if of is None else of.passed(place[-1], value)
+        exists = counted and (value is None or place[-1] == "isNull")
+        if (passed is True and not exists) or (passed is False and negated):
             yield place
         return
     if not value and not (negated and place[-1] in ("some", "none")):
         yield place
     for name, part in parts:
-        yield from _empty(inner[name], part, (*place, name), negated=negated != (name in ("not", "none")))
+        shown = of if of is not None or is_filter(get_named_type(inner[name]).name) else Shown(type_, name)
+        yield from _empty(
+            inner[name],
+            part,
+            (*place, name),
+            negated=negated != (name in ("not", "none")),
+            counted=name in ("some", "none") or (counted and name != "every"),
+            of=shown,
+        )
+
+
+class Shown:
+    """What is known of a field of a `<Type>Where` before its rows are looked at."""
+
+    def __init__(self, type_: GraphQLInputType, name: str) -> None:
+        mirror = mirror_of_where(type_)
+        attribute = mirror.attributes[name]
+        field: Any = get_object_definition(mirror.type, strict=True).get_field(attribute)
+        self.always = not isinstance(field.type, StrawberryOptional)
+        self.column = mirror.mapper.columns.get(attribute)
+
+    def passed(self, operator: str, value: Any) -> bool | None:
+        """Whether all rows pass a condition, True, or none, False; None where it depends on them."""
+        if value is None or operator == "isNull":
+            missing = value if operator == "isNull" else operator == "eq"
+            return not missing if self.always else None
+        if isinstance(value, list):
+            return operator == "notIn" if all(map(self._is_nobodys, value)) else None
+        blank = isinstance(value, str) and not value.strip(EDGES)
+        if blank and operator in TEXT:
+            return True
+        if operator == "lt" and value == "":
+            return False
+        if self._is_nobodys(value) and (operator in ("eq", "ne") or blank):
+            return {"eq": False, "ne": True, "gt": True, "lt": False, "lte": False}.get(operator)
+        return None
+
+    def _is_nobodys(self, value: Any) -> bool:
+        """Whether no row can have this value."""
+        return self.column is not None and refusal(self.column, value) is not None
 
 
 def _strange(type_: GraphQLInputType, value: Any, place: Path) -> Iterator[tuple[Path, str]]:

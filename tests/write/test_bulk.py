@@ -59,6 +59,19 @@ NOTHING: dict[str, tuple[dict[str, Any], list[str]]] = {
     "not one of no values": ({"not": {"id": {"in": []}}}, ["where.not.id.in"]),
     "a text that all contain": ({"number": {"contains": ""}}, ["where.number.contains"]),
     "blanks that all contain": ({"customer": {"email": {"startsWith": " "}}}, ["where.customer.email.startsWith"]),
+    "a text without anything to see": ({"customer": {"name": {"ne": "\u200b"}}}, ["where.customer.name.ne"]),
+    "a text that no row can have": ({"customer": {"email": {"ne": "nobody"}}}, ["where.customer.email.ne"]),
+    "texts that no row can have": ({"customer": {"email": {"notIn": ["", "\u2060"]}}}, ["where.customer.email.notIn"]),
+    "more than nothing": ({"number": {"gt": ""}}, ["where.number.gt"]),
+    "not less than nothing": ({"not": {"note": {"lt": ""}}}, ["where.not.note.lt"]),
+    "zero-width blanks that all contain": ({"note": {"contains": "\ufeff"}}, ["where.note.contains"]),
+    "an amount that no row can have": ({"discount": {"ne": "99999999999.00"}}, ["where.discount.ne"]),
+    "what is always there": ({"id": {"isNull": False}}, ["where.id.isNull"]),
+    "null for a value that is always there": ({"status": {"ne": None}}, ["where.status.ne"]),
+    "not missing": ({"not": {"status": {"eq": None}}}, ["where.not.status.eq"]),
+    "no row that is missing": ({"items": {"none": {"id": {"isNull": True}}}}, ["where.items.none.id.isNull"]),
+    "every row that is there": ({"items": {"every": {"id": {"isNull": False}}}}, ["where.items.every.id.isNull"]),
+    "a row that must be there": ({"customer": {"id": {"isNull": False}}}, ["where.customer.id.isNull"]),
     "several": ({"status": {}, "or": [{"and": []}, {"items": {}}]}, ["where.or.0.and", "where.or.1.items", "where.status"]),
 }
 
@@ -79,7 +92,7 @@ async def test_a_filter_with_a_part_that_says_nothing_is_refused(shop: Ask, stat
 @pytest.mark.parametrize("field", BULK)
 async def test_all_rows_are_meant_only_by_saying_so(shop: Ask, statements: Statements, field: str) -> None:
     before = await shop(EVERYTHING)
-    where = {"id": {"isNull": False}}
+    where = {"id": {"notIn": ["Order:9"]}}
     for given, expected in (
         ({}, [("INVALID_INPUT", "input")]),
         ({"all": False}, [("INVALID_INPUT", "input")]),
@@ -109,6 +122,12 @@ async def test_what_asks_for_rows_or_values_at_all_says_something(shop: Ask) -> 
         ({"orders": {"some": {"id": {"isNull": False}}}}, ["Customer:1", "Customer:3"]),
         ({"id": {"in": []}}, []),
         ({"name": {"notIn": ["ada"]}}, ["Customer:2", "Customer:3"]),
+        ({"name": {"notIn": ["ada", ""]}}, ["Customer:2", "Customer:3"]),
+        ({"name": {"eq": ""}}, []),
+        ({"orders": {"some": {"status": {"ne": None}}}}, ["Customer:1", "Customer:3"]),
+        ({"orders": {"none": {"items": {"none": {"id": {"isNull": False}}}}}}, ["Customer:2", "Customer:3"]),
+        ({"orders": {"some": {"note": {"isNull": False}}}}, []),
+        ({"not": {"orders": {"some": {"note": {"ne": ""}}}}}, ["Customer:1", "Customer:2", "Customer:3"]),
     ):
         query = "mutation ($input: ArchiveCustomersInput!) @dryRun { archiveCustomers(input: $input) { ids errors { code } } }"
         assert (await shop.data(query, {"input": {"where": where}}))["archiveCustomers"] == {"ids": ids, "errors": []}

@@ -72,7 +72,7 @@ def made(type_: Any, place: str) -> Any:
         return REFERENCES[type_.name]
     if isinstance(type_, GraphQLInputObjectType):
         if is_filter(type_.name):
-            return {"id": {"isNull": False}}
+            return {"id": {"notIn": [f"{type_.name.removesuffix('Where')}:9999"]}}
         needed = {name: made(f.type, f"{type_.name}.{name}") for name, f in type_.fields.items() if is_required_input_field(f)}
         filter_ = {"where": made(type_.fields["where"].type, "")} if "where" in type_.fields else {}
         return needed | filter_ | NEEDS.get(type_.name, {})

@@ -129,7 +129,9 @@ class Inputs:
 
     def object(self, type_: GraphQLInputObjectType) -> Any:
         if type_.name.endswith("Where"):
-            return plain(draw(self.wheres[type_.name.removesuffix("Where")], self.random)) or {"id": {"isNull": False}}
+            return plain(draw(self.wheres[type_.name.removesuffix("Where")], self.random)) or {
+                "id": {"notIn": [f"{type_.name.removesuffix('Where')}:9999"]}
+            }
         fields = dict(type_.fields)
         if type_.is_one_of:
             fields = dict([self.random.choice(list(fields.items()))])
