@@ -7,22 +7,26 @@ syntax, validation and limit errors are a `RequestRefused` with a code on each e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     TypeInfo,
     TypeInfoVisitor,
+    ValueNode,
     VariableNode,
     Visitor,
     is_non_null_type,
@@ -35,7 +39,7 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
-from graph.operations.faults import Fault, faults
+from graph.operations.faults import TOO_MANY, Fault, Path, counted, faults
 from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
 from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.planning.cursors import cursor_shape
@@ -79,12 +83,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variable:
-    """A variable of an operation, with what coerces its values and all places where it stands."""
+    """A variable of an operation, with what coerces its values and all places where it stands.
+
+    `default_entries` says how many objects stand in the lists of its default.
+    """
 
     name: str
     signature: GraphQLVariableSignature
     convert: Coercer
     uses: tuple[Use, ...]
+    default_entries: int
 
     def faults(self, value: Any, settings: Settings) -> list[Fault]:
         """What is wrong with a value, told at the first place that minds."""
@@ -99,6 +107,7 @@ class Document:
     """One operation of a validated document.
 
     `shapers` reduce the variables that a plan may depend on: all of a query's, those below the root fields of a mutation.
+    `entries` says how many objects stand in the lists of its literals.
     """
 
     document: DocumentNode
@@ -106,6 +115,7 @@ class Document:
     fragments: Mapping[str, FragmentDetails]
     variables: tuple[Variable, ...]
     shapers: tuple[tuple[str, Shaper], ...]
+    entries: int
 
     @property
     def kind(self) -> OperationType:
@@ -151,10 +161,16 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         signature = get_variable_signature(schema, definition)
         assert isinstance(signature, GraphQLVariableSignature), "validation has seen to it"
         name, uses = signature.name, tuple(usage.uses.get(signature.name, ()))
-        variables.append(Variable(name, signature, coercer(signature.type), uses))
+        listed = sum(count for _, count in lists_in(definition.default_value, uses[0].path)) if uses else 0
+        variables.append(Variable(name, signature, coercer(signature.type), uses, listed))
         if name in usage.shaping:
             shapers.append((name, ARGUMENT_SHAPES.get(usage.arguments.get(name, "")) or shaper(signature.type, known)))
-    read = Document(document, operation, fragments, tuple(variables), tuple(shapers))
+    entries = 0
+    for path, count in usage.lists:
+        entries += count
+        if entries > settings.max_nested_rows:
+            raise RequestRefused([BadUserInput(TOO_MANY.format(settings.max_nested_rows), path)])
+    read = Document(document, operation, fragments, tuple(variables), tuple(shapers), entries)
     check_defaults(read, settings)
     return read
 
@@ -169,6 +185,18 @@ def check_defaults(document: Document, settings: Settings) -> None:
     ]
     if found:
         raise RequestRefused(list(found[:MAX_ERRORS]))
+
+
+def lists_in(value: ValueNode | None, path: Path) -> Iterator[tuple[Path, int]]:
+    """The lists in a literal, each with its place and how many of its objects count as rows."""
+    if isinstance(value, ListValueNode):
+        if counted(path[-1]):
+            yield path, sum(isinstance(part, ObjectValueNode) for part in value.values)
+        for index, part in enumerate(value.values):
+            yield from lists_in(part, (*path, str(index)))
+    elif isinstance(value, ObjectValueNode):
+        for field in value.fields:
+            yield from lists_in(field.value, (*path, field.name.value))
 
 
 def _reached(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDetails]) -> list[FragmentDefinitionNode]:
@@ -207,7 +235,7 @@ def _pick(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
 
 
 class _Usage(Visitor):
-    """Where an operation uses its variables."""
+    """Where an operation uses its variables, and the lists of its literals."""
 
     def __init__(self, operation: OperationDefinitionNode, types: TypeInfo) -> None:
         super().__init__()
@@ -217,6 +245,10 @@ class _Usage(Visitor):
         self.uses: dict[str, list[Use]] = defaultdict(list)
         self.arguments: dict[str, str] = {}
         self.shaping: set[str] = set()
+        self.lists: list[tuple[Path, int]] = []
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+        self.lists += lists_in(node.value, (node.name.value,))
 
     def enter_variable(self, node: VariableNode, _key: Any, parent: Any, _path: Any, above: list[Any]) -> None:
         name = node.name.value

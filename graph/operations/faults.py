@@ -43,6 +43,7 @@ MAX_STEPS = 100
 #: Characters of a value that a message shows.
 SHOWN = 60
 
+TOO_MANY = "A request may hold at most {} entries in all its lists."
 UNSTORABLE = "Text cannot hold NUL or lone surrogates."
 RIGHT = {
     "Int": "Int must be a whole number from -2147483648 to 2147483647",
@@ -61,6 +62,11 @@ def is_cursor(place: Path) -> bool:
 def list_limit(field: str, settings: Settings) -> int:
     """How many entries a list in this input field may have: `rows` are the plain rows of a bulk insert."""
     return settings.max_insert_rows if field == "rows" else settings.max_input_list
+
+
+def counted(field: str) -> bool:
+    """Whether the objects in a list of this input field are rows that a unit of work would hold; plain rows are not."""
+    return field != "rows"
 
 
 def text_limit(place: Path, settings: Settings) -> int:

@@ -16,13 +16,11 @@ from graphql.execution.values import VariableValues, VariableValueSource
 from graphql.utilities.coerce_input_value import coerce_default_value
 
 from graph.operations.documents import Document, RequestRefused, Use
-from graph.operations.faults import MAX_STEPS, Fault, list_limit, text_limit
+from graph.operations.faults import MAX_STEPS, TOO_MANY, Fault, counted, list_limit, text_limit
 from graph.operations.validation import MAX_ERRORS
 from graph.read.refusals import BadUserInput
 from graph.read.types.scalars import is_storable
 from graph.settings import Settings
-
-TOO_MANY = "A request may hold at most {} entries in all its lists."
 
 
 def coerce(settings: Settings, document: Document, raw: Mapping[str, Any]) -> VariableValues:
@@ -30,7 +28,7 @@ def coerce(settings: Settings, document: Document, raw: Mapping[str, Any]) -> Va
     sources: dict[str, VariableValueSource] = {}
     coerced: dict[str, Any] = {}
     wrong: list[Fault] = []
-    entries: float = 0
+    entries: float = document.entries
     for variable in document.variables:
         name, signature, value = variable.name, variable.signature, raw.get(variable.name, Undefined)
         sources[name] = VariableValueSource(signature, value)
@@ -44,6 +42,7 @@ def coerce(settings: Settings, document: Document, raw: Mapping[str, Any]) -> Va
                 continue
         elif signature.default is not None:
             made = coerce_default_value(signature)
+            held = variable.default_entries * len(variable.uses)
         elif is_non_null_type(signature.type):
             wrong.append((place, f"Variable '${name}' of type '{signature.type}' was not sent."))
             continue
@@ -64,7 +63,12 @@ def _entries(value: Any, use: Use, settings: Settings) -> float:
     """How many objects stand in the lists of a value; infinite where its texts, lists or depth are over a limit."""
     if isinstance(value, str):  # at the place itself, which may take a cursor
         return 0 if len(value) <= text_limit(use.path, settings) and is_storable(value) else inf
-    return _entries_in(value, use.path[-1], settings, len(use.path))
+    return _listed(value, use) + _entries_in(value, use.path[-1], settings, len(use.path))
+
+
+def _listed(value: Any, use: Use) -> int:
+    """Whether a value is itself an object in a list of the document."""
+    return int(isinstance(value, dict) and len(use.path) > 1 and use.path[-1].isdigit() and counted(use.path[-2]))
 
 
 def _entries_in(value: Any, field: str, settings: Settings, depth: int) -> float:
@@ -77,20 +81,24 @@ def _entries_in(value: Any, field: str, settings: Settings, depth: int) -> float
     if isinstance(value, list):
         if len(value) > list_limit(field, settings):
             return inf
-        own = sum(isinstance(part, dict) for part in value) if field != "rows" else 0
+        own = sum(isinstance(part, dict) for part in value) if counted(field) else 0
         return own + sum([_entries_in(part, "", settings, depth + 1) for part in value])
     return 0
 
 
 def _crowded(document: Document, raw: Mapping[str, Any], limit: int) -> tuple[str, ...]:
     """The list with which the entries of all lists become too many."""
-    waiting = [(use.path, raw.get(variable.name)) for variable in document.variables for use in variable.uses]
-    entries, path = 0, waiting[0][0]
+    uses = [(variable, use) for variable in document.variables for use in variable.uses]
+    sent = [(use.path, raw[variable.name], use) for variable, use in uses if variable.name in raw]
+    waiting: list[tuple[tuple[str, ...], Any, Use | None]] = [*sent]
+    entries = document.entries + sum(variable.default_entries for variable, _ in uses if variable.name not in raw)
+    path = uses[0][1].path
     while waiting and entries <= limit:
-        path, value = waiting.pop(0)
+        path, value, whole = waiting.pop(0)
+        entries += 0 if whole is None else _listed(value, whole)
         if isinstance(value, dict):
-            waiting[:0] = [((*path, name), part) for name, part in value.items()]
+            waiting[:0] = [((*path, name), part, None) for name, part in value.items()]
         elif isinstance(value, list):
-            waiting[:0] = [((*path, str(index)), part) for index, part in enumerate(value)]
-            entries += sum(isinstance(part, dict) for part in value) if path[-1] != "rows" else 0
+            waiting[:0] = [((*path, str(index)), part, None) for index, part in enumerate(value)]
+            entries += sum(isinstance(part, dict) for part in value) if counted(path[-1]) else 0
     return path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.conftest import Ask, Statements
 from tests.words import ITEM, codes, count, done, mutate, refusals, stocks
 
+AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 ENTRY = """results { index customer { id email orders { nodes { totalAmount } } }
     errors { code path ... on UniqueError { existing { id } } } }"""
 
@@ -407,3 +410,45 @@ async def test_a_request_has_a_bounded_number_of_nested_rows(shop: Ask) -> None:
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
     assert error["extensions"]["path"][:2] == ["input", "customers"]
     assert await count(shop) == (1, 1, 2)
+
+
+async def test_literals_count_as_variables_do(ask_with: AskWith) -> None:
+    """Eight entries at most, wherever they stand: literals, variables, defaults of variables, variables within literals."""
+    item, given = '{sku: "%s", name: "n", price: "1"}', {"sku": "V", "name": "n", "price": "1"}
+
+    def field(name: str, *entries: str) -> str:
+        return f"{name}: createItems(input: {{items: [{', '.join(entries)}]}}) {{ results {{ errors {{ code }} }} }}"
+
+    def four(letter: str) -> list[str]:
+        return [item % f"{letter}{n}" for n in range(4)]
+
+    default = f"[{', '.join(four('D'))}]"
+    of_default = "d: createItems(input: {items: $d}) { results { index } }"
+    lines = ", ".join(['{item: {sku: "A0"}, quantity: 1}'] * 4)
+    customer = f'{{name: "x", email: "x@y.zz", orders: [{{items: [{lines}]}}]}}'
+    orders = f"createCustomers(input: {{customers: [{customer}]}}) {{ results {{ index }} }}"
+    plain = f"insertItems(input: {{rows: [{', '.join(four('P'))}]}}) {{ inserted }}"
+    over: list[tuple[str, dict[str, Any], list[str]]] = [
+        (f"mutation {{ {field('a', *four('A'))} {field('b', *four('B'), item % 'X')} }}", {}, ["input", "items"]),
+        (f"mutation {{ {field('a', *four('A'))} {orders} }}", {}, ["input", "customers", "0", "orders", "0", "items"]),
+        (
+            f"mutation ($v: ItemInput!) {{ {field('a', *four('A'))} {field('b', *four('B'), '$v')} }}",
+            {"v": given},
+            ["input", "items", "4"],
+        ),
+        (
+            f"mutation ($d: [ItemInput!]! = {default}) {{ {field('a', *four('A'), item % 'X')} {of_default} }}",
+            {},
+            ["input", "items"],
+        ),
+    ]
+    async with ask_with(max_nested_rows=8, max_input_list=8) as ask:
+        for query, variables, path in over:
+            answer = await ask(query, variables)
+            (error,) = answer["errors"]
+            assert (error["extensions"]["code"], error["extensions"]["path"]) == ("BAD_USER_INPUT", path), query
+            assert "at most 8 entries" in error["message"]
+        assert await count(ask) == (0, 0, 0)
+        query = f"mutation ($d: [ItemInput!]! = {default}) {{ {field('a', *four('A'))} {of_default} {plain} }}"
+        assert "errors" not in await ask(query)
+        assert await count(ask) == (0, 0, 12)
