@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -97,12 +98,18 @@ async def add(graph: Graph, model: type[Base], counter: str, amounts: Mapping[in
     """Add to a counter of rows that are locked, to each its own amount, in one statement: an account of the server's own."""
     if not amounts:
         return
+    rows = [{"_key": row, "_amount": pieces} for row, pieces in amounts.items()]
+    written = partial(among, graph, model.__mapper__.local_table.c.id, sorted(amounts))
+    await execute(graph, model, written, _addition(model, counter), rows)
+
+
+@cache
+def _addition(model: type[Base], counter: str) -> sa.Update:
+    """Made once: a twelfth of a nested create went into making it."""
     table: Any = model.__mapper__.local_table
     key: Any = sa.bindparam("_key")
     amount: Any = sa.bindparam("_amount")
-    statement = sa.update(table).where(table.c.id == key).values({counter: table.c[counter] + amount})
-    rows = [{"_key": row, "_amount": pieces} for row, pieces in amounts.items()]
-    await execute(graph, model, among(graph, table.c.id, sorted(amounts)), statement, rows)
+    return sa.update(table).where(table.c.id == key).values({counter: table.c[counter] + amount})
 
 
 async def delete(graph: Graph, model: type[Base], keys: Collection[int]) -> None:
@@ -133,20 +140,22 @@ def insert_of(graph: Graph, model: type[Base]) -> Any:
 async def execute(
     graph: Graph,
     model: type[Base],
-    where: ColumnElement[bool],
+    where: ColumnElement[bool] | Callable[[], ColumnElement[bool]],
     statement: Any,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
     goes: bool = False,
     sets: Collection[str] = (),
 ) -> Any:
-    """Run a statement that writes rows of a table; `where` matches them before it, and after it as far as they are there.
+    """Run a statement that writes rows of a table; `where` matches them before it, and after it as far as
+    they are there (a function that makes the condition is called only when somebody listens).
 
     `sets` are the columns that a conflict clause sets; `goes` says that it deletes.
     """
     record = record_of(graph.session)
     if record is None:
         return await graph.session.execute(statement, rows)
+    where = where() if callable(where) else where
     before = await images(graph, model, where)
     fallen = await falling(graph, {model: before.keys()} if goes else {})
     result = await graph.session.execute(statement, rows)
