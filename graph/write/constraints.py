@@ -111,15 +111,16 @@ def named(error: sa.exc.IntegrityError, graph: Graph, changes: Changes) -> list[
     for mapper in dict.fromkeys(type(row).__mapper__ for row in rows):
         own = [row for row in rows if type(row) is mapper.class_]
         table: Any = mapper.local_table
-        for constraint in sorted(table.constraints, key=lambda each: str(each.name)):
+        keys = [index for index in table.indexes if index.unique]
+        for constraint in sorted([*table.constraints, *keys], key=lambda each: str(each.name)):
             columns = ", ".join(f"{table.name}.{column.name}" for column in getattr(constraint, "columns", ()))
-            unique = isinstance(constraint, sa.UniqueConstraint)
+            unique = isinstance(constraint, sa.UniqueConstraint | sa.Index)
             if constraint.name not in (name, text.rpartition(": ")[2]) and not (
                 unique and text.endswith(f"UNIQUE constraint failed: {columns}")
             ):
                 continue
             if isinstance(constraint, sa.CheckConstraint):
                 return [check_error(graph, mapper, constraint, own[0])]
-            if isinstance(constraint, sa.UniqueConstraint):
+            if unique:
                 return [unique_error(graph, mapper, constraint, own[0], None)]
     return []

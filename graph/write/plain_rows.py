@@ -38,6 +38,7 @@ from graph.write.errors import (
 from graph.write.images import among
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.new_rows import new_row
+from graph.write.unique_keys import unique_keys
 from graph.write.unit import Unit
 from graph.write.violations import violations
 
@@ -145,8 +146,7 @@ class Plain:
         """
         rows = [self.unit.create(self.model, input_, self.path(i)) for i, input_ in enumerate(self.inputs)]
         found = [*self.unit.errors, *await violations(self.unit, Changes.of(self.unit.session.sync_session, list(rows)))]
-        uniques = [each for each in self.table.constraints if isinstance(each, sa.UniqueConstraint)]
-        name = next(str(each.name) for each in uniques if each.columns.keys() == [self.key])
+        name = next(str(each.name) for each in unique_keys(self.table) if each.columns.keys() == [self.key])
         ours = [error for error in found if isinstance(error, UniqueError) and error.constraint == name]
         theirs = {error.row.key for error in ours if error.row is not None}
         hidden = theirs.difference(await self.unit.seen_keys(self.model, sorted(theirs)))

@@ -1,7 +1,7 @@
 """What columns of a row hold and will hold, without asking the database; and the keys made of them.
 
-What goes in: mapped rows, columns, unique constraints. What comes out: values in stored form, `UNKNOWN` for what the database
-will make, `Pending` for the key of a row that is not there yet. What may be refused here: nothing.
+What goes in: mapped rows, columns, unique constraints and indexes. What comes out: values in stored form, `UNKNOWN` for what the
+database will make, `Pending` for the key of a row that is not there yet. What may be refused here: nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 UNKNOWN = object()
 
 Token = tuple[Any, ...]
+
+#: What keeps rows apart: a constraint, or an index over whole columns of all rows.
+UniqueKey = sa.UniqueConstraint | sa.Index
+
+
+def unique_keys(table: Any) -> list[UniqueKey]:
+    """What keeps the rows of a table apart, by name."""
+    constraints: list[UniqueKey] = [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    return sorted([*constraints, *filter(is_whole, table.indexes)], key=lambda each: str(each.name))
+
+
+def is_whole(index: sa.Index) -> bool:
+    """Whether an index makes whole columns unique, in all rows."""
+    partial = any(name.endswith("_where") and given is not None for name, given in index.dialect_kwargs.items())
+    return bool(index.unique) and not partial and all(isinstance(each, sa.Column) for each in index.expressions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,7 @@ def held(mapper: Mapper[Any], row: Any, column: sa.Column[Any]) -> Any:
     return before[0] if before else sa.inspect(row).dict.get(attribute_name(mapper, column))
 
 
-def wanted(graph: Graph, mapper: Mapper[Any], constraint: sa.UniqueConstraint, row: Any, *, before: bool = False) -> Token | None:
+def wanted(graph: Graph, mapper: Mapper[Any], constraint: UniqueKey, row: Any, *, before: bool = False) -> Token | None:
     """The key that a row takes under a unique constraint, or gives up; None where it has none or keeps it."""
     there = sa.inspect(row).persistent
     old = _token(graph, constraint, [held(mapper, row, column) for column in constraint.columns]) if there else None
@@ -67,7 +82,7 @@ def wanted(graph: Graph, mapper: Mapper[Any], constraint: sa.UniqueConstraint, r
     return None if old == new else old if before else new
 
 
-def _token(graph: Graph, constraint: sa.UniqueConstraint, values: list[Any]) -> Token | None:
+def _token(graph: Graph, constraint: UniqueKey, values: list[Any]) -> Token | None:
     if any(value is None or value is UNKNOWN for value in values):
         return None
     return tuple(stored(c, v, graph.dialect) if is_key(v) else v for c, v in zip(constraint.columns, values, strict=True))

@@ -32,7 +32,7 @@ from graph.write.constraints import (
 )
 from graph.write.errors import MutationError, ReferenceNotFoundError
 from graph.write.object_graph import Graph
-from graph.write.unique_keys import Token, is_key, value_of, wanted
+from graph.write.unique_keys import Token, UniqueKey, is_key, unique_keys, value_of, wanted
 
 #: A check and a row that breaks it.
 Broken = tuple[Mapper[Any], sa.CheckConstraint, Any]
@@ -53,11 +53,10 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
         values = {id(row): {c.name: value_of(mapper, row, c) for c in table.columns} for row in written}
         gone = {row.id for row in changes.deleted if type(row).__mapper__ is mapper}
         found += _nulls(graph, mapper, written, values)
-        for constraint in sorted(table.constraints, key=lambda c: str(c.name)):
-            if isinstance(constraint, sa.UniqueConstraint):
-                found += await _duplicates(graph, mapper, constraint, written, gone)
-            elif isinstance(constraint, sa.ForeignKeyConstraint):
-                found += await _dangling(graph, mapper, constraint, written, values)
+        for key in unique_keys(table):
+            found += await _duplicates(graph, mapper, key, written, gone)
+        for constraint in sorted(table.foreign_key_constraints, key=lambda c: str(c.name)):
+            found += await _dangling(graph, mapper, constraint, written, values)
         broken += [(mapper, constraint, row) for row, constraint in await _broken(graph, mapper, written, values)]
     found += [check_error(graph, *each) for each in broken if not _derived(graph, each, broken)]
     return found
@@ -97,7 +96,7 @@ def _excused(graph: Graph, mapper: Mapper[Any], row: Any, column: Any) -> bool:
 
 
 async def _duplicates(
-    graph: Graph, mapper: Mapper[Any], constraint: sa.UniqueConstraint, rows: Sequence[Any], gone: set[Any]
+    graph: Graph, mapper: Mapper[Any], constraint: UniqueKey, rows: Sequence[Any], gone: set[Any]
 ) -> list[MutationError]:
     """Keys that two rows of the input take, or a row that stays has. `gone` are keys of rows that go."""
     columns = list(constraint.columns)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
 from typing import Any, ClassVar
 
 import pytest
@@ -16,15 +18,17 @@ from sqlalchemy import CheckConstraint, ForeignKey, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel, relationship, selectinload
 from strawberry.schema.config import StrawberryConfig
 
-from graph.base import NAMING_CONVENTION, Choice, Key
+from graph.base import NAMING_CONVENTION, Choice, Key, Money, UtcDateTime
 from graph.base import Base as ProductBase
 from graph.database import Database
 from graph.read.types.checks import check
 from graph.read.types.fields import NodeQueries
 from graph.read.types.mirror import MIRRORS, Node, mirror
-from graph.read.types.scalars import DEFINITIONS
+from graph.read.types.scalars import DEFINITIONS, Date, DateTime
+from graph.read.types.scalars import Money as Decimal
 from graph.schema import Schema
 from graph.settings import Settings
+from graph.texts import Email
 from graph.write.answers import Answer, answer, row_of
 from graph.write.columns import key_in_id
 from graph.write.errors import error_types
@@ -74,6 +78,9 @@ class SheetRow(Base):
     coupons: Mapped[list[CouponRow]] = relationship(
         back_populates="sheet", cascade="all, delete-orphan", passive_deletes=True, lazy="raise", order_by="CouponRow.id"
     )
+    tags: Mapped[list[TagRow]] = relationship(
+        back_populates="sheet", cascade="all, delete-orphan", passive_deletes=True, lazy="raise", order_by="TagRow.id"
+    )
 
 
 class CouponRow(Base):
@@ -95,6 +102,38 @@ class CouponRow(Base):
     sheet: Mapped[SheetRow] = relationship(back_populates="coupons", viewonly=True, lazy="raise")
 
 
+class TagRow(Base):
+    """A unique key of every type of column, none of which may be null."""
+
+    __tablename__ = "tag"
+    __root__ = "sheet"
+    __table_args__ = (
+        UniqueConstraint("sheet_id", "flag"),
+        UniqueConstraint("floor", "room"),
+        CheckConstraint("length(letters) = 3 AND letters = upper(letters)", name="letters"),
+        CheckConstraint("rank BETWEEN 1 AND 4", name="rank"),
+        CheckConstraint("floor BETWEEN 1 AND 2 AND room BETWEEN 1 AND 2", name="floor"),
+        CheckConstraint("amount BETWEEN 0 AND 100", name="amount"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[Key]
+    sheet_id: Mapped[int] = mapped_column(ForeignKey("sheet.id", ondelete="CASCADE"))
+    letters: Mapped[str] = mapped_column(sa.String(3), unique=True, index=True)
+    email: Mapped[str] = mapped_column(Email, unique=True)
+    rank: Mapped[int] = mapped_column(unique=True)
+    day: Mapped[date] = mapped_column(unique=True)
+    clock: Mapped[time] = mapped_column(unique=True)
+    moment: Mapped[datetime] = mapped_column(UtcDateTime, unique=True)
+    amount: Mapped[int] = mapped_column(Money, unique=True)
+    color: Mapped[Color] = mapped_column(Choice(Color), unique=True)
+    token: Mapped[uuid.UUID] = mapped_column(unique=True)
+    flag: Mapped[bool]
+    floor: Mapped[int]
+    room: Mapped[int]
+    sheet: Mapped[SheetRow] = relationship(back_populates="tags", viewonly=True, lazy="raise")
+
+
 class UseRow(Base):
     __tablename__ = "use"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -113,6 +152,12 @@ class Coupon(Node):
     code: str = strawberry.field(description="Unique.")
     place: int = strawberry.field(description="Unique in its sheet.")
     color: ColorType | None = strawberry.field(description="Unique in its sheet.")  # type: ignore[valid-type]  # made above
+
+
+@mirror(TagRow)  # type: ignore[arg-type]  # made when the test runs
+@strawberry.type(description="A tag.")
+class Tag(Node):
+    rank: int = strawberry.field(description="Unique.")
 
 
 @mirror(SheetRow)  # type: ignore[arg-type]  # made when the test runs
@@ -145,6 +190,28 @@ class ChangeCouponInput:
 
 
 @strawberry.input
+class ChangeTagInput:
+    id: strawberry.ID
+    letters: strawberry.Maybe[str | None]
+    email: strawberry.Maybe[str | None]
+    rank: strawberry.Maybe[int | None]
+    day: strawberry.Maybe[Date | None]
+    clock: strawberry.Maybe[time | None]
+    moment: strawberry.Maybe[DateTime | None]
+    amount: strawberry.Maybe[Decimal | None]
+    color: strawberry.Maybe[ColorType | None]  # type: ignore[valid-type]  # made when the test runs
+    token: strawberry.Maybe[uuid.UUID | None]
+    flag: strawberry.Maybe[bool | None]
+    floor: strawberry.Maybe[int | None]
+    room: strawberry.Maybe[int | None]
+
+
+@strawberry.input
+class TagsInput:
+    update: list[ChangeTagInput] = strawberry.field(default_factory=list)
+
+
+@strawberry.input
 class CouponsInput:
     create: list[CouponInput] = strawberry.field(default_factory=list)
     update: list[ChangeCouponInput] = strawberry.field(default_factory=list)
@@ -160,6 +227,7 @@ class SheetInput:
 class ChangeSheetInput:
     id: strawberry.ID
     coupons: strawberry.Maybe[CouponsInput | None]
+    tags: strawberry.Maybe[TagsInput | None]
 
 
 @strawberry.input
@@ -189,7 +257,11 @@ class Mutation:
             changes: Any = sent(input, "sheets")
             keys = [] if changes is ABSENT else [key_in_id(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]  # made when the test runs
             # The coupons of a sheet that goes are not loaded: the database deletes them.
-            await unit.session.scalars(sa.select(SheetRow).where(SheetRow.id.in_(keys)).options(selectinload(SheetRow.coupons)))
+            await unit.session.scalars(
+                sa.select(SheetRow)
+                .where(SheetRow.id.in_(keys))
+                .options(selectinload(SheetRow.coupons), selectinload(SheetRow.tags))
+            )
             unit.fill(book, input)
             await unit.flush()
             return answer(book=row_of(book))
@@ -207,6 +279,29 @@ UPDATE = """mutation($sheets: SheetsInput) { updateBook(input: {id: "Book:1", sh
   book { version } errors { code path ... on UniqueError { constraint } } } }"""
 
 #: Two sheets, three coupons: key to sheet, code, place, color.
+TOKENS = [uuid.UUID(int=n) for n in (0, 2**128 - 1)]
+TAGS: list[dict[str, Any]] = [
+    {
+        "id": n,
+        "sheet_id": 1,
+        "letters": letters,
+        "email": f"{letters.lower()}@example.com",
+        "rank": rank,
+        "day": day,
+        "clock": clock,
+        "moment": moment,
+        "amount": amount,
+        "color": color,
+        "token": TOKENS[n - 1],
+        "flag": n == 1,
+        "floor": n,
+        "room": n,
+    }
+    for n, letters, rank, day, clock, moment, amount, color in (
+        (1, "ABC", 1, date.min, time.min, datetime.min.replace(tzinfo=UTC), 0, Color.RED),
+        (2, "XYZ", 4, date.max, time.max, datetime.max.replace(tzinfo=UTC), 100, Color.BLUE),
+    )
+]
 START = {1: (1, "ONE", 1, "RED"), 2: (1, "TEN", 2, "BLUE"), 3: (2, "SIX", 1, "RED")}
 
 
@@ -238,6 +333,7 @@ class Books:
             connection.execute(sa.insert(SheetRow), [{"id": n, "book_id": 1} for n in (1, 2)])
             rows = [{"id": k, "sheet_id": s, "code": c, "place": p, "color": o} for k, (s, c, p, o) in START.items()]
             connection.execute(sa.insert(CouponRow), rows)
+            connection.execute(sa.insert(TagRow), TAGS)
 
         self.run(self._each(work))
 
@@ -246,6 +342,12 @@ class Books:
         columns = (CouponRow.sheet_id, CouponRow.code, CouponRow.place, CouponRow.color)
         rows = self.run(self._each(lambda connection: connection.execute(sa.select(*columns)).all()))
         return sorted((tuple(row) for row in rows), key=str)
+
+    def tags(self, *columns: str) -> list[tuple[Any, ...]]:
+        """What every tag holds, by key."""
+        chosen = [TagRow.__table__.c[name] for name in columns]
+        rows = self.run(self._each(lambda connection: connection.execute(sa.select(*chosen).order_by(TagRow.id)).all()))
+        return [tuple(row) for row in rows]
 
     def key(self, code: str) -> int:
         """The key of a coupon."""
@@ -339,6 +441,51 @@ def test_a_freed_key_is_taken(books: Books, name: str) -> None:
     found = books.coupons()
     newest = max(row[0] for row in found)
     assert {(3 if row[0] == newest and newest > 2 else row[0], *row[1:]) for row in found} == expected
+
+
+#: What two tags have, as clients send it.
+SWAPPED: dict[str, tuple[Any, Any]] = {
+    "letters": ("ABC", "XYZ"),
+    "email": ("abc@example.com", "xyz@example.com"),
+    "rank": (1, 4),
+    "day": ("0001-01-01", "9999-12-31"),
+    "clock": ("00:00:00", "23:59:59.999999"),
+    "moment": ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+    "amount": ("0.00", "1.00"),
+    "color": ("RED", "BLUE"),
+    "token": (str(TOKENS[0]), str(TOKENS[1])),
+    "floor": (1, 2),
+}
+
+
+def test_keys_of_every_type_are_swapped_even_at_the_ends_of_what_they_may_be(books: Books) -> None:
+    version = 1
+    for name, (one, two) in SWAPPED.items():
+        with_it = ("floor", "room") if name == "floor" else (name,)
+        before = books.tags(*with_it)
+        changes = [{"id": f"Tag:{n}", **dict.fromkeys(with_it, value)} for n, value in ((1, two), (2, one))]
+        version += 1
+        assert books.update(update=[{"id": "Sheet:1", "tags": {"update": changes}}]) == (version, []), name
+        assert books.tags(*with_it) == before[::-1]
+
+
+def test_a_key_of_two_values_has_no_place_to_step_aside_to(books: Books) -> None:
+    changes = [{"id": f"Tag:{n}", "flag": n == 2} for n in (2, 1)]
+    version, errors = books.update(update=[{"id": "Sheet:1", "tags": {"update": changes}}])
+    assert (version, errors) == (None, [("UNIQUE", "update.0.tags.update.1", "uq_tag_sheet_id_flag")])
+    assert books.tags("flag") == [(True,), (False,)]
+
+
+def test_a_unique_index_is_a_key_as_a_constraint_is(books: Books) -> None:
+    version, errors = books.update(update=[{"id": "Sheet:1", "tags": {"update": [{"id": "Tag:2", "letters": "ABC"}]}}])
+    assert (version, errors) == (None, [("UNIQUE", "update.0.tags.update.0.letters", "ix_tag_letters")])
+
+
+def test_nothing_steps_aside_to_where_another_row_of_the_input_goes(books: Books) -> None:
+    made = [{"code": f"N{n}", "place": n} for n in range(3, 7)]
+    swap = [coupon(1, place=2), coupon(2, place=1)]
+    assert books.update(update=[sheet(1, update=swap, create=made)]) == (2, [])
+    assert sorted(row[2] for row in books.coupons() if row[0] == 1) == [1, 2, 3, 4, 5, 6]
 
 
 def test_nothing_is_paid_where_no_key_changes_hands(books: Books, statements: Any) -> None:
