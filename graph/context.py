@@ -53,6 +53,6 @@ class Context:
         """Give the connection back."""
         if self._session is not None:
             self.committed = "committed" in self._session.info
-            if self._session.in_transaction():  # or it holds no connection
-                await self._session.close()
+            if self._session.in_transaction():  # whoever was to end it did not come to it
+                await self.database.give_up(self._session)
             self._session = None

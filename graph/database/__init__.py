@@ -6,6 +6,7 @@ be refused here: settings that name no database, `SettingsError`; what a databas
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,11 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from graph.database.backends import backend_of, capabilities, configured
+from graph.database.failures import CommitUnknown
 from graph.database.protocol import Capabilities, Connections, Purpose
 from graph.database.transactions import transaction
 from graph.settings import Settings
 
 __all__ = ["Capabilities", "Database", "Purpose", "capabilities", "driver_listeners"]
+
+logger = logging.getLogger("ordergraph.database")
 
 T = TypeVar("T")
 
@@ -85,7 +89,16 @@ class Database:
 
     async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Run `work` in one transaction of `session` and commit it, as `graph.database.transactions` says."""
-        return await transaction(session.info["connections"], session, work, deadline)
+        try:
+            return await transaction(session.info["connections"], session, work, deadline)
+        except CommitUnknown as unknown:
+            logger.warning("It is not known whether a transaction was committed: %s", unknown)
+            raise
+
+    async def give_up(self, session: AsyncSession) -> None:
+        """Drop the connection of a session, whatever is running on it."""
+        connections: Connections = session.info["connections"]
+        await connections.give_up(session)
 
     async def close(self) -> None:
         """Close every connection."""

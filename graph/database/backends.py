@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -54,4 +55,4 @@ def configured(settings: Settings) -> DatabaseUrl:
     """The database that the settings name. Raises `SettingsError`."""
     target = database_url(settings.database_url)
     backend_of(target).check(settings)
-    return target
+    return replace(target, pooled=settings.pgbouncer)

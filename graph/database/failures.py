@@ -21,7 +21,7 @@ class Trouble(enum.Enum):
 
     PASSING = "the same may simply be run again"
     SLOW = "a statement took longer than it may"
-    LOST = "the connection is gone; another one may do"
+    LOST = "the connection is gone, or nobody answers on it; another one may do"
     REFUSED = "the database or its machine is not as it must be; nothing is wrong with the statement"
     TOO_COMPLEX = "the statement is too much for the database's parser"
 
@@ -88,7 +88,7 @@ class TransientError(Exception):
 
 
 class CommitUnknown(Exception):
-    """A COMMIT was sent and not answered: it may have happened."""
+    """A COMMIT was sent and not answered as it must be: it may have happened. The message is for the log and holds no values."""
 
 
 def driver_error(error: BaseException) -> BaseException:
@@ -119,8 +119,6 @@ def trouble(error: BaseException) -> Trouble | None:
         if any(sign in str(driver) for sign in ("parser stack overflow", "too large")):
             return Trouble.TOO_COMPLEX
         return SQLITE_CODES.get(sqlite_code(driver))
-    if isinstance(driver, TimeoutError):
-        return Trouble.SLOW
     if isinstance(driver, PoolTimeoutError):
         return Trouble.REFUSED
     if isinstance(driver, LOST) and not isinstance(driver, ValueError):  # which asyncpg raises for a value it cannot send
@@ -135,8 +133,15 @@ def is_stale(error: BaseException) -> bool:
 
 
 def is_unknown(error: BaseException) -> bool:
-    """Whether a COMMIT that ended so may have happened all the same: it was not answered, or not written as a whole."""
-    return trouble(error) in (Trouble.LOST, Trouble.SLOW) or sqlite_code(error) == sqlite3.SQLITE_IOERR
+    """Whether a COMMIT that ended so may have happened all the same: it was not answered, or not written as a whole.
+
+    What PostgreSQL answers with ERROR is rolled back, a statement that was cancelled too. After FATAL and PANIC nobody knows: the
+    log may hold the COMMIT when the server starts again. On SQLite a full disk is found before anything is committed.
+    """
+    driver = driver_error(error)
+    if isinstance(driver, PostgresError) and getattr(driver, "severity_en", None) in ("FATAL", "PANIC"):
+        return True
+    return trouble(error) is Trouble.LOST or sqlite_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_INTERRUPT)
 
 
 def judged(error: Exception, *, begun: bool, committing: bool, last: bool) -> Exception | None:
@@ -149,10 +154,10 @@ def judged(error: Exception, *, begun: bool, committing: bool, last: bool) -> Ex
         return TooComplex()
     if not begun and found is not Trouble.PASSING and is_from_database(error):
         return Unavailable(told(error))
-    if found is None:
-        return error
     if committing and is_unknown(error):
         return CommitUnknown(told(error))
+    if found is None:
+        return error
     if found is Trouble.REFUSED or (found is Trouble.LOST and last):
         return Unavailable(told(error))
     if found is Trouble.SLOW or last:

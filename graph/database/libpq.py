@@ -51,6 +51,10 @@ SOCKET_OPTIONS = {
     "keepalives_count": "TCP_KEEPCNT",
     "tcp_user_timeout": "TCP_USER_TIMEOUT",
 }
+#: When a connection that is silent is asked whether it is still there, in seconds, how often, and after how many times it is not.
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
+#: How long what was sent may go without the other machine's word that it has it, in milliseconds.
+USER_TIMEOUT = {"tcp_user_timeout": 5_000}
 NUMBERS = ("connect_timeout", *SOCKET_OPTIONS)
 TEXTS = ("user", "password", "host", "port", "dbname", "application_name", "fallback_application_name", "options")
 SECRETS = ("password", "sslpassword")
@@ -226,12 +230,13 @@ def port(text: str) -> int | None:
 
 
 def socket_options(found: Mapping[str, str]) -> list[tuple[int, int, int]]:
-    """Keep-alive is on unless it is switched off, as in libpq; 0 leaves a value to the operating system."""
-    if found.get("keepalives") == "0":
-        return []
-    wanted = [(getattr(socket, option, None), int(found.get(name, 0))) for name, option in SOCKET_OPTIONS.items()]
+    """Keep-alive is on unless it is switched off, as in libpq; 0 leaves a value to the operating system, which may lack some."""
+    alive = found.get("keepalives") != "0"
+    defaults = KEEPALIVE | USER_TIMEOUT if alive else USER_TIMEOUT
+    values = {name: int(found.get(name, default)) for name, default in defaults.items()}
+    wanted = [(getattr(socket, SOCKET_OPTIONS[name], None), value) for name, value in values.items()]
     return [
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *([(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] if alive else []),
         *((socket.IPPROTO_TCP, option, value) for option, value in wanted if option is not None and value),
     ]
 

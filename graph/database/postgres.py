@@ -2,13 +2,14 @@
 
 What goes in: a URL, SQL. What comes out: a `Backend`, as `graph.database.protocol` says. A connection is opened on the first host
 that will do, and every time and day from year 1 to 9999 is on it what it is, in UTC: the driver's own encoding makes infinities
-of the first and the last of them, which neither come back nor have a month. What is refused here: what the last host that was
-tried refused, and `Unavailable` for a database whose encoding cannot hold every text, for a server that does not serve, and for
-a read that ran too long.
+of the first and the last of them, which neither come back nor have a month. A connection that does not answer is not waited for,
+and not used again: see `Link`. What is refused here: what the last host that was tried refused, and `Unavailable` for a database
+whose encoding cannot hold every text, for a server that does not serve, and for a read that ran too long.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,13 +18,29 @@ from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
-from asyncpg.exceptions import CannotConnectNowError, PostgresError, TargetServerAttributeNotMatched
+from asyncpg.exceptions import (
+    CannotConnectNowError,
+    InvalidParameterValueError,
+    PostgresError,
+    TargetServerAttributeNotMatched,
+)
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from graph.database import libpq
-from graph.database.failures import Trouble, Unavailable, driver_error, is_from_database, is_stale, told, trouble
+from graph.database.failures import (
+    LOST,
+    CommitUnknown,
+    Trouble,
+    Unavailable,
+    driver_error,
+    is_from_database,
+    is_stale,
+    told,
+    trouble,
+)
 from graph.database.pool import Pool, discard, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.turns import Turns
@@ -61,6 +78,18 @@ CAPABILITIES = Capabilities(
 #: How long a host may take to answer one who changes the schema.
 SCHEMA_CONNECT_SECONDS = 10
 
+#: How much longer the driver waits for a statement than the server lets it run: who says nothing by then has not heard of it.
+SILENCE_SECONDS = 1.0
+#: How long a server may take to end a connection that was given up.
+LEAVING_SECONDS = 2.0
+#: How often a server looks whether the client of a running statement is still there.
+CHECK_SECONDS = 1
+#: Only on systems that tell when a peer is gone: not on Windows.
+CHECKS = "client_connection_check_interval"
+#: Where in PostgreSQL a WARNING comes from that makes the answer to a COMMIT no promise: the transaction may be on this server
+#: alone and not on the standby that it waits for, or there was none to commit.
+DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
+
 #: What PostgreSQL counts from, and in.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -86,17 +115,49 @@ async def schema_engine(target: DatabaseUrl) -> AsyncEngine:
     return create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
 
 
+class Link(asyncpg.Connection):
+    """A connection whose end nobody waits for: where its peer is silent he would wait for ever.
+
+    `committing` while a COMMIT is on its way, `doubt` why its answer is no promise.
+    """
+
+    committing = False
+    leaving = False
+    doubt: str | None = None
+
+    def note(self, message: Any) -> None:
+        """Hear what the server says beside its answers."""
+        if message.server_source_function in DOUBTS:
+            self.doubt = str(message)
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # the driver's own
+        """End it at once. The server is told, if it hears."""
+        self.terminate()
+
+    def terminate(self) -> None:
+        """End it at once, unless it is being left."""
+        if not self.leaving:
+            asyncpg.Connection.terminate(self)
+
+    async def leave(self) -> bool:
+        """Cancel what runs on it, by a connection beside it, and end it. Returns whether the server answered in time."""
+        try:
+            await asyncpg.Connection.close(self, timeout=LEAVING_SECONDS)
+        except (*LOST, PostgresError):
+            return False
+        finally:
+            asyncpg.Connection.terminate(self)
+        return True
+
+
 class Server:
     """The connections to a server: one pool, for reads and transactions."""
 
     def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
         wait_seconds = settings.pool_timeout_seconds
+        statement_seconds = settings.statement_timeout_seconds
         limits = bounds(settings)
-        if settings.pgbouncer:
-            # Behind a pooler a connection is not ours, and keeps nothing.
-            arguments = connect_arguments(target, wait_seconds, statement_cache_size=0, prepared_statement_cache_size=0)
-        else:
-            arguments = connect_arguments(target, wait_seconds, {"application_name": "ordergraph", **limits})
+        server_settings = {} if target.pooled else {"application_name": "ordergraph", **limits, **watch(settings)}
         self.engine = create_async_engine(
             target.url,
             poolclass=Pool,
@@ -105,12 +166,19 @@ class Server:
             pool_timeout=wait_seconds,
             pool_use_lifo=True,
             hide_parameters=True,
-            connect_args=arguments,
+            connect_args=connect_arguments(
+                target, wait_seconds, server_settings, command_timeout=statement_seconds + SILENCE_SECONDS, connection_class=Link
+            ),
         )
         event.listen(self.engine.sync_engine, "connect", _on_connect)
+        event.listen(self.engine.sync_engine, "invalidate", self._on_invalidate)
+        event.listen(self.engine.sync_engine, "handle_error", _on_error)
         self.turns = Turns(settings.pool_size, wait_seconds)
-        self._timeout_seconds = settings.statement_timeout_seconds
-        self._transaction_limits = limits if settings.pgbouncer else {}
+        # Behind a pooler nobody but the driver bounds a read, so its silence does not mean that the connection is dead.
+        self._read_seconds = statement_seconds if target.pooled else statement_seconds + SILENCE_SECONDS
+        self._silence = Trouble.SLOW if target.pooled else Trouble.LOST
+        self._transaction_limits = limiting(limits) if target.pooled else None
+        self._left: set[asyncio.Task[bool]] = set()
 
     @property
     def _pool(self) -> Pool:
@@ -136,15 +204,14 @@ class Server:
                 raise
             try:
                 driver: Any = connection.driver_connection
-                return await driver.fetchval(sql, *arguments, timeout=self._timeout_seconds)
+                return await driver.fetchval(sql, *arguments, timeout=self._read_seconds)
             except BaseException as error:
+                found = self._silence if isinstance(error, TimeoutError) else trouble(error)
                 # What PostgreSQL answered leaves a connection as it was; cut off in the middle it is not to be trusted.
-                if not isinstance(driver_error(error), PostgresError):
+                if is_stale(error) or not isinstance(driver_error(error), PostgresError):
                     discard(connection)
-                elif is_stale(error):
-                    discard(connection)
+                if is_stale(error) and found is not Trouble.SLOW:
                     self._pool.distrust()
-                found = trouble(error)
                 if found is None:
                     raise
                 # A read changes nothing, so it may be repeated once on another connection.
@@ -155,15 +222,54 @@ class Server:
         raise AssertionError("unreachable")
 
     async def begin(self, session: AsyncSession) -> Any:
-        """Begin, and bound the statements and lock waits of this transaction where its connection does not bound them."""
+        """Begin, and bound the statements and waits of this transaction where its connection does not bound them."""
         connection = await self._pool.taken(session.sync_session.connection)
-        for name, value in self._transaction_limits.items():
-            await session.execute(sa.text(f"SET LOCAL {name} = {value}"))  # it leaks to nobody who gets the connection next
+        if self._transaction_limits is not None:
+            await session.execute(self._transaction_limits)  # it leaks to nobody who gets the connection next
         return connection.connection.driver_connection
 
     async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query on the driver's connection."""
         return await driver.fetch(sql, *arguments)  # type: ignore[no-any-return]  # the driver is untyped
+
+    def check(self, driver: Any) -> None:
+        """Raise `ConnectionError` for a connection that is known to be gone, on which no COMMIT will be sent."""
+        if driver.is_closed():
+            raise ConnectionError("the connection was lost before the COMMIT")
+
+    async def commit(self, session: AsyncSession) -> None:
+        """Commit. A COMMIT is never cancelled: one that waits for a standby would then be seen without being there."""
+        link: Link = session.info["driver"]
+        link.committing, link.doubt = True, None
+        try:
+            await session.commit()
+        finally:
+            link.committing = False
+        if link.doubt is not None:
+            raise CommitUnknown(link.doubt)
+
+    async def give_up(self, session: AsyncSession) -> None:
+        """Drop the connection of a session's transaction without waiting for anything: it may never answer again."""
+        session.sync_session.invalidate()
+
+    def _on_invalidate(self, connection: Any, record: Any, error: BaseException | None) -> None:
+        # Whatever drops a connection passes here first, and SQLAlchemy waits for the end of one that it drops: it is ended, or
+        # on its way, when SQLAlchemy gets to it.
+        link: Any = connection.driver_connection
+        if link.committing:
+            self._pool.distrust()
+        if link.committing or link.is_closed():
+            link.terminate()
+            return
+        link.leaving = True
+        task = asyncio.get_running_loop().create_task(link.leave())
+        self._left.add(task)
+        task.add_done_callback(self._on_left)
+
+    def _on_left(self, task: asyncio.Task[bool]) -> None:
+        self._left.discard(task)
+        if not task.cancelled() and not task.result():
+            self._pool.distrust()  # who did not answer on one connection may have forgotten the others, too
 
     def distrust(self) -> None:
         """Use no connection again that was opened before."""
@@ -172,25 +278,52 @@ class Server:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self._left:
+            await asyncio.wait(self._left)
 
 
 def bounds(settings: Settings) -> dict[str, str]:
-    """PostgreSQL's own bounds on a statement and on a wait for a lock, in milliseconds."""
+    """PostgreSQL's own bounds on a statement, on a wait for a lock, and on what a transaction holds whose client is gone."""
     return {
-        "statement_timeout": str(int(settings.statement_timeout_seconds * 1000)),
-        "lock_timeout": str(int(settings.lock_timeout_seconds * 1000)),
+        "statement_timeout": _milliseconds(settings.statement_timeout_seconds),
+        "lock_timeout": _milliseconds(settings.lock_timeout_seconds),
+        # No request lasts longer, so what is idle by then belongs to nobody.
+        "idle_in_transaction_session_timeout": _milliseconds(settings.request_timeout_seconds),
+        CHECKS: _milliseconds(CHECK_SECONDS),
     }
+
+
+def watch(settings: Settings) -> dict[str, str]:
+    """How the server finds out that the host of a client is gone. It ignores this where no network is between them."""
+    return {
+        "tcp_user_timeout": _milliseconds(settings.request_timeout_seconds),
+        "tcp_keepalives_idle": str(libpq.KEEPALIVE["keepalives_idle"]),
+        "tcp_keepalives_interval": str(libpq.KEEPALIVE["keepalives_interval"]),
+        "tcp_keepalives_count": str(libpq.KEEPALIVE["keepalives_count"]),
+    }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def limiting(limits: Mapping[str, str]) -> sa.TextClause:
+    """One statement that sets limits for the transaction it stands in."""
+    return sa.text("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items()))
 
 
 def connect_arguments(
     target: DatabaseUrl, timeout_seconds: float, server_settings: Mapping[str, str] | None = None, **more: Any
 ) -> dict[str, Any]:
     """What SQLAlchemy's `connect_args` are for this database; what the URL says comes before the defaults given here."""
+    # Behind a pooler a connection is not ours, and keeps nothing.
+    kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0} if target.pooled else {}
     return {
         **target.arguments,
         "timeout": target.timeout_seconds or timeout_seconds,
         "server_settings": {**(server_settings or {}), **target.server_settings},
         "async_creator_fn": partial(Opening, target),
+        **kept,
         **more,
     }
 
@@ -211,9 +344,7 @@ class Opening:
         for attributes in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
             for host, port in self.target.hosts or (("", None),):
                 try:
-                    connection = await asyncpg.connect(
-                        host=host or None, port=port, target_session_attrs=attributes, **self.options
-                    )
+                    connection = await self._connect(host=host or None, port=port, target_session_attrs=attributes)
                 except (OSError, CannotConnectNowError) as error:
                     refused = error
                 except TargetServerAttributeNotMatched:
@@ -222,15 +353,28 @@ class Opening:
                     # Told by the server when it connects, without a question; a pooler may keep it to itself.
                     encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
                     if encoding != "UTF8":
-                        await connection.close()
+                        connection.terminate()
                         raise Unavailable(
                             f"its encoding is {encoding}, which cannot hold every text: make one with ENCODING UTF8"
                         )
                     transport = connection._transport  # noqa: SLF001  # the driver has no public way to its socket
                     tell(transport.get_extra_info("socket"), self.target.socket_options)
+                    if self.options.get("connection_class") is Link:
+                        connection.add_log_listener(Link.note)
                     return connection
         assert refused is not None
         raise refused
+
+    async def _connect(self, **where: Any) -> Any:
+        """A connection to one host. One that cannot look after its clients is taken without that."""
+        options = self.options
+        try:
+            return await asyncpg.connect(**where, **options)
+        except InvalidParameterValueError:
+            if CHECKS not in options["server_settings"]:
+                raise
+        asked = {name: value for name, value in options["server_settings"].items() if name != CHECKS}
+        return await asyncpg.connect(**where, **{**options, "server_settings": asked})
 
 
 def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -> None:
@@ -238,6 +382,12 @@ def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -
     if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
         for option in options:
             found.setsockopt(*option)
+
+
+def _on_error(met: ExceptionContext) -> None:
+    # SQLAlchemy takes a connection for dead by what a server says; where it says nothing the ROLLBACK would wait in vain.
+    if isinstance(met.original_exception, TimeoutError):
+        met.is_disconnect = True
 
 
 def _on_connect(connection: Any, record: Any) -> None:

@@ -50,6 +50,8 @@ class DatabaseUrl:
     timeout_seconds: float | None = None
     #: (level, option, value) for the socket of a connection.
     socket_options: tuple[tuple[int, int, int], ...] = ()
+    #: Whether a pooler stands before the server, so that two transactions of one connection may meet two sessions.
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +97,15 @@ class Connections(Protocol):
 
     async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query on a connection that `begin` returned."""
+
+    def check(self, driver: Any) -> None:
+        """Raise what a connection that `begin` returned would, where it is known before anything is sent that it is gone."""
+
+    async def commit(self, session: AsyncSession) -> None:
+        """Commit the transaction of a session. Raises `CommitUnknown` where an answer came that is no promise."""
+
+    async def give_up(self, session: AsyncSession) -> None:
+        """Drop the connection of a session's transaction, whatever is running on it: it is not used again."""
 
     def distrust(self) -> None:
         """Use no connection again that was opened before: one has met what others will meet."""

@@ -164,6 +164,17 @@ class File:
         """All rows of a query on the driver's connection."""
         return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]  # the driver is untyped
 
+    def check(self, driver: Any) -> None:
+        """A file's connection is never gone."""
+
+    async def commit(self, session: AsyncSession) -> None:
+        """Commit."""
+        await session.commit()
+
+    async def give_up(self, session: AsyncSession) -> None:
+        """Drop the connection of a session's transaction, interrupting what runs on it."""
+        await session.invalidate()
+
     def distrust(self) -> None:
         """Use no connection again that was opened before."""
         self._pool.distrust()
@@ -188,7 +199,10 @@ def _on_begin(connection: sa.Connection) -> None:
 
 
 def _on_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
-    # A request cancelled between a RETURNING and its rows leaves a statement that keeps the closed connection and its lock
-    # on the file alive until the cursor is collected. The driver's thread rolls back before it gets to closing.
-    with suppress(Exception), closing(connection.driver_connection.rollback()) as rollback:
-        rollback.send(None)
+    # The thread that runs a statement nobody waits for is stopped. A request cancelled between a RETURNING and its rows leaves a
+    # statement that keeps the closed connection and its lock on the file alive until the cursor is collected. So the driver's
+    # thread rolls back before it gets to closing.
+    driver = connection.driver_connection
+    for step in (driver.interrupt, driver.rollback):
+        with suppress(Exception), closing(step()) as begun:
+            begun.send(None)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -46,17 +47,16 @@ async def transaction(
                 try:
                     async with connections.turns:
                         try:
-                            session.info["driver"] = await connections.begin(session)
+                            driver = session.info["driver"] = await connections.begin(session)
                             begun = True
                             result = await work()
+                            if session.new or session.dirty or session.deleted:
+                                await session.flush()  # or the COMMIT would be said to be sent with these statements
+                            connections.check(driver)
                             committing = session.info["committed"] = True  # from here on nobody may say that nothing was
-                            await session.commit()
+                            await connections.commit(session)
                         except BaseException as error:
-                            if is_stale(error):  # SQLAlchemy has not seen it where the driver was asked directly
-                                await session.invalidate()
-                                connections.distrust()
-                            else:
-                                await session.rollback()
+                            await _undo(connections, session, error)
                             raise
                     return result
                 except Exception as error:
@@ -72,6 +72,25 @@ async def transaction(
         if not limit.expired():
             raise
         if committing:
-            raise CommitUnknown from error
+            raise CommitUnknown("the time was over") from error
         raise Unavailable("the request took longer than it may") from error
     raise AssertionError("unreachable")
+
+
+async def _undo(connections: Connections, session: AsyncSession, error: BaseException) -> None:
+    """Undo a transaction that met an error: by a ROLLBACK where its connection answers, else by giving the connection up.
+
+    Whoever was cancelled or met silence in the middle of a statement cannot know whether it answers, and does not wait for it.
+    SQLAlchemy has seen nothing of that where the driver was asked directly.
+    """
+    undone = False
+    try:
+        if isinstance(error, Exception) and not is_stale(error):
+            with suppress(Exception):  # the first error is the one to be told
+                await session.rollback()
+                undone = True
+    finally:
+        if not undone:
+            await connections.give_up(session)
+    if is_stale(error):
+        connections.distrust()

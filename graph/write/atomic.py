@@ -1,7 +1,8 @@
 """What a whole mutation operation may ask for: `@atomic`, all fields or none, and `@dryRun`, everything undone.
 
 What goes in: a context, the operation's node, a function that executes its fields. What comes out: the result. What may be
-refused here: a transaction that cannot be had in the end answers TRY_AGAIN in every field.
+refused here: a transaction that cannot be had in the end answers TRY_AGAIN in every field, one whose COMMIT was not answered
+COMMIT_UNKNOWN.
 
 `@atomic` is two passes at most. In the first all fields share a transaction; after the first failure the others are not run. If
 one failed all is rolled back, and a second pass gives every field its verdict, so that rows that errors name are read after
@@ -17,18 +18,19 @@ from typing import Any
 from graphql import ExecutionResult, OperationDefinitionNode
 
 from graph.context import Context
-from graph.database.failures import TransientError, is_from_database
+from graph.database.failures import CommitUnknown, TransientError, is_from_database
 from graph.read.refusals import each_cause_once, root
 from graph.write.door import recorded
-from graph.write.errors import MutationError, rolled_back, try_again
-from graph.write.idempotency import check_keys
+from graph.write.errors import MutationError, commit_unknown, rolled_back, try_again
+from graph.write.idempotency import check_keys, is_keyed
+from graph.write.unit import Info
 
 Execute = Callable[[], Awaitable[ExecutionResult]]
 
 
 @dataclass(slots=True)
 class SharedTransaction:
-    """Fields that share a transaction: the payloads of those that failed by response key, and what the others answer then.
+    """Fields that share a transaction: the payloads of those that failed by response key, and what each of the others tells then.
 
     `over` says that the transaction is, and that all failed with it.
     """
@@ -36,7 +38,7 @@ class SharedTransaction:
     failed: bool = False
     over: bool = False
     verdicts: dict[str, Any] = field(default_factory=dict)
-    reason: MutationError = field(default_factory=rolled_back)
+    reason: Callable[[Info], MutationError] = lambda _: rolled_back()
 
 
 class FieldsRolledBack(Exception):
@@ -77,6 +79,8 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
         if not context.shared.failed:
             return undone.result
     except TransientError:
-        context.shared = SharedTransaction(failed=True, reason=try_again())
+        context.shared = SharedTransaction(failed=True, reason=lambda _: try_again())
+    except CommitUnknown:
+        context.shared = SharedTransaction(failed=True, reason=lambda info: commit_unknown(keyed=is_keyed(info)))
     context.shared.over = True
     return await execute()

@@ -55,6 +55,9 @@ class ErrorCode(enum.Enum):
     IDEMPOTENCY_IN_PROGRESS = strawberry.enum_value(
         "IDEMPOTENCY_IN_PROGRESS", description="A request with this key is running now: ask again."
     )
+    COMMIT_UNKNOWN = strawberry.enum_value(
+        "COMMIT_UNKNOWN", description="The database did not say whether it committed: this may have happened, or not."
+    )
     TRY_AGAIN = strawberry.enum_value("TRY_AGAIN", description="The database was busy and nothing was changed: send it again.")
 
 
@@ -186,7 +189,20 @@ class IdempotencyError(MutationError):
     key: str = strawberry.field(description="The key as sent.")
 
 
-@strawberry.type(description="The database was busy on every try. Nothing was changed.")
+@strawberry.type(
+    description="The database did not say whether it committed. With @idempotent send the same request again: it happens once,"
+    " and tells what became of it. Without, look whether it happened before you send it anew."
+)
+class CommitUnknownError(MutationError):
+    code: ErrorCode = coded(ErrorCode.COMMIT_UNKNOWN)
+    retryable: bool = strawberry.field(
+        description="Whether the same request may be sent again: where the field carries @idempotent. Else it could happen twice."
+    )
+
+
+@strawberry.type(
+    description="The database was busy on every try, or unsure of a field before this one. Nothing was changed here."
+)
 class TryAgainError(MutationError):
     code: ErrorCode = coded(ErrorCode.TRY_AGAIN)
     retryable: bool = again()
@@ -245,3 +261,14 @@ def rolled_back(path: Path = ROOT) -> RolledBackError:
 def try_again(path: Path = ROOT) -> TryAgainError:
     """The database was busy on every try."""
     return TryAgainError(message="The database was busy; nothing was changed", path=list(path))
+
+
+def not_run(path: Path = ROOT) -> TryAgainError:
+    """Nobody knows what became of a field before this one."""
+    return TryAgainError(message="A field before this one was not settled, so this was not run", path=list(path))
+
+
+def commit_unknown(*, keyed: bool, path: Path = ROOT) -> CommitUnknownError:
+    """A COMMIT was not answered; `keyed` says that the field carries an idempotency key."""
+    remedy = "send the same request again" if keyed else "look whether it is there before you send it again"
+    return CommitUnknownError(message=f"It is not known whether this was committed; {remedy}", path=list(path), retryable=keyed)

@@ -56,6 +56,11 @@ def check_keys(running: Running) -> None:
             raise BadUserInput(message, ("key",))
 
 
+def is_keyed(info: Info) -> bool:
+    """Whether the field that is being resolved carries an idempotency key."""
+    return "idempotent" in root_field(info).directives
+
+
 def key_of_field(info: Info) -> Key | None:
     """The idempotency key of the field that is being resolved, if it has one."""
     field = root_field(info)

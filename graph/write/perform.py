@@ -16,12 +16,21 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from graph.database.failures import TransientError, Unavailable
+from graph.database.failures import CommitUnknown, TransientError, Unavailable
 from graph.write import idempotency
 from graph.write.answers import Answer, entry_type, keep, note_missing, payload_of, recall
 from graph.write.atomic import SharedTransaction
 from graph.write.door import recorded
-from graph.write.errors import ROOT, MutationError, Refused, ordered, rolled_back, try_again
+from graph.write.errors import (
+    ROOT,
+    MutationError,
+    Refused,
+    commit_unknown,
+    not_run,
+    ordered,
+    rolled_back,
+    try_again,
+)
 from graph.write.record import savepoint
 from graph.write.unit import Info, Unit, input_order
 
@@ -45,8 +54,10 @@ async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries:
     shared: SharedTransaction | None = info.context.shared
     field = str(info.path.key)
     if shared is not None and shared.failed:
-        verdict: P = shared.verdicts.get(field) or payload(errors=[shared.reason])
+        verdict: P = shared.verdicts.get(field) or payload(errors=[shared.reason(info)])
         return verdict
+    if isinstance(info.context.broken, CommitUnknown):
+        return payload(errors=[not_run()])
     if info.context.broken is not None:
         raise info.context.broken
     try:
@@ -55,6 +66,9 @@ async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries:
         answer = _refusal(payload, ordered(refused.errors, input_order(info)), entries)
     except (TransientError, IntegrityError):
         answer = payload(errors=[try_again()])
+    except CommitUnknown as unknown:
+        info.context.broken = unknown
+        answer = payload(errors=[commit_unknown(keyed=idempotency.is_keyed(info))])
     except Exception as error:
         if shared is not None or isinstance(error, Unavailable):
             info.context.broken = error

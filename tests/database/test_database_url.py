@@ -88,7 +88,7 @@ CRT, KEY = str(wire.CERTIFICATE), str(wire.KEY)
         ("target_session_attrs=read-write", {}, {}, {"target_session_attrs": "read-write"}),
         ("gssencmode=prefer&channel_binding=prefer&sslcompression=0&sslsni=1&client_encoding=UTF8", {}, {}, {}),
         ("ssl_min_protocol_version=TLSv1.3&sslmode=", {"ssl_min_protocol_version": "TLSv1.3"}, {}, {}),
-        ("keepalives=0&keepalives_idle=5", {}, {}, {"socket_options": ()}),
+        ("keepalives=0&keepalives_idle=5&tcp_user_timeout=0", {}, {}, {"socket_options": ()}),
     ],
 )
 def test_parameters_go_where_they_are_understood(
@@ -296,12 +296,23 @@ async def test_a_certificate_of_another_host_passes_verify_ca_only() -> None:
 
 
 def test_a_connection_is_kept_alive(silent: int) -> None:
-    url = "postgresql://shop@db/orders?keepalives_idle=77&tcp_user_timeout=5000"
+    url = "postgresql://shop@db/orders?keepalives_idle=77&tcp_user_timeout=7000"
     with socket.create_connection(("127.0.0.1", silent)) as made:
         tell(made, database_url(url).socket_options)
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 77
-        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+
+
+def test_a_connection_is_kept_alive_where_nobody_asks_for_it(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_connection(("127.0.0.1", silent)) as made:
+        tell(made, database_url("postgresql://shop@db/orders").socket_options)
+        names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert [made.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names] == [30, 5, 3, 5000]
+        for name in names:
+            monkeypatch.delattr(socket, name)  # an operating system without
+        assert database_url("postgresql://shop@db/orders").socket_options == ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),)
 
 
 @pytest.fixture

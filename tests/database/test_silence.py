@@ -1,0 +1,288 @@
+"""Connections that fall silent without a word, and servers that stop: requests are answered, nobody waits for the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+
+from graph import migrate
+from graph.database import Database
+from graph.database.failures import Unavailable
+from graph.settings import Settings
+from tests import postgres
+from tests.audit import audit_url, checked_out, rows_of
+from tests.conftest import Ask, asking
+from tests.database.test_unavailable import Answer, send
+from tests.engines import Postgres, Sqlite
+from tests.networks import Network, network
+
+#: Long enough for a busy machine, short enough for a test; a request has the first half to arrive.
+LIMITS = {
+    "request_timeout_seconds": 4.0,
+    "statement_timeout_seconds": 4.0,
+    "lock_timeout_seconds": 1.0,
+    "pool_timeout_seconds": 3.0,
+}
+#: Nobody hangs.
+HANGS_SECONDS = 40
+
+CREATE = """
+mutation {{ createCustomer(
+  input: {{name: "{0}", email: "{0}@x.example", orders: [{{items: [{{item: {{sku: "B"}}, quantity: 1}}]}}]}}
+) {{ customer {{ name orders {{ nodes {{ totalAmount items {{ quantity }} }} }} }} errors {{ code path retryable }} }} }}"""
+STOCK = 'mutation { adjustStock(input: {item: {sku: "A"}, delta: -1}) { item { stock } errors { code path retryable } } }'
+READ = "{ items { totalCount } }"
+
+
+@dataclass
+class Shop:
+    """A shop whose product reaches its database over a network."""
+
+    ask: Ask
+    net: Network
+    #: The way past the network.
+    url: str
+
+    @property
+    def database(self) -> Database:
+        found: Database = self.ask.app.state.database
+        return found
+
+    async def send(self, query: str) -> Answer:
+        async with asyncio.timeout(HANGS_SECONDS):
+            return await send(self.ask, query)
+
+    async def all(self, *queries: str) -> list[Answer]:
+        return await asyncio.gather(*(self.send(query) for query in queries))
+
+    async def rows(self, query: str) -> Sequence[Any]:
+        (found,) = await rows_of(self.url, query)
+        return found
+
+
+@asynccontextmanager
+async def shop_at(url: str, **settings: Any) -> AsyncIterator[Shop]:
+    async with network(url) as net, asking(Settings(database_url=net.url, **{**LIMITS, **settings})) as ask:
+        shop = Shop(ask, net, url)
+        for item in ('sku: "A", name: "A", price: "1", stock: 500', 'sku: "B", name: "B", price: "1"'):
+            made = await shop.send(f"mutation {{ createItem(input: {{{item}}}) {{ errors {{ code }} }} }}")
+            assert payload(made) == {"errors": []}, made
+        yield shop
+        assert checked_out(shop.database) == 0
+    await audit_url(url)
+
+
+@pytest.fixture
+def url(postgres_engines: Postgres) -> Iterator[str]:
+    made = postgres_engines.new("empty")
+    yield made
+    postgres_engines.drop(made)
+
+
+@pytest.fixture
+async def shop(url: str) -> AsyncIterator[Shop]:
+    async with shop_at(url) as made:
+        yield made
+
+
+async def until(holds: Any) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(HANGS_SECONDS):
+        while not await holds():  # noqa: ASYNC110  # nobody tells when a server has done something
+            await asyncio.sleep(0.05)
+
+
+def payload(answer: Answer) -> dict[str, Any]:
+    found: list[dict[str, Any] | None] = [*(answer.body.get("data") or {}).values()]
+    return (found[0] if found else None) or {}
+
+
+async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
+    """Each write meets silence one message later than the one before it, with and without an answer to the last one."""
+    async with shop_at(url, pool_size=30) as shop:
+        await shop.all(*(CREATE.format(f"warm{n}") for n in range(30)))  # on each connection, which knows the statements then
+        assert len(shop.net.wires) == 30
+        for n, wire in enumerate(shop.net.wires):
+            wire.sent, wire.last, wire.answers = 0, n // 2, n % 2 > 0
+        names = [f"c{n}" for n in range(30)]
+        answers = dict(zip(names, await shop.all(*(CREATE.format(name) for name in names)), strict=True))
+        told = Counter[str]()
+        there = {name for (name,) in await shop.rows("SELECT name FROM customer")}
+        for name, answer in answers.items():
+            codes = [error["code"] for error in payload(answer).get("errors", ())]
+            told[codes[0] if codes else str(answer.status)] += 1
+            if answer.refused or codes == ["TRY_AGAIN"]:
+                assert name not in there
+            elif codes == []:
+                assert not answer.codes, answer
+                assert name in there
+            else:
+                assert codes == ["COMMIT_UNKNOWN"]
+        assert told["503"] > 2, told
+        assert told["200"] > 2, told
+        assert told["COMMIT_UNKNOWN"] > 0, told
+        # What is silent is used by nobody again, and keeps nobody from writing.
+        for wire in shop.net.wires:
+            wire.last = None
+        again = await shop.all(*(CREATE.format(f"after{name}") for name in names))
+        assert [payload(answer).get("errors") for answer in again] == [[]] * 30, again
+
+
+async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(url: str) -> None:
+    """Where the driver hears nothing within its time another connection is taken, and the old ones by nobody who comes later."""
+    async with shop_at(
+        url, request_timeout_seconds=20.0, statement_timeout_seconds=0.5, lock_timeout_seconds=0.5, pool_timeout_seconds=10.0
+    ) as shop:
+        await shop.all(*([CREATE.format(f"warm{n}") for n in range(8)] + [READ] * 7))
+        opened = shop.net.silence()
+        write, read = await shop.all(CREATE.format("first"), READ)
+        assert payload(write)["errors"] == []
+        assert read.body == {"data": {"items": {"totalCount": 2}}}
+        later = await shop.all(*([CREATE.format(f"later{n}") for n in range(opened)] + [READ] * opened))
+        assert not any(answer.codes for answer in later)
+        assert [wire.heard for wire in shop.net.wires[:opened]].count(True) == 2, "only the first two met silence"
+
+
+async def test_nobody_answers_at_all(shop: Shop) -> None:
+    """Also new connections are silent: every request is refused in its time, and served again when the network is back."""
+    await shop.all(*[READ] * 5)
+    shop.net.dark = True
+    shop.net.silence()
+    answers = await shop.all(*[STOCK, READ] * 10)
+    assert all(answer.refused for answer in answers), answers
+    assert checked_out(shop.database) == 0
+    shop.net.dark = False
+    answers = await shop.all(*[STOCK, READ] * 5)
+    assert not any(answer.codes for answer in answers), answers
+    assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(495,)]
+
+
+async def test_what_a_dead_transaction_holds_is_let_go(shop: Shop) -> None:
+    shop.net.lose(behind=b"UPDATE item")
+    assert (await shop.send(STOCK)).refused
+    shop.net.lose()
+
+    async def free() -> bool:
+        answer = await shop.send(STOCK)
+        codes = [error["code"] for error in payload(answer).get("errors", ())]
+        assert answer.status == 200, answer
+        assert codes in ([], ["TRY_AGAIN"]), answer
+        return not codes
+
+    await until(free)
+    assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(499,)]
+
+
+async def test_who_is_cancelled_ends_his_statement_on_the_server(url: str) -> None:
+    """A request that is given up waits for a lock: the server does not wait on, and nothing of it is written."""
+    async with shop_at(url, request_timeout_seconds=30.0, lock_timeout_seconds=30.0, statement_timeout_seconds=30.0) as shop:
+
+        async def waiting() -> int:
+            ((count,),) = await shop.rows("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return int(count)
+
+        async def waits() -> bool:
+            return await waiting() == 1
+
+        async def waits_no_more() -> bool:
+            return await waiting() == 0
+
+        holder = await asyncpg.connect(url)
+        async with holder.transaction():
+            await holder.execute("SELECT FROM item FOR UPDATE")
+            asked = asyncio.ensure_future(shop.send(STOCK))
+            await until(waits)
+            asked.cancel()
+            with suppress(asyncio.CancelledError):
+                await asked
+            assert checked_out(shop.database) == 0
+            await until(waits_no_more)
+        await holder.close()
+        assert not (await shop.send(READ)).codes
+        assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(500,)]
+
+
+@contextmanager
+def stopped(pids: Sequence[tuple[int]]) -> Iterator[None]:
+    """Processes that do nothing, and do not end."""
+    assert pids
+    for (pid,) in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for (pid,) in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_server_processes_that_stop() -> None:
+    """Requests are answered while the processes of their connections are stopped, and by new ones from then on."""
+    with postgres.started(postgres.binaries()) as own:  # whose processes are ours to stop
+        await migrate.upgrade(own.url)
+        async with shop_at(own.url) as shop:
+            await shop.all(*([CREATE.format(f"warm{n}") for n in range(8)] + [READ] * 7))
+            with stopped(await shop.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'ordergraph'")):
+                for answer in await shop.all(*[STOCK, READ] * 4):
+                    codes = [error["code"] for error in payload(answer).get("errors", ())]
+                    assert answer.refused or (not answer.codes and codes in ([], ["TRY_AGAIN"])), answer
+                assert checked_out(shop.database) == 0
+
+                async def serves() -> bool:
+                    return not any(answer.codes for answer in await shop.all(STOCK, READ))
+
+                await until(serves)
+
+
+async def test_a_connection_is_told_to_look_after_its_client(url: str) -> None:
+    async with asking(Settings(database_url=url)) as ask:
+        database: Database = ask.app.state.database
+        wanted = {
+            "statement_timeout": "5s",
+            "lock_timeout": "2s",
+            "idle_in_transaction_session_timeout": "10s",
+            "client_connection_check_interval": "1s",
+        }
+        for name, value in wanted.items():
+            assert await database.fetch("SELECT current_setting($1)", [name]) == value
+
+
+async def test_a_server_that_cannot_look_after_its_clients_is_taken_without(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graph.database.postgres.CHECK_SECONDS", -1)  # refused as any value but 0 is on Windows
+    async with asking(Settings(database_url=url)) as ask:
+        assert await ask.data(READ) == {"items": {"totalCount": 0}}
+        database: Database = ask.app.state.database
+        assert await database.fetch("SELECT current_setting($1)", ["client_connection_check_interval"]) == "0"
+        assert await database.fetch("SELECT current_setting($1)", ["lock_timeout"]) == "2s"
+
+
+async def test_a_write_that_runs_too_long_on_sqlite_keeps_nobody_waiting(sqlite_engines: Sqlite) -> None:
+    """The thread that runs the statement is interrupted, and the file is free for the next one."""
+    url = sqlite_engines.new("empty")
+    database = Database(Settings(database_url=url))
+    session = database.session()
+    endless = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+    async def forever() -> None:
+        await session.execute(sa.text("DELETE FROM item"))
+        await session.execute(sa.text(endless))
+
+    async def short() -> Any:
+        return (await session.execute(sa.text("SELECT 1"))).scalar()
+
+    async with asyncio.timeout(HANGS_SECONDS):
+        with pytest.raises(Unavailable):
+            await database.transaction(session, forever, asyncio.get_running_loop().time() + 0.3)
+        assert await database.transaction(session, short) == 1
+    assert checked_out(database) == 0
+    await database.close()
+    sqlite_engines.drop(url)

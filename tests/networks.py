@@ -1,0 +1,128 @@
+"""A network between the product and PostgreSQL, which can lose what is sent over it: a proxy that swallows packets.
+
+What goes in: the URL of a database. What comes out: a `Network` with the URL that leads through it. A connection that is silent
+takes what it is given and passes nothing on, in either direction, as one that a firewall forgot or whose host is gone. Neither
+side is told, also when the other ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy import make_url
+
+#: How PostgreSQL's protocol says goodbye.
+GOODBYE = b"X\x00\x00\x00\x04"
+
+
+@dataclass(eq=False)
+class Wire:
+    """One connection. `last` is how many more messages of the client get through, and `answers` whether the server's do then."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    last: int | None = None
+    answers: bool = False
+    #: Silent from the client's message on that holds this: behind it, or before it.
+    behind: bytes | None = None
+    before: bytes | None = None
+    sent: int = 0
+    silent: bool = False
+    #: Whether the client said something to one who was silent, and did not only leave.
+    heard: bool = False
+
+    def passes(self, data: bytes) -> bool:
+        """Whether a message of the client gets through."""
+        if self.silent or (self.before is not None and self.before in data):
+            self.silent = True
+            self.heard |= data != GOODBYE
+            return False
+        if self.last is not None and self.sent >= self.last:
+            self.silent = True
+            return False
+        self.sent += 1
+        if (self.behind is not None and self.behind in data) or (self.last == self.sent and not self.answers):
+            self.silent = True
+            return True
+        return True
+
+
+@dataclass
+class Network:
+    """All connections over it, in the order in which they were opened."""
+
+    url: str
+    wires: list[Wire] = field(default_factory=list)
+    #: Whether a connection that is opened now is silent from the beginning.
+    dark: bool = False
+    #: What a wire that is opened now is silent behind, or before.
+    behind: bytes | None = None
+    before: bytes | None = None
+
+    def silence(self) -> int:
+        """Forget the connections there are; how many of them were open."""
+        open_ = [wire for wire in self.wires if not wire.client.is_closing()]
+        for wire in open_:
+            wire.silent = True
+        return len(open_)
+
+    def lose(self, *, behind: bytes | None = None, before: bytes | None = None) -> None:
+        """From now on be silent on a connection behind, or before, a client's message that holds these bytes."""
+        self.behind, self.before = behind, before
+        for wire in self.wires:
+            wire.behind, wire.before = behind, before
+
+
+@asynccontextmanager
+async def network(url: str) -> AsyncIterator[Network]:
+    """A network before the server of a database."""
+    target = make_url(url)
+    folder = target.query.get("host")
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def to_server(reader: asyncio.StreamReader, wire: Wire) -> None:
+        while data := await reader.read(1 << 20):
+            if wire.passes(data):
+                wire.server.write(data)
+        if not wire.silent:
+            wire.server.close()
+
+    async def to_client(reader: asyncio.StreamReader, wire: Wire) -> None:
+        while data := await reader.read(1 << 20):
+            if not wire.silent:
+                wire.client.write(data)
+        if not wire.silent:
+            wire.client.close()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if folder:
+            upstream, server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.port or 5432}")
+        else:
+            upstream, server = await asyncio.open_connection(target.host or "127.0.0.1", target.port or 5432)
+        wire = Wire(writer, server, behind=made.behind, before=made.before, silent=made.dark)
+        made.wires.append(wire)
+        for pump in (to_server(reader, wire), to_client(upstream, wire)):
+            task = asyncio.ensure_future(quietly(pump))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def quietly(pump: object) -> None:
+        with suppress(OSError):
+            await pump  # type: ignore[misc]  # a coroutine
+
+    listener = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    through = target.set(host="127.0.0.1", port=port, query={"sslmode": "disable"})
+    made = Network(through.render_as_string(hide_password=False))
+    try:
+        yield made
+    finally:
+        listener.close()
+        for wire in made.wires:
+            wire.client.close()
+            wire.server.close()
+        if tasks:
+            await asyncio.wait(tasks)
