@@ -115,7 +115,7 @@ def purge_keys() -> None:
     settings = usable_settings()
 
     async def work() -> int:
-        await prepare(settings)
+        await see_migrated(settings)
         database = Database(settings)
         try:
             return await purge(database)
@@ -189,7 +189,15 @@ async def prepare(settings: Settings) -> None:
 
     if is_embedded(settings):
         await migrations.upgrade(settings.database_url)
-    elif not await migrations.is_current(settings.database_url):
+    else:
+        await see_migrated(settings)
+
+
+async def see_migrated(settings: Settings) -> None:
+    """See that the database has the schema of this version, whoever it belongs to."""
+    from graph import migrate as migrations
+
+    if not await migrations.is_current(settings.database_url):
         raise click.ClickException("the database does not have the schema of this version: run `ordergraph migrate`")
 
 

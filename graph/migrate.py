@@ -40,10 +40,13 @@ def config() -> Config:
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[AsyncConnection]:
-    """A connection for changing the schema, not one of a `Database`: nothing cuts a long migration."""
+async def connected(url: str, *, make: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A connection for changing the schema, not one of a `Database`: nothing cuts a long migration.
+
+    `make` says that a file may be made where there is none.
+    """
     target = database_url(url)
-    engine = await backend_of(target).schema_engine(target)
+    engine = await backend_of(target).schema_engine(target, make=make)
     try:
         async with engine.connect() as connection:
             yield connection
@@ -53,7 +56,7 @@ async def connected(url: str) -> AsyncIterator[AsyncConnection]:
 
 async def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database up to `revision`."""
-    await _command(url, command.upgrade, revision)
+    await _command(url, command.upgrade, revision, make=True)
 
 
 async def downgrade(url: str, revision: str) -> None:
@@ -82,11 +85,11 @@ async def is_current(url: str) -> bool:
     return await current(url) == head()
 
 
-async def _command(url: str, function: Callable[..., Any], *arguments: str) -> None:
+async def _command(url: str, function: Callable[..., Any], *arguments: str, make: bool = False) -> None:
     def run(connection: sa.Connection) -> None:
         settings = config()
         settings.attributes["connection"] = connection
         function(settings, *arguments)
 
-    async with connected(url) as connection:
+    async with connected(url, make=make) as connection:
         await connection.run_sync(run)

@@ -61,7 +61,7 @@ async def run_alone() -> None:
         configured(settings)
     except SettingsError as error:
         raise CommandError(str(error)) from None  # Alembic tells it in one line
-    async with connected(settings.database_url) as connection:
+    async with connected(settings.database_url, make=True) as connection:
         await connection.run_sync(run)
 
 

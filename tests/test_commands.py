@@ -90,11 +90,24 @@ def test_sample_fills_an_empty_database_and_leaves_another_alone(run: Run, empty
     assert "the customer table has rows already" in refused(run("sample", DATABASE_URL=empty_url))
 
 
-@pytest.mark.parametrize("command", ["serve", "sample"])
+@pytest.mark.parametrize("command", ["serve", "sample", "purge-keys"])
 def test_a_postgresql_that_is_not_migrated_is_refused_with_the_remedy(run: Run, command: str, postgres_engines: Any) -> None:
     url = postgres_engines.new("nothing")
     assert "run `ordergraph migrate`" in refused(run(command, DATABASE_URL=url))
     postgres_engines.drop(url)
+
+
+@pytest.mark.parametrize("command", [["purge-keys"], ["migrate", "--down-to", "base"]])
+def test_a_file_is_made_only_by_what_serves_or_fills_it(run: Run, tmp_path: Path, command: list[str]) -> None:
+    assert refused(run(*command)).endswith("ordergraph.db: there is no such file: run `ordergraph migrate`")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_of_a_file_that_is_not_migrated_are_not_purged(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "ordergraph.db").touch()
+    assert "run `ordergraph migrate`" in refused(run("purge-keys"))
+    with closing(sqlite3.connect(tmp_path / "ordergraph.db")) as file:
+        assert file.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
 COMMANDS = ["migrate", "serve", "sample", "purge-keys"]

@@ -34,9 +34,12 @@ SQLSTATES = {
     "25P04": Trouble.LOST,  # transaction timeout
     "28": Trouble.REFUSED,  # wrong password, no such role, no login
     "3D000": Trouble.REFUSED,  # no such database
+    "3F000": Trouble.REFUSED,  # no such schema
     "40001": Trouble.PASSING,  # serialization failure
     "40P01": Trouble.PASSING,  # deadlock
     "42501": Trouble.REFUSED,  # missing privilege
+    "42703": Trouble.REFUSED,  # no such column: another version's schema
+    "42P01": Trouble.REFUSED,  # no such table: not migrated
     "53": Trouble.REFUSED,  # disk full, out of memory, too many connections
     "55P03": Trouble.PASSING,  # lock not available
     "57014": Trouble.SLOW,  # query canceled
@@ -55,6 +58,7 @@ SQLITE_CODES = {
     sqlite3.SQLITE_READONLY: Trouble.REFUSED,
     sqlite3.SQLITE_INTERRUPT: Trouble.SLOW,
     sqlite3.SQLITE_IOERR: Trouble.REFUSED,
+    sqlite3.SQLITE_SCHEMA: Trouble.PASSING,
     sqlite3.SQLITE_CORRUPT: Trouble.REFUSED,
     sqlite3.SQLITE_FULL: Trouble.REFUSED,
     sqlite3.SQLITE_CANTOPEN: Trouble.REFUSED,
@@ -118,6 +122,8 @@ def trouble(error: BaseException) -> Trouble | None:
     if isinstance(driver, sqlite3.Error):
         if any(sign in str(driver) for sign in ("parser stack overflow", "too large")):
             return Trouble.TOO_COMPLEX
+        if str(driver).startswith(("no such table", "no such column")):  # not migrated, or another version's schema
+            return Trouble.REFUSED
         return SQLITE_CODES.get(sqlite_code(driver))
     if isinstance(driver, PoolTimeoutError):
         return Trouble.REFUSED

@@ -109,7 +109,7 @@ def connect(target: DatabaseUrl, settings: Settings) -> Server:
     return Server(target, settings)
 
 
-async def schema_engine(target: DatabaseUrl) -> AsyncEngine:
+async def schema_engine(target: DatabaseUrl, *, make: bool) -> AsyncEngine:  # a server makes its databases
     """An engine for changing the schema."""
     arguments = connect_arguments(target, SCHEMA_CONNECT_SECONDS)
     return create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)

@@ -134,5 +134,8 @@ class Backend(Protocol):
     def connect(self, target: DatabaseUrl, settings: Settings) -> Connections:
         """Connections, none of them opened yet."""
 
-    async def schema_engine(self, target: DatabaseUrl) -> AsyncEngine:
-        """An engine for changing the schema: nothing bounds its statements, and no foreign key acts. Raises `Unavailable`."""
+    async def schema_engine(self, target: DatabaseUrl, *, make: bool) -> AsyncEngine:
+        """An engine for changing the schema: nothing bounds its statements, and no foreign key acts. Raises `Unavailable`.
+
+        `make` says that an embedded database may be made where there is none.
+        """

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -31,6 +32,11 @@ class Read:
 
     def over(self) -> bool:
         return self.given_up or monotonic() > self.deadline
+
+
+def address(path: str) -> str:
+    """A file's path as a URI, to which SQLite's parameters can be added."""
+    return Path(path).absolute().as_uri()
 
 
 #: Instructions of SQLite's machine between two looks at the clock.
@@ -50,7 +56,8 @@ class Readers:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=self._timeout)
+            arguments: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": self._timeout}
+            connection = sqlite3.connect(f"{address(self._path)}?mode=rw", uri=True, **arguments)  # which makes no file
             connection.execute("PRAGMA query_only=ON")
             local = self._local
             connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own

@@ -26,7 +26,7 @@ from sqlalchemy.util import greenlet_spawn
 from graph.database.failures import Trouble, Unavailable, sqlite_code, told, trouble
 from graph.database.pool import Pool, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
-from graph.database.readers import Readers
+from graph.database.readers import Readers, address
 from graph.database.turns import Turns
 from graph.settings import DatabaseUrlError, Settings, SettingsError
 
@@ -81,12 +81,12 @@ def connect(target: DatabaseUrl, settings: Settings) -> File:
     return File(target, settings)
 
 
-async def schema_engine(target: DatabaseUrl) -> AsyncEngine:
-    """An engine for changing the schema, which makes the file where there is none. Raises `Unavailable`.
+async def schema_engine(target: DatabaseUrl, *, make: bool) -> AsyncEngine:
+    """An engine for changing the schema, which may `make` the file where there is none. Raises `Unavailable`.
 
     Foreign keys are off: batch mode drops and rebuilds tables, and the drop would delete the children.
     """
-    await asyncio.to_thread(open_file, target.url.database or "")
+    await asyncio.to_thread(open_file, target.url.database or "", make=make)
     arguments = {"isolation_level": None, "timeout": START_SECONDS}
     engine = create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
     # The driver's own transaction control commits before DDL; with ours a migration that fails leaves nothing.
@@ -94,13 +94,15 @@ async def schema_engine(target: DatabaseUrl) -> AsyncEngine:
     return engine
 
 
-def open_file(path: str) -> None:
+def open_file(path: str, *, make: bool) -> None:
     """Make a file a database whose readers do not wait for its writer, and see that it can be written. Raises `Unavailable`."""
     file = Path(path)
     if file.is_dir():
         raise Unavailable("it is a folder")
     if not file.parent.is_dir():
         raise Unavailable(f"there is no folder {file.parent}")
+    if not make and not file.exists():
+        raise Unavailable("there is no such file: run `ordergraph migrate`")
     deadline = monotonic() + START_SECONDS
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=START_SECONDS)) as connection:
@@ -131,8 +133,11 @@ class File:
     """The connections to a file: one for transactions, and those of its readers."""
 
     def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
+        there = URL.create(
+            target.url.drivername, database=address(target.url.database or ""), query={"mode": "rw", "uri": "true"}
+        )
         self.engine = create_async_engine(
-            target.url,
+            there,  # which makes no file
             poolclass=Pool,
             pool_size=1,
             max_overflow=0,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -402,6 +403,39 @@ async def test_a_server_that_goes_and_comes_back(
             await is_refused(ask, caplog)
             await asyncio.to_thread(own_server.start)
             await heals(ask)
+
+
+async def is_not_there(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    """Reads and writes of a database that has no tables are refused, each in one line of the log."""
+    for query in (
+        "{ items { totalCount } }",
+        '{ node(id: "Item:1") { id } }',
+        f"mutation {{ {create('c', 'C')} }}",
+        MUTATIONS["@atomic"],
+    ):
+        caplog.clear()
+        answer = await send(ask, query)
+        assert answer.refused, (query, answer)
+        assert len(warnings(caplog)) == 1, warnings(caplog)
+
+
+async def test_a_database_that_is_not_migrated_is_served_when_it_is(bare_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The application alone migrates nothing: that is for `serve` and whoever deploys."""
+    async with asking(Settings(database_url=bare_url)) as ask:
+        await is_not_there(ask, caplog)
+        await migrate.upgrade(bare_url)
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
+        await heals(ask)
+
+
+async def test_the_application_makes_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a shop 100%.db"
+    async with asking(Settings(database_url=f"sqlite:///{path}")) as ask:
+        await is_not_there(ask, caplog)
+        assert not await asyncio.to_thread(path.exists)
+        await migrate.upgrade(f"sqlite:///{path}")
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
+        await heals(ask)
 
 
 @pytest.fixture
