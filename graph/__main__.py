@@ -56,6 +56,7 @@ def serve(host: str, port: int, no_sample: bool) -> None:
 
     from graph.serve import logs
     from graph.serve.listening import CannotListen, address, listen
+    from graph.serve.protocol import bounded
 
     settings = usable_settings()
     try:
@@ -73,7 +74,14 @@ def serve(host: str, port: int, no_sample: bool) -> None:
 
     logs.configure()
     server = Server(
-        uvicorn.Config("graph.serve.app:create_app", factory=True, access_log=False, server_header=False, log_config=None)
+        uvicorn.Config(
+            "graph.serve.app:create_app",
+            factory=True,
+            http=bounded(settings),
+            access_log=False,
+            server_header=False,
+            log_config=None,
+        )
     )
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and says what ended it
         server.run(sockets)

@@ -63,10 +63,13 @@ class Settings:
     max_insert_rows: int = setting(10_000, "Rows of one plain-row insert")
     max_text_length: int = setting(10_000, "Characters in one string of an input")
     max_body_bytes: int = setting(4 * 2**20, "Size of a request body")
+    max_head_bytes: int = setting(64 * 2**10, "Size of a request's head: its first line and its headers")
+    max_connections: int = setting(5_000, "Connections of clients at once; fewer where the process may not open as many files")
     max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
     introspection: bool = setting(True, "Whether clients may introspect the schema")
     playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
 
+    head_timeout_seconds: float = setting(10.0, "Time the head of a request may take to arrive")
     request_timeout_seconds: float = setting(10.0, "Time a request may take")
     statement_timeout_seconds: float = setting(5.0, "Time a statement may take")
     lock_timeout_seconds: float = setting(2.0, "Time a statement may wait for a lock")

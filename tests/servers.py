@@ -6,6 +6,7 @@ What goes in: the URL of a database. What comes out: a `Served` with its address
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import subprocess
 import sys
@@ -38,12 +39,24 @@ class Served:
         self.process.wait()
 
 
-async def start(url: str, folder: Path, **settings: str) -> Served:
-    """A server before a database, ready to answer."""
+async def start(url: str, folder: Path, descriptors: int | None = None, **settings: str) -> Served:
+    """A server before a database, ready to answer; it may have only so many files and sockets open."""
+
+    def limit() -> None:
+        if descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
     port = free_port()
     command = [sys.executable, "-m", "graph", "serve", "--no-sample", "--port", str(port)]
     with (folder / f"server-{port}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment(DATABASE_URL=url, **settings), stdout=log, stderr=log)  # noqa: ASYNC220  # it starts in no time
+        process = subprocess.Popen(  # noqa: ASYNC220  # it starts in no time
+            command,
+            cwd=folder,
+            env=environment(DATABASE_URL=url, **settings),
+            stdout=log,
+            stderr=log,
+            preexec_fn=limit,  # noqa: PLW1509  # no threads
+        )
     served = Served(process, port)
     try:
         async with httpx2.AsyncClient() as client:
@@ -68,7 +81,7 @@ async def serving(url: str, folder: Path, number: int, **settings: str) -> Async
         servers: list[Served] = []
 
         async def add() -> None:
-            served = await start(url, folder, **settings)
+            served = await start(url, folder, None, **settings)
             stack.callback(served.kill)
             servers.append(served)
 

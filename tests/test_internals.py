@@ -125,6 +125,14 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "strawberry.utils.str_converters.to_camel_case": "write",
         },
     ),
+    "uvicorn": (
+        ("0.54.0",),
+        {
+            "._should_upgrade": "serve",
+            "._unset_keepalive_if_required": "serve",
+            "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "serve",
+        },
+    ),
 }
 
 

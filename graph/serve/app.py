@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         logs.finish()
 
     app = Starlette(routes=[Route("/graphql", view), Route("/schema.graphql", sdl), Route("/livez", alive)], lifespan=lifespan)
+    app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     app.state.database = database
     app.state.engine = view.engine
     return app

@@ -13,6 +13,15 @@ from typing import Any
 
 #: Connections that may wait to be taken.
 BACKLOG = 2_048
+#: How long a client's machine may acknowledge nothing, neither an answer nor the question whether it is still there.
+DEAD_SECONDS = 60
+#: What tells that it is not; connections have it from their listener. Not every platform knows all of them.
+OPTIONS = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", DEAD_SECONDS // 2),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", DEAD_SECONDS // 6),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", DEAD_SECONDS * 1_000),
+)
 #: What a family of addresses says that this machine does not have; others of the same name may do.
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
@@ -49,6 +58,9 @@ def opened(family: int, address: tuple[Any, ...], port: int) -> socket.socket:
     with ExitStack() as stack:
         made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for level, option, value in OPTIONS:
+            if hasattr(socket, option):
+                made.setsockopt(level, getattr(socket, option), value)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((address[0], port, *address[2:]))

@@ -1,0 +1,269 @@
+"""HTTP on a connection: uvicorn's protocol, whose parser takes heads of any size for ever, and what bounds it.
+
+What goes in: bytes of a connection. What comes out: requests for the application, and its answers. What is refused here: a head
+that is too large (431) or too slow (408), what is no HTTP (400), CONNECT (405), a connection for which there is no room (503).
+A connection that says nothing is closed; where there are too many, the one that has been silent for longest gives way.
+
+An offer to go on in another protocol than WebSocket, such as HTTP/2, is passed over, as RFC 9110 allows: the request is answered
+as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from graph.operations.documents import RequestRefused, refused
+from graph.serve.responses import refusal_body
+from graph.settings import Settings
+
+#: Bytes that the frames of a chunked body may have for each byte in it: a chunk of one byte takes six.
+FRAME_BYTES = 8
+#: How long what a client still sends is read and thrown away once it was refused: closed at once, it might miss the answer.
+LINGER_SECONDS = 2.0
+#: Descriptors that are no connections of clients: libraries, listeners, the loop, and what is accepted in one turn of it.
+SPARE_DESCRIPTORS = 64
+#: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
+OF_UPGRADE = (b"upgrade", b"http2-settings")
+
+NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1.")
+NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
+HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
+NO_ROOM = refused("SERVICE_UNAVAILABLE", "The service has too many connections; try again.", 503)
+
+
+class Clients:
+    """The connections that wait for their client, the longest waiting first: where there are too many, these are closed."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.silent: OrderedDict[BoundedProtocol, None] = OrderedDict()
+
+    def drop_one(self) -> bool:
+        """Close the one that has waited longest. Returns whether there is one."""
+        if not self.silent:
+            return False
+        connection, _ = self.silent.popitem(last=False)
+        connection.connections.discard(connection)
+        connection.transport.abort()
+        return True
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits. `bounded` makes the class that knows them."""
+
+    settings: ClassVar[Settings]
+    clients: ClassVar[Clients]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.in_message = False  # from its first byte to its last
+        self.head_due = True  # a head, or the rest of it
+        self.refused: RequestRefused | None = None  # and what comes now is thrown away
+        self.room = self.settings.max_head_bytes  # for bytes of this message that are not its body
+        self.feeding = 0  # bytes in the parser's hands
+        self.ended = False  # whether a message ended in them
+        self.timer: asyncio.TimerHandle | None = None
+
+    # ---- the connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        clients = self.clients
+        if len(self.connections) > clients.most and not clients.drop_one():
+            self._refuse(NO_ROOM)
+            return
+        clients.silent[self] = None
+        self._wait(self.settings.head_timeout_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.clients.silent.pop(self, None)
+        self._wait(None)
+
+    def _wait(self, seconds: float | None) -> None:
+        """Close the connection after a while; `None`: not any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if seconds is not None:
+            self.timer = self.loop.call_later(seconds, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self.timer = None
+        if self.transport.is_closing():
+            return
+        if self.head_due and self.flow.read_paused:  # it is not the client who is slow
+            self._wait(self.settings.head_timeout_seconds)
+        elif self.head_due and self.in_message and not self.refused:
+            self._refuse(HEAD_TOO_SLOW)
+        else:
+            self.transport.abort()
+
+    # ---- bytes
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        self._unset_keepalive_if_required()
+        if not self.in_message:
+            self.head_due, self.room = True, self.settings.max_head_bytes
+        fed = 0
+        try:
+            while len(data) - fed > (step := self.room if self.head_due else self.settings.max_head_bytes):
+                self._feed(data[fed : fed + step])
+                fed += step
+                if self.in_message and (self.room < 0 or (self.head_due and not self.room)):
+                    self._refuse(head_too_large(self.settings.max_head_bytes))
+                    return
+            self._feed(data[fed:] if fed else data)
+        except httptools.HttpParserUpgrade as stopped:
+            self._upgrade(data[fed + stopped.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(NO_HTTP)
+        else:
+            if self.room < 0 and self.in_message:
+                self._refuse(head_too_large(self.settings.max_head_bytes))
+            elif self.head_due and self.timer is None:
+                self._wait(self.settings.head_timeout_seconds)
+
+    def _feed(self, data: bytes) -> None:
+        self.feeding, self.ended = len(data), False
+        self.parser.feed_data(data)
+        self.room -= len(data)
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Go on after a head that offers another protocol; the parser takes what follows for that."""
+        if self._should_upgrade():
+            self.clients.silent.pop(self, None)
+            self._wait(None)
+            self.handle_websocket_upgrade()
+        elif self.scope["method"] == "CONNECT":
+            self._refuse(NO_TUNNEL)
+        else:
+            version = self.scope["http_version"].encode()
+            head = [b"%s %s HTTP/%s\r\n" % (self.scope["method"].encode(), self.url, version)]
+            head += [b"%s: %s\r\n" % header for header in self.headers if header[0] not in OF_UPGRADE]
+            self.parser = httptools.HttpRequestParser(self)
+            self.in_message = False
+            self.data_received(b"".join([*head, b"\r\n", rest]))
+
+    # ---- what the parser finds
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.in_message = self.head_due = True
+        self.room = self.settings.max_head_bytes + (self.feeding if self.ended else 0)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head_due:  # what stands behind a chunked body is nothing that anybody here asks for
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self.head_due = False
+        if self.timer is not None:
+            self._wait(None)
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            self.scope["http_version"] = self.parser.get_http_version()
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self.room += len(body) * (1 + FRAME_BYTES)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.in_message, self.ended = False, True
+        if self.parser.should_upgrade():
+            return
+        super().on_message_complete()
+        self.clients.silent.pop(self, None)
+        if self.cycle.response_complete:  # refused before it was whole
+            self._wait(None)
+            self._wait_for_next()
+
+    # ---- answers
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing() or not self.cycle.response_complete:
+            return
+        if self.refused:
+            self._unset_keepalive_if_required()
+            self._end(self.refused)
+            return
+        if self.in_message:  # and waited for by the timer of its head, or of what is left of it
+            self._unset_keepalive_if_required()
+        if self.in_message and not self.head_due:  # the rest is read and thrown away, for a while
+            self._wait(self.settings.head_timeout_seconds)
+        else:
+            self.clients.silent[self] = None
+
+    def _wait_for_next(self) -> None:
+        self.clients.silent[self] = None
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _refuse(self, error: RequestRefused) -> None:
+        """Answer what never reached the application, and read no further; earlier requests are answered first."""
+        self.refused = error
+        self._wait(None)
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._end(error)
+        elif cycle.more_body and (self.pipeline or cycle.response_started):
+            self.transport.close()
+        elif cycle.more_body:
+            self._end(error)
+
+    def _end(self, error: RequestRefused) -> None:
+        self.transport.write(refusal(error))
+        if error is NO_ROOM or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self._wait(LINGER_SECONDS)
+
+
+def refusal(error: RequestRefused) -> bytes:
+    """A whole HTTP response."""
+    request_id = os.urandom(8).hex()
+    status, body = refusal_body(error, request_id)
+    head = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "content-type: application/json; charset=utf-8",
+        f"content-length: {len(body)}",
+        f"x-request-id: {request_id}",
+        "connection: close",
+    ]
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        head.append("allow: GET, POST")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        head.append("retry-after: 1")
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def head_too_large(limit: int) -> RequestRefused:
+    return refused("HEAD_TOO_LARGE", f"The head of a request may have at most {limit} bytes.", 431)
+
+
+def bounded(settings: Settings) -> type[BoundedProtocol]:
+    """The protocol of a server with these settings."""
+    clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
+    return type("Protocol", (BoundedProtocol,), {"settings": settings, "clients": clients})
+
+
+def descriptors() -> int:
+    """How many files and sockets this process may have open."""
+    try:
+        import resource
+    except ImportError:  # where there is no such limit
+        return 2**31
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 2**31

@@ -1,0 +1,114 @@
+"""The server's protocol before an application, in this process, and clients that send bytes as they like.
+
+What goes in: an ASGI application, settings. What comes out: a `Listening` with its port and connections; `Peer`s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from graph.serve.protocol import BoundedProtocol, bounded
+from graph.settings import Settings
+
+#: How long anything may take before a test fails instead of hanging.
+PATIENCE = 30.0
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that nobody tells."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110  # nothing to be woken by
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Peer:
+    """A client that speaks no HTTP by itself."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server has closed the connection."""
+        return self.reader.at_eof() or self.writer.transport.is_closing()
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def close(self) -> None:
+        self.writer.transport.abort()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers of the next answer."""
+        async with asyncio.timeout(PATIENCE):
+            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        return int(lines[0].split()[1]), {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:] if line)}
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Status and body of the next answer."""
+        status, headers = await self.head()
+        async with asyncio.timeout(PATIENCE):
+            return status, await self.reader.readexactly(int(headers["content-length"]))
+
+    async def rest(self) -> bytes:
+        """What still comes until the server closes the connection."""
+        async with asyncio.timeout(PATIENCE):
+            with suppress(ConnectionError):
+                return await self.reader.read()
+            return b""
+
+
+@dataclass
+class Listening:
+    """A server in this process."""
+
+    port: int
+    state: ServerState
+    protocol: type[BoundedProtocol]
+    stack: AsyncExitStack
+
+    async def connect(self) -> Peer:
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.stack.push_async_callback(peer.close)
+        return peer
+
+    async def asked(self, *parts: bytes) -> tuple[int, bytes]:
+        """The answer to these bytes on a connection of their own."""
+        peer = await self.connect()
+        for part in parts:
+            peer.send(part)
+        return await peer.answer()
+
+
+@asynccontextmanager
+async def listening(app: Any, **settings: Any) -> AsyncIterator[Listening]:
+    """Serve an application for a while. At the end no connection is left."""
+    made = Settings(**settings)
+    config = uvicorn.Config(app, http=bounded(made), log_config=None, access_log=False, server_header=False, timeout_keep_alive=1)
+    config.load()
+    protocol: Any = config.http_protocol_class
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with AsyncExitStack() as stack:
+        yield Listening(server.sockets[0].getsockname()[1], state, protocol, stack)
+    server.close()
+    await until(lambda: not state.connections and not state.tasks)
+    assert not protocol.clients.silent
+
+
+def request(body: bytes = b"", *headers: bytes, method: bytes = b"POST", path: bytes = b"/") -> bytes:
+    """The bytes of a request."""
+    lines: Sequence[bytes] = [b"%s %s HTTP/1.1" % (method, path), b"host: x", b"content-length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"", body])

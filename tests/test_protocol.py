@@ -1,0 +1,306 @@
+"""Connections that are slow, silent, huge or speak something else, each before an application that says what reached it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from graph.serve.listening import OPTIONS, listen
+from tests.engines import Sqlite
+from tests.servers import start as start_server
+from tests.sockets import PATIENCE, Listening, Peer, listening, request, until
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 1_000
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answers what arrived. `/early` and `/unread` do not read a body, `/slow` and `/unread` take a while."""
+    body, seen = b"", {"path": scope["path"], "names": [name.decode() for name, _ in scope["headers"]]}
+    if scope["path"] not in ("/early", "/unread"):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            if not message["more_body"]:
+                break
+    if scope["path"] in ("/slow", "/unread"):
+        await asyncio.sleep(0.12)
+    answer = json.dumps({**seen, "method": scope["method"], "body": body.decode()}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(answer)).encode())]})
+    await send({"type": "http.response.body", "body": answer})
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listening]:
+    monkeypatch.setattr("graph.serve.protocol.LINGER_SECONDS", 0.1)
+    async with listening(echo, max_head_bytes=LIMIT, head_timeout_seconds=0.3) as made:
+        yield made
+
+
+def reached(answer: tuple[int, bytes]) -> tuple[str, str]:
+    """Path and body of a request that reached the application."""
+    status, body = answer
+    assert status == 200, answer
+    seen = json.loads(body)
+    return seen["path"], seen["body"]
+
+
+def code(answer: tuple[int, bytes]) -> tuple[int, str]:
+    """Status and code of a refusal, which is JSON as all others are."""
+    [error] = json.loads(answer[1])["errors"]
+    assert error["extensions"]["requestId"]
+    return answer[0], error["extensions"]["code"]
+
+
+TOO_LARGE = (431, "HEAD_TOO_LARGE")
+
+
+# ---- the head's size
+
+
+def head_of(size: int, method: bytes = b"POST", path: bytes = b"/", body: bytes = b"body") -> bytes:
+    """A request whose head has this many bytes."""
+    empty = request(body, b"x: ", method=method, path=path)
+    return request(body, b"x: " + b"y" * (size - len(empty) + len(body)), method=method, path=path)
+
+
+async def test_a_head_has_a_limit_to_the_byte_however_it_arrives(server: Listening) -> None:
+    for size in (LIMIT - 1, LIMIT):
+        whole = head_of(size)
+        assert reached(await server.asked(whole)) == ("/", "body")
+        assert reached(await server.asked(whole[:LIMIT], whole[LIMIT:])) == ("/", "body")
+    for size in (LIMIT + 1, 2 * LIMIT, 70 * LIMIT):
+        whole = head_of(size)
+        assert code(await server.asked(whole)) == TOO_LARGE
+        peer = await server.connect()
+        for at in range(0, len(whole), 501):
+            peer.send(whole[at : at + 501])
+            await asyncio.sleep(0)
+        assert code(await peer.answer()) == TOO_LARGE
+        assert await peer.rest() == b""
+
+
+@pytest.mark.parametrize("name", ["url", "name", "value", "many", "folded", "method"])
+async def test_no_part_of_a_head_grows_past_the_limit(server: Listening, name: str) -> None:
+    start = {
+        "url": b"POST /" + b"a" * 5_000,
+        "name": b"POST / HTTP/1.1\r\n" + b"a" * 5_000,
+        "value": b"POST / HTTP/1.1\r\na: " + b"a" * 5_000,
+        "many": b"POST / HTTP/1.1\r\n" + b"a: \r\n" * 1_000,
+        "folded": b"POST / HTTP/1.1\r\na: b" + b"\r\n c" * 1_000,
+        "method": b"M" * 5_000,
+    }[name]
+    status, error = code(await server.asked(start))
+    assert (status, error) == TOO_LARGE or (name in ("folded", "method") and (status, error) == (400, "BAD_REQUEST"))
+
+
+async def test_what_frames_a_chunked_body_has_the_limit_too(server: Listening) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    ones = b"1\r\na\r\n" * 3_000
+    assert reached(await server.asked(head, ones, b"0\r\n\r\n")) == ("/", "a" * 3_000)
+    for endless in (b"1;" + b"e" * 9_000, b"0\r\nx: " + b"y" * 9_000, b"0\r\n" + b"x: \r\n" * 3_000):
+        assert code(await server.asked(head, endless)) == TOO_LARGE
+
+
+async def test_what_stands_behind_a_chunked_body_is_no_header(server: Listening) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    status, body = await server.asked(head, b"1\r\na\r\n0\r\nx-request-id: forged\r\n\r\n")
+    assert status == 200
+    assert json.loads(body)["names"] == ["host", "transfer-encoding"]
+
+
+async def test_each_request_of_a_connection_has_the_whole_limit(server: Listening) -> None:
+    peer = await server.connect()
+    for _ in range(3):
+        peer.send(head_of(LIMIT) + head_of(LIMIT - 1))
+        assert [reached(await peer.answer()) for _ in range(2)] == [("/", "body")] * 2
+    peer.send(request(b"b" * 5_000) + head_of(LIMIT) + head_of(9 * LIMIT))
+    assert reached(await peer.answer()) == ("/", "b" * 5_000)
+    assert reached(await peer.answer()) == ("/", "body")
+    assert code(await peer.answer()) == TOO_LARGE
+    assert await peer.rest() == b""
+
+
+# ---- time
+
+
+async def closes(peer: Peer) -> None:
+    assert await peer.rest() == b""
+
+
+async def test_a_client_that_says_nothing_is_closed_without_a_word(server: Listening) -> None:
+    peers = [await server.connect() for _ in range(20)]
+    await asyncio.gather(*(closes(peer) for peer in peers))
+
+
+async def test_a_slow_head_is_refused_however_it_is_fed(server: Listening) -> None:
+    async def drip(start: bytes, more: bytes, told: bool, kept: bool) -> None:
+        peer = await server.connect()
+        if kept:
+            peer.send(request())
+            await peer.answer()
+        peer.send(start)
+        answered = asyncio.create_task(peer.answer() if told else closes(peer))
+        while not answered.done():
+            peer.send(more)
+            await asyncio.sleep(0.02)
+        if found := await answered:
+            assert code(found) == (408, "REQUEST_TIMEOUT")
+            await closes(peer)
+
+    ways = [
+        (b"POST / HTTP/1.1\r\n", b"a: b\r\n", True),
+        (b"POST / HTTP/1.1\r\na:", b"b", True),
+        (b"P", b"", True),
+        (b"\r\n", b"\r\n", False),  # which a server passes over before a request
+    ]
+    await asyncio.gather(*(drip(*way, kept) for way in ways for kept in (False, True)))
+
+
+async def test_who_was_answered_early_may_not_send_for_ever(server: Listening) -> None:
+    peer = await server.connect()
+    peer.send(request(b"a" * 1_000, path=b"/early")[:-900])
+    assert reached(await peer.answer()) == ("/early", "")
+    while not peer.gone:  # closed before 900 bytes came
+        peer.send(b"a")
+        await asyncio.sleep(0.02)
+    await closes(peer)
+
+
+async def test_who_sends_the_rest_of_an_answered_request_goes_on(server: Listening) -> None:
+    peer = await server.connect()
+    for _ in range(2):
+        peer.send(request(b"a" * 1_000, path=b"/early")[:-900])
+        assert reached(await peer.answer()) == ("/early", "")
+        peer.send(b"a" * 900 + request(b"next"))
+        assert reached(await peer.answer()) == ("/", "next")
+    peer.send(request(b"a" * 1_000, path=b"/early")[:-900])
+    assert reached(await peer.answer()) == ("/early", "")
+    peer.send(b"a" * 900)
+    await closes(peer)
+
+
+async def test_a_client_that_waits_for_its_answer_is_not_hurried(server: Listening) -> None:
+    """The head's time is no limit to the answer, nor to a request of which the rest is not read yet."""
+    for path in (b"/slow", b"/unread"):
+        peer = await server.connect()
+        peer.send(request(path=path) * 3)
+        assert [reached(await peer.answer()) for _ in range(3)] == [(path.decode(), "")] * 3
+    peer.send(request(path=path) * 3 + request(path=path)[:20])
+    await asyncio.sleep(0.1)
+    peer.send(request(path=path)[20:])
+    assert [reached(await peer.answer()) for _ in range(4)] == [(path.decode(), "")] * 4
+
+
+async def test_what_came_before_a_bad_request_is_answered_first(server: Listening) -> None:
+    for bad in (b"NONSENSE\r\n\r\n", b"POST / HTTP/1.1\r\na: " + b"b" * 2_000):
+        peer = await server.connect()
+        peer.send(request(b"1", path=b"/slow") + request(b"2", path=b"/slow") + bad)
+        assert [reached(await peer.answer()) for _ in range(2)] == [("/slow", "1"), ("/slow", "2")]
+        assert (await peer.answer())[0] in (400, 431)
+        await closes(peer)
+
+
+# ---- number
+
+
+async def test_where_there_is_no_room_the_longest_silent_gives_way() -> None:
+    go = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/busy":
+            await go.wait()
+        await echo(scope, receive, send)
+
+    async with listening(app, max_connections=4) as server:
+        silent = [await server.connect() for _ in range(4)]
+        silent[0].send(b"POST / HTTP/1.1\r\na:")
+        silent[1].send(request(b"body")[:-1])
+        for _ in range(20):
+            silent.append(await server.connect())
+            silent[-1].send(request())
+            await silent[-1].answer()
+            await closes(silent.pop(0))
+            assert len(server.state.connections) <= 5
+        busy = [await server.connect() for _ in range(4)]
+        for peer in busy:
+            peer.send(request(b"body", path=b"/busy"))
+        for peer in silent:
+            await closes(peer)
+        await until(lambda: len(server.state.tasks) == 4)
+        assert code(await server.asked()) == (503, "SERVICE_UNAVAILABLE")
+        go.set()
+        assert [reached(await peer.answer()) for peer in busy] == [("/busy", "body")] * 4
+
+
+async def test_descriptors_are_not_exhausted(sqlite_engines: Sqlite, tmp_path: Path) -> None:
+    """A server that may open 160 files, before 300 connections that say nothing, or never end their heads."""
+    url = sqlite_engines.new("empty")
+    served = await start_server(url, tmp_path, descriptors=160)
+    opened: list[Any] = []
+    try:
+        async with httpx2.AsyncClient(timeout=PATIENCE) as client:
+            for start in (b"", b"POST / HTTP/1.1\r\na:"):
+                for _ in range(300):
+                    opened.append((await asyncio.open_connection("127.0.0.1", served.port))[1])
+                    opened[-1].write(start)
+                answer = await client.post(f"{served.url}/graphql", json={"query": "{ items { totalCount } }"})
+                assert answer.json() == {"data": {"items": {"totalCount": 0}}}
+    finally:
+        served.kill()
+        for writer in opened:
+            writer.transport.abort()
+        sqlite_engines.drop(url)
+    assert "Too many open files" not in (tmp_path / f"server-{served.port}.log").read_text()
+
+
+def test_connections_notice_that_their_client_is_gone() -> None:
+    [listener] = listen("127.0.0.1", 0)
+    with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as taken:
+        assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for level, option, value in OPTIONS[1:]:
+            if hasattr(socket, option):
+                assert taken.getsockopt(level, getattr(socket, option)) == value
+
+
+# ---- other protocols
+
+
+H2C = (b"connection: Upgrade, HTTP2-Settings", b"upgrade: h2c", b"http2-settings: AAMAAABkAAQAoAAAAAIAAAAA")
+
+
+@pytest.mark.parametrize(
+    "offer", [H2C, (b"connection: upgrade", b"upgrade: whatever/1.0"), (b"upgrade: h2c", b"connection: upgrade")]
+)
+async def test_an_offer_of_another_protocol_is_answered_as_it_is(server: Listening, offer: tuple[bytes, ...]) -> None:
+    whole = request(b"body", *offer)
+    chunked = whole.replace(b"content-length: 4", b"transfer-encoding: chunked")[:-4] + b"4\r\nbody\r\n0\r\n\r\n"
+    for sent in (whole, chunked):
+        assert reached(await server.asked(sent)) == ("/", "body")
+        assert reached(await server.asked(*(sent[n : n + 1] for n in range(len(sent))))) == ("/", "body")
+        peer = await server.connect()
+        peer.send(sent + sent + request(b"plain"))
+        assert [reached(await peer.answer()) for _ in range(3)] == [("/", "body"), ("/", "body"), ("/", "plain")]
+    assert reached(await server.asked(request(b"", *offer, method=b"GET", path=b"/get"))) == ("/get", "")
+
+
+async def test_what_is_no_http_and_no_request_for_us_is_refused(server: Listening) -> None:
+    for nonsense in (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"POST / HTTP/1.1\r\na b: c\r\n\r\n",
+        b"\x00" * 50,
+    ):
+        assert code(await server.asked(nonsense)) == (400, "BAD_REQUEST")
+    answer = await server.asked(b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n")
+    assert code(answer) == (405, "METHOD_NOT_ALLOWED")
