@@ -17,6 +17,7 @@ from sqlalchemy.util import await_only
 
 from graph import migrate
 from graph.database import Database
+from graph.database.failures import Unavailable
 from graph.database.readers import Readers
 from graph.settings import Settings
 from tests import postgres
@@ -225,21 +226,31 @@ async def test_a_request_over_its_time_keeps_what_was_committed(ask_with: AskWit
             assert await items(empty_url) == [("A", 5)]
 
 
-async def test_an_answer_that_is_lost_after_a_commit_is_not_told_to_have_failed(
-    ask_with: AskWith, empty_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_what_was_committed_is_told_though_a_row_that_an_error_names_cannot_be_read(
+    ask_with: AskWith, empty_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The time is over while a row is read that an error names, which is after the transactions."""
+    """Such rows are read after the transactions: in time, or they are null."""
 
-    async def fetch(*_: Any) -> None:
+    async def hang(*_: Any) -> None:
         await asyncio.sleep(60)
 
-    existing = create("d", "C").replace("{ item {", "{ errors { ... on UniqueError { existing { id } } } item {")
+    async def fail(*_: Any) -> None:
+        raise Unavailable("the disk is full")
+
     async with ask_with(request_timeout_seconds=4.0) as ask:
-        with monkeypatch.context() as patch:
-            patch.setattr(Database, "fetch", fetch)
-            answer = await send(ask, f"mutation {{ {create('c', 'C')} {existing} }}")
-        assert (answer.status, answer.codes) == (500, ["INTERNAL_SERVER_ERROR"])
-        assert await items(empty_url) == [("C", None)]
+        for sku, fetch in (("C", hang), ("D", fail)):
+            caplog.clear()
+            existing = create("d", sku).replace("{ item {", "{ errors { ... on UniqueError { existing { id } } } item {")
+            with monkeypatch.context() as patch:
+                patch.setattr(Database, "fetch", fetch)
+                answer = await send(ask, f"mutation {{ {create('c', sku)} {existing} }}")
+            assert (answer.status, answer.codes) == (200, ["SERVICE_UNAVAILABLE"])
+            assert answer.body["errors"][0]["path"] == ["d", "errors", 0, "existing"]
+            (error,) = answer.body["data"]["d"].pop("errors")
+            assert (error["code"], error["existing"]) == ("UNIQUE", None)
+            assert answer.body["data"] == {"c": {"item": {"sku": sku}, "errors": []}, "d": {"item": None}}
+            assert len(warnings(caplog)) == 1
+        assert await items(empty_url) == [("C", None), ("D", None)]
 
 
 @pytest.mark.parametrize("directive", ["", "@atomic"])

@@ -320,6 +320,14 @@ async def test_rows_that_errors_name_are_read_together(shop: Ask, statements: St
     answer = await shop(deep, {"c": taken[:10]})
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"OPERATION_TOO_EXPENSIVE"}
     assert await count(shop) == (61, 0, 1)
+    # What is kept beside them is told.
+    kept = deep.replace("customers: $c", "customers: $c, onError: CONTINUE").replace("results {", "results { customer { name }")
+    answer = await shop(kept, {"c": [*taken[:10], {"name": "new", "email": "new@example.com"}]})
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"OPERATION_TOO_EXPENSIVE"}
+    *refused, made = answer["data"]["createCustomers"]["results"]
+    assert made == {"customer": {"name": "new"}, "errors": []}
+    assert [entry["errors"] for entry in refused] == [[{"code": "UNIQUE", "existing": None}]] * 10
+    assert await count(shop) == (62, 0, 1)
 
 
 async def test_rows_in_the_way_are_shown_where_the_transaction_stays(

@@ -31,6 +31,7 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
+from graph.database.failures import Unavailable
 from graph.read.payloads.running import Running
 from graph.read.payloads.statements import NodePlan
 from graph.read.planning.cost import too_expensive
@@ -161,7 +162,8 @@ async def read_node(info: strawberry.Info[Context, None], type_name: str, key: i
     """One row as the selection of the field being resolved asks for it (`existing`, `current`): all of a place in one statement.
 
     Rows are read after the rollback, on a connection of their own. A field of `@atomic` that was not refused as a whole shows
-    them as its transaction sees them. Raises `GraphQLError` where the rows of all errors together cost too much.
+    them as its transaction sees them. Raises `GraphQLError` where the rows of all errors together cost too much, `Unavailable`
+    where they cannot be read now: the row is null then, and the rest of the answer, which tells of what is committed, stays.
     """
     raw = info._raw_info  # noqa: SLF001  # Strawberry knows the field's parent type by another name
     context = info.context
@@ -190,12 +192,21 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
         variables = {**with_viewer(running_in(context).variables.coerced, context.scope), KEYS: sorted(listed)}
         arguments = plan.statement.arguments(variables)
         if shared is None or shared.over:
-            text = await context.database.fetch(plan.statement.sql, arguments)
+            text = await _fetch_in_time(context, plan.statement.sql, arguments)
         else:
             async with alone:
                 text = await context.database.fetch_within(context.session, plan.statement.sql, arguments)
         found[plan] = _rows(text)
     return [found[plan].get(key) for plan, key in wanted]
+
+
+async def _fetch_in_time(context: Context, sql: str, arguments: Sequence[Any]) -> Any:
+    """A query after the transactions, given up in time for an answer that says what they have done. Raises `Unavailable`."""
+    try:
+        async with asyncio.timeout_at(context.deadline):
+            return await context.database.fetch(sql, arguments)
+    except TimeoutError:
+        raise Unavailable("a row that an error names could not be read in time") from None
 
 
 def _rows(text: str) -> dict[int, Fragment]:
