@@ -7,7 +7,7 @@ session is made when first used and must be closed by whoever made the context, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +15,7 @@ from graph.database import Database
 from graph.scope import OPEN, Scope
 
 if TYPE_CHECKING:
-    from graph.read.payloads.running import Running
+    from graph.read.payloads.running import RunningMutation
 
 
 @dataclass(slots=True)
@@ -23,21 +23,14 @@ class Context:
     """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
     `scope` says what he may see.
 
-    `running` is the mutation being run, set by the engine before its first field; `shared` the transaction that its fields
-    share (`graph.write.atomic.SharedTransaction`), if they do; `dry_run` says that nothing is to be kept. `nodes` loads the
-    rows that errors name (`graph.read.payloads.execution.read_node`). `broken` is what a field of the mutation met after which
-    no later one is run, `committed`, once it is closed, whether a COMMIT was sent. `deadline` is when a transaction must be
-    over, by the event loop's clock.
+    `running` is the mutation being run and how far it is, set by the engine before its first field. `committed` says, once it is
+    closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock.
     """
 
     database: Database
     client: str = ""
     scope: Scope = OPEN
-    running: Running | None = None
-    shared: Any = None
-    dry_run: bool = False
-    nodes: Any = None
-    broken: Exception | None = None
+    running: RunningMutation | None = None
     committed: bool = False
     deadline: float | None = None
     _session: AsyncSession | None = field(default=None, repr=False)

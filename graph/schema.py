@@ -12,25 +12,26 @@ import orjson
 import strawberry
 from graphql import GraphQLInputObjectType, GraphQLSchema, get_nullable_type
 from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import create_type
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from graph.archive.mutations import ArchiveMutations
-from graph.catalog.mutations import CatalogMutations
+from graph.archive import mutations as archive
+from graph.catalog import mutations as catalog
 from graph.catalog.types import CatalogQueries
 from graph.context import Context
-from graph.customers.mutations import CustomerMutations
+from graph.customers import mutations as customers
 from graph.customers.types import CustomerQueries
 from graph.database import Capabilities, Database
 from graph.models import Order
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
-from graph.orders.mutations import OrderMutations
+from graph.orders import mutations as orders
 from graph.orders.reservations import move_stock, release
 from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
-from graph.read.payloads.execution import splice
+from graph.read.payloads.fragments import splice
 from graph.read.planning import groups
 from graph.read.refusals import BadUserInput
 from graph.read.types import checks
@@ -100,9 +101,13 @@ class Schema(strawberry.Schema):
         return ExecutionResult(data=orjson.loads(orjson.dumps(answer.result.data, default=splice)), errors=answer.result.errors)
 
 
-@strawberry.type(description="Everything that can be changed. A field is one transaction; fields run one after the other.")
-class Mutation(CustomerMutations, OrderMutations, CatalogMutations, ArchiveMutations):
-    pass
+#: Everything that can be changed, room by room.
+MUTATIONS = [*customers.MUTATIONS, *orders.MUTATIONS, *catalog.MUTATIONS, *archive.MUTATIONS]
+Mutation = create_type(
+    "Mutation",
+    MUTATIONS,
+    description="Everything that can be changed. A field is one transaction; fields run one after the other.",
+)
 
 
 schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=DEFINITIONS))

@@ -105,7 +105,6 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "strawberry": (
         ("0.341.2",),
         {
-            "._raw_info": "read",
             "._schema": "schema",
             ".from_input": "write",
             ".strawberry-definition": "read schema write",
@@ -119,7 +118,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "strawberry.types.base.get_object_definition": "read write",
             "strawberry.types.enum.StrawberryEnumDefinition": "read",
             "strawberry.types.enum.has_enum_definition": "read",
-            "strawberry.types.field.StrawberryField": "read",
+            "strawberry.types.field.StrawberryField": "read write",
             "strawberry.types.graphql.OperationType": "schema",
             "strawberry.types.lazy_type.LazyType": "read write",
             "strawberry.utils.str_converters.to_camel_case": "write",

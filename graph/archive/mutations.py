@@ -17,14 +17,13 @@ from graph.models import Customer, Item, Order, OrderItem
 from graph.read.rows import rows
 from graph.read.types.scalars import DateTime
 from graph.scope import SERVER
-from graph.write.answers import Answer, answer
+from graph.write.answers import Answer, Payload, answer
 from graph.write.bulk import delete_rows, delete_rows_where
 from graph.write.errors import Refused
 from graph.write.images import among
 from graph.write.matching import Capped, asked, hold, ids_of, judge_cap
-from graph.write.mutation import Input, Payload
-from graph.write.perform import perform
-from graph.write.unit import Info, Unit
+from graph.write.resolvers import mutation
+from graph.write.unit import Unit
 
 
 @strawberry.input(description="What to delete for good.")
@@ -44,32 +43,32 @@ class PurgeArchivedPayload(Payload):
     )
 
 
-async def purge(info: Info, unit: Unit, input_: PurgeArchivedInput) -> Answer:
-    """Delete what was archived before a time."""
-    judge_cap(unit, input_)
+@mutation("Delete for good what was archived before a moment; items that were sold stay.")
+async def purge_archived(unit: Unit, input: PurgeArchivedInput) -> Answer[PurgeArchivedPayload]:
+    judge_cap(unit, input)
     if unit.errors:
         raise Refused(unit.errors)
     session = unit.session
     customer, order, item = unit.seen(Customer), rows(Order, SERVER), unit.seen(Item)
-    customers, orders, lines = await _lock(session, customer, customer.archived_at < input_.before), [], []
+    customers, orders, lines = await _lock(session, customer, customer.archived_at < input.before), [], []
     if customers:
         orders = await _lock(session, order, among(unit, order.customer_id, customers))
-        if orders and asked(info, "deletedIds"):
+        if orders and asked(unit, "deletedIds"):
             line = unit.seen(OrderItem)
             theirs = sa.select(line.id).where(among(unit, line.order_id, orders)).order_by(line.id)
             lines = list((await session.scalars(theirs)).all())
             orders = list(await unit.seen_keys(Order, orders))
         await delete_rows(unit, Customer, customers)
-    archived, items = await _lock(session, item, item.archived_at < input_.before), []
+    archived, items = await _lock(session, item, item.archived_at < input.before), []
     if archived:
         line, sold_item = rows(OrderItem, SERVER), rows(Item, SERVER)  # what is sold stays, whoever may see the order
         sold = sa.select(line.id).where(line.item_id == sold_item.id).exists()
         items = await delete_rows_where(unit, Item, archived, ~sold)
     # Which items were sold is known only now that their lines are gone; a refusal undoes it all.
-    hold(unit, input_, len(customers) + len(items))
+    hold(unit, input, len(customers) + len(items))
     counts = {"customers": len(customers), "items": len(items), "items_kept": len(archived) - len(items)}
     gone = {"Customer": customers, "Order": orders, "OrderItem": lines, "Item": items}
-    ids = ids_of(info, "deleted_ids", ((name, key) for name, keys in gone.items() for key in keys))
+    ids = ids_of(unit, "deleted_ids", ((name, key) for name, keys in gone.items() for key in keys))
     return answer({"count": len(customers) + len(items), **counts, **ids})
 
 
@@ -78,8 +77,4 @@ async def _lock(session: AsyncSession, row: Any, where: ColumnElement[bool]) -> 
     return list((await session.scalars(sa.select(row.id).where(where).order_by(row.id).with_for_update(of=row))).all())
 
 
-@strawberry.type
-class ArchiveMutations:
-    @strawberry.mutation(description="Delete for good what was archived before a moment; items that were sold stay.")
-    async def purge_archived(self, info: Info, input: Input[PurgeArchivedInput]) -> PurgeArchivedPayload:
-        return await perform(info, PurgeArchivedPayload, lambda unit: purge(info, unit, input))
+MUTATIONS = (purge_archived,)

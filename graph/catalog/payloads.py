@@ -5,8 +5,8 @@ from __future__ import annotations
 import strawberry
 
 from graph.catalog.types import Item
+from graph.write.answers import Payload
 from graph.write.batches import EntryResult
-from graph.write.mutation import Payload
 
 
 @strawberry.type(description="What `createItem` answers.")

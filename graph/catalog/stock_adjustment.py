@@ -11,32 +11,34 @@ from typing import Any
 import sqlalchemy as sa
 
 from graph.catalog.inputs import AdjustStockInput
+from graph.catalog.payloads import AdjustStockPayload
 from graph.models import Item
 from graph.write import door
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_in_id, missing
 from graph.write.errors import MOST_PIECES, ROOT, MutationError, Refused, Row, invalid, out_of_stock, over_stocked
 from graph.write.mutation_inputs import chosen
+from graph.write.resolvers import mutation
 from graph.write.unit import Unit
 
 
-async def adjust_stock(unit: Unit, input_: AdjustStockInput) -> Answer:
-    """Add to the stock, or take from it."""
-    field, sent = chosen(input_.item)
+@mutation("Add pieces to an item's stock, or take them; never below zero.")
+async def adjust_stock(unit: Unit, input: AdjustStockInput) -> Answer[AdjustStockPayload]:
+    field, sent = chosen(input.item)
     table: Any = sa.inspect(Item).local_table
     key = (key_in_id(Item, sent) or 0) if field.attribute == "id" else sent
     where = table.columns[field.attribute] == key
-    after = sa.cast(table.c.stock, sa.BigInteger) + input_.delta
+    after = sa.cast(table.c.stock, sa.BigInteger) + input.delta
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
-    moved = {"stock": table.c.stock + input_.delta}
+    moved = {"stock": table.c.stock + input.delta}
     while not (found := await door.update_where(unit, Item, where, moved, after >= 0, after <= MOST_PIECES)):
         row = unit.seen(Item)
         rows = await unit.rows(sa.select(row.stock).where(getattr(row, field.attribute) == key))
         if not rows:
             raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name), field.name)])
         stock = rows[0].stock
-        if stock is None or not 0 <= stock + input_.delta <= MOST_PIECES:
-            raise Refused([_refusal(stock, input_.delta)])
+        if stock is None or not 0 <= stock + input.delta <= MOST_PIECES:
+            raise Refused([_refusal(stock, input.delta)])
     return answer(item=Row("Item", found[0]))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import strawberry
 
 from graph.customers.types import Customer
+from graph.write.answers import Payload
 from graph.write.batches import EntryResult
-from graph.write.mutation import Payload
 
 
 @strawberry.type(description="What `createCustomer` answers.")

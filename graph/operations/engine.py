@@ -33,8 +33,8 @@ from graph.context import Context
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.variables import coerce
 from graph.read.payloads.execution import PayloadExecutor
-from graph.read.payloads.running import running
-from graph.read.payloads.statements import Payloads, plan_payloads
+from graph.read.payloads.running import judged
+from graph.read.payloads.statements import PlannedMutation, plan_mutation
 from graph.read.planning.cost import Price, prices, too_expensive, total
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
 from graph.read.rows import with_viewer
@@ -43,7 +43,7 @@ from graph.scope import Scope
 from graph.settings import Settings
 
 #: Executes the fields of a mutation operation, once or more, in the transactions it asks for.
-Around = Callable[[Context, OperationDefinitionNode, Callable[[], Awaitable[ExecutionResult]]], Awaitable[ExecutionResult]]
+Around = Callable[[Context, Callable[[], Awaitable[ExecutionResult]]], Awaitable[ExecutionResult]]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -121,7 +121,7 @@ class Engine:
         self.around = around
         self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
-        self.payloads: Recent[tuple[Document, Hashable, Hashable], Payloads] = Recent(settings.max_plans, KEPT_STATEMENTS)
+        self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.counters = Counters()
 
     def document(self, text: str, operation_name: str | None) -> Document:
@@ -202,14 +202,14 @@ class Engine:
         self.counters.executed += 1
         scope = context.scope
         key = (document, document.shape(variables.coerced), scope.key)
-        payloads = self.payloads.get(key)
-        if payloads is None:
+        planned = self.mutations.get(key)
+        if planned is None:
             # What the payloads select is judged before anything is written.
             operation = self.operation(document, variables)
-            payloads = plan_payloads(operation, lambda plan: write(plan, self.dialect, scope), self._afford)
-            self.payloads.put(key, payloads, payloads.weight)
+            planned = plan_mutation(operation, lambda plan: write(plan, self.dialect, scope), self._afford)
+            self.mutations.put(key, planned, planned.weight)
         # So is what every field is told: nothing runs of an operation that has one bad input.
-        context.running = running(self.schema, payloads, variables)
+        context.running = judged(self.schema, planned, variables)
         self._afford(context.running.prices())
 
         async def execute() -> ExecutionResult:
@@ -219,5 +219,5 @@ class Engine:
                 result = await result
             return cast("ExecutionResult", result)
 
-        result = await self.around(context, document.operation, execute)
+        result = await self.around(context, execute)
         return Answer(None, result)

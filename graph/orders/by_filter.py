@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement
 from graph.models import Order, OrderItem, OrderStatus
 from graph.orders.errors import NotEditableError
 from graph.orders.inputs import DeleteOrdersInput, DiscountOrdersInput, UpdateOrdersInput
-from graph.orders.payloads import DeletedWithOrder
+from graph.orders.payloads import DeletedWithOrder, DeleteOrdersPayload, DiscountOrdersPayload, UpdateOrdersPayload
 from graph.write.answers import Answer, answer
 from graph.write.bulk import delete_rows, update_rows
 from graph.write.errors import ROOT, Path, Refused, invalid
@@ -23,18 +23,19 @@ from graph.write.images import among
 from graph.write.matching import asked, ids_of, judge, lock_matching
 from graph.write.mutation_inputs import sent
 from graph.write.new_rows import new_row
-from graph.write.unit import Info, Unit
+from graph.write.resolvers import mutation
+from graph.write.unit import Unit
 
 TABLE: Any = sa.inspect(Order).local_table
 #: A percentage is an integer of hundredths.
 WHOLE = 100 * 100
 
 
-async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> Answer:
-    """Set columns of the orders that are meant and differ."""
+@mutation("Change the orders that match a filter, or all of them.")
+async def update_orders(unit: Unit, input: UpdateOrdersInput) -> Answer[UpdateOrdersPayload]:
     new = new_row(Order, {})
     places: dict[str, Path] = {}
-    for field, value in sent(input_.set):
+    for field, value in sent(input.set):
         places[field.attribute] = (*ROOT, "set", field.name)
         if unit.fits(TABLE.columns[field.attribute], value, places[field.attribute]):
             unit.assign(new, field.attribute, value, places[field.attribute])
@@ -43,7 +44,7 @@ async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> 
     def differs(order: Any) -> ColumnElement[bool]:
         return sa.or_(sa.false(), *(getattr(order, name).is_distinct_from(value) for name, value in values.items()))
 
-    keys = await lock_matching(info, unit, Order, input_, differs)
+    keys = await lock_matching(unit, Order, input, differs)
     if keys:
         if "discount" in values:
             await _refuse_discount(unit, keys, values["discount"], places["discount"])
@@ -52,7 +53,7 @@ async def update_matching(info: Info, unit: Unit, input_: UpdateOrdersInput) -> 
         await update_rows(unit, Order, keys, values, places)
     if unit.errors:
         raise Refused(unit.errors)
-    return answer({"count": len(keys), **ids_of(info, "ids", (("Order", key) for key in keys))})
+    return answer({"count": len(keys), **ids_of(unit, "ids", (("Order", key) for key in keys))})
 
 
 async def _refuse_discount(unit: Unit, keys: list[int], discount: int, place: Path) -> None:
@@ -66,12 +67,12 @@ async def _refuse_discount(unit: Unit, keys: list[int], discount: int, place: Pa
         unit.refuse(NotEditableError(message=message, path=list(place), status=status))
 
 
-async def discount_matching(info: Info, unit: Unit, input_: DiscountOrdersInput) -> Answer:
-    """Take a percentage off the totals of the PENDING orders that are meant, where that is anything."""
-    percent = input_.percent
+@mutation("Take a percentage off the totals of all PENDING orders that match a filter, rounded half up.")
+async def discount_orders(unit: Unit, input: DiscountOrdersInput) -> Answer[DiscountOrdersPayload]:
+    percent = input.percent
     if not 0 < percent <= WHOLE:
         unit.refuse(invalid((*ROOT, "percent"), "must be above 0 and at most 100"))
-        judge(info, unit, input_)
+        judge(unit, input)
         raise Refused(unit.errors)
 
     def off(total: Any) -> Any:
@@ -81,24 +82,24 @@ async def discount_matching(info: Info, unit: Unit, input_: DiscountOrdersInput)
     def discounted(order: Any) -> ColumnElement[bool]:
         return sa.and_(order.status == OrderStatus.PENDING, off(order.total_amount) > 0)
 
-    keys = await lock_matching(info, unit, Order, input_, discounted)
+    keys = await lock_matching(unit, Order, input, discounted)
     if keys:
         amount = off(TABLE.c.total_amount)
         values = {"discount": TABLE.c.discount + amount, "total_amount": TABLE.c.total_amount - amount}
         await update_rows(unit, Order, keys, values, {"discount": (*ROOT, "percent")})
-    return answer({"count": len(keys), **ids_of(info, "ids", (("Order", key) for key in keys))})
+    return answer({"count": len(keys), **ids_of(unit, "ids", (("Order", key) for key in keys))})
 
 
-async def delete_matching(info: Info, unit: Unit, input_: DeleteOrdersInput) -> Answer:
-    """Delete the orders that are meant; their lines go with them, and what PENDING and PAID ones hold returns."""
-    keys = await lock_matching(info, unit, Order, input_)
+@mutation("Delete the orders that match a filter, or all of them, with their lines.")
+async def delete_orders(unit: Unit, input: DeleteOrdersInput) -> Answer[DeleteOrdersPayload]:
+    keys = await lock_matching(unit, Order, input)
     lines: list[int] = []
     if keys:
-        if asked(info, "deletedIds") or asked(info, "deleted"):
+        if asked(unit, "deletedIds") or asked(unit, "deleted"):
             line = unit.seen(OrderItem)
             theirs = sa.select(line.id).where(among(unit, line.order_id, keys)).order_by(line.id)
             lines = list((await unit.session.scalars(theirs)).all())
         await delete_rows(unit, Order, keys)
     counts = DeletedWithOrder(orders=len(keys), order_items=len(lines))
     gone = [*(("Order", key) for key in keys), *(("OrderItem", key) for key in lines)]
-    return answer({"count": len(keys), "deleted": counts, **ids_of(info, "deleted_ids", gone)})
+    return answer({"count": len(keys), "deleted": counts, **ids_of(unit, "deleted_ids", gone)})

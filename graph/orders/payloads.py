@@ -5,8 +5,8 @@ from __future__ import annotations
 import strawberry
 
 from graph.orders.types import Order, OrderItem
+from graph.write.answers import Payload
 from graph.write.batches import EntryResult
-from graph.write.mutation import Payload
 
 
 @strawberry.type(description="What `createOrder` answers.")

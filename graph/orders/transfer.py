@@ -12,25 +12,27 @@ import sqlalchemy as sa
 from graph.models import Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
 from graph.orders.inputs import MoveOrderItemInput
+from graph.orders.payloads import MoveOrderItemPayload
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_in_id, missing
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.mutation_inputs import ABSENT, given
 from graph.write.origins import Origin
+from graph.write.resolvers import mutation
 from graph.write.unit import Unit, check_versions
 
 LINE: Path = (*ROOT, "id")
 TO: Path = (*ROOT, "toOrder")
 
 
-async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
-    """Move the pieces."""
-    line, source, target = await _load(unit, given_)
+@mutation("Move pieces of a line to another PENDING order of the same customer; both totals follow.")
+async def move_order_item(unit: Unit, input: MoveOrderItemInput) -> Answer[MoveOrderItemPayload]:
+    line, source, target = await _load(unit, input)
     check_versions(
-        (source, given(given_, "expected_version"), (*ROOT, "expectedVersion")),
-        (target, given(given_, "to_expected_version"), (*ROOT, "toExpectedVersion")),
+        (source, given(input, "expected_version"), (*ROOT, "expectedVersion")),
+        (target, given(input, "to_expected_version"), (*ROOT, "toExpectedVersion")),
     )
-    sent = given(given_, "quantity")
+    sent = given(input, "quantity")
     quantity = line.quantity if sent is ABSENT or sent is None else sent
     place = ROOT if sent is ABSENT or sent is None else (*ROOT, "quantity")
     for order, path in ((source, LINE), (target, TO)):
@@ -57,9 +59,9 @@ async def move(unit: Unit, given_: MoveOrderItemInput) -> Answer:
     return answer(order_item=line, from_order=source, to_order=target)
 
 
-async def _load(unit: Unit, given_: MoveOrderItemInput) -> tuple[OrderItem, Order, Order]:
+async def _load(unit: Unit, input: MoveOrderItemInput) -> tuple[OrderItem, Order, Order]:
     """The line and both orders, locked in id order. Raises `Refused` where one is not there."""
-    key, to = key_in_id(OrderItem, given_.id), key_in_id(Order, given_.to_order)
+    key, to = key_in_id(OrderItem, input.id), key_in_id(Order, input.to_order)
     while True:
         row, rows = unit.seen(OrderItem), unit.seen(Order)
         found = None if key is None else await unit.session.scalar(sa.select(row.order_id).where(row.id == key))
@@ -68,9 +70,9 @@ async def _load(unit: Unit, given_: MoveOrderItemInput) -> tuple[OrderItem, Orde
         orders: dict[int, Order] = {order.id: order for order in loaded}
         absent = []
         if found is None:
-            absent.append(missing("OrderItem", given_.id, LINE))
+            absent.append(missing("OrderItem", input.id, LINE))
         if to not in orders:
-            absent.append(missing("Order", given_.to_order, TO))
+            absent.append(missing("Order", input.to_order, TO))
         if absent:
             raise Refused(absent)
         assert found is not None

@@ -16,7 +16,7 @@ from graphql import ExecutionResult, GraphQLError
 from graph.database.failures import Unavailable
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Answer
-from graph.read.payloads.execution import splice
+from graph.read.payloads.fragments import splice
 from graph.read.refusals import each_cause_once, is_refusal, root
 
 logger = logging.getLogger("ordergraph.serve")

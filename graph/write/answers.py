@@ -11,9 +11,8 @@ import dataclasses
 import enum
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 import strawberry
@@ -21,16 +20,28 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.types.base import StrawberryList, get_object_definition
 
 from graph.base import Base
+from graph.context import Context
 from graph.read.payloads.execution import read_entities
+from graph.read.payloads.running import RunningField
 from graph.read.rows import rows
 from graph.read.types.mirror import MIRRORS
 from graph.read.types.scalars import global_id
 from graph.scope import Scope
 from graph.write.columns import type_name
-from graph.write.errors import ROOT, MutationError, NotFoundError, Path, Row, error_types, ordered
-from graph.write.unit import Info, input_order
+from graph.write.errors import ROOT, MutationError, NotFoundError, Order, Path, Row, error_types, ordered
 
-P = TypeVar("P")
+
+@strawberry.type
+class Payload:
+    """What the payloads of all mutations share."""
+
+    errors: list[MutationError] = strawberry.field(
+        default_factory=list,
+        description="Every refusal of the call, in the order of the input, those in `results` included; empty on success.",
+    )
+
+
+P = TypeVar("P", bound=Payload)
 
 
 @dataclass(slots=True)
@@ -44,8 +55,9 @@ class Result:
 
 
 @dataclass(slots=True)
-class Answer:
-    """A row for each entity of the payload, its plain values, the results of its entries, and errors for what is gone since."""
+class Answer(Generic[P]):
+    """What goes into a payload of type `P`: a row for each entity, plain values, the results of its entries, and errors for what
+    is gone since."""
 
     rows: dict[str, Row | None] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
@@ -59,39 +71,38 @@ def row_of(row: Base) -> Row:
     return Row(type_name(mapper), mapper.primary_key_from_instance(row)[0])
 
 
-def answer(values: dict[str, Any] | None = None, **rows: Base | Row | None) -> Answer:
+def answer(values: dict[str, Any] | None = None, **rows: Base | Row | None) -> Answer[Any]:
     """An answer of rows by payload field, and plain values."""
     return Answer({name: row_of(row) if isinstance(row, Base) else row for name, row in rows.items()}, values or {})
 
 
-def entry_type(payload: Callable[..., Any]) -> tuple[Any, str]:
+def entry_type(payload: type) -> tuple[Any, str]:
     """The type of a payload's `results`, and the name of its entity."""
-    results: Any = get_object_definition(cast("type", payload), strict=True).get_field("results")
+    results: Any = get_object_definition(payload, strict=True).get_field("results")
     type_ = results.type
     entry = type_.of_type if isinstance(type_, StrawberryList) else type_
     names = [f.python_name for f in get_object_definition(entry, strict=True).fields]
     return entry, next(name for name in names if name not in ("index", "errors", "created"))
 
 
-async def payload_of(info: Info, payload: Callable[..., P], given: Answer) -> P:
+async def payload_of(context: Context, field: RunningField, order: Order, payload: type[P], given: Answer[P]) -> P:
     """The payload, its entities read back in the transaction."""
-    order = input_order(info)
     for result in given.results or ():
         result.errors = ordered(result.errors, order)
     refused = [error for result in given.results or () for error in result.errors]
     made: dict[str, Any] = {"errors": ordered([*given.gone, *refused], order), **given.values}
     for name, row in given.rows.items():
         if row is not None:
-            made[name] = (await read_entities(info, (camel(name),), [row.key]))[row.key]
+            made[name] = (await read_entities(context, field, (camel(name),), [row.key]))[row.key]
     if given.results is not None:
-        made["results"] = await _entries(info, payload, given.results)
+        made["results"] = await _entries(context, field, payload, given.results)
     return payload(**made)
 
 
-async def _entries(info: Info, payload: Callable[..., Any], results: list[Result]) -> list[Any]:
+async def _entries(context: Context, field: RunningField, payload: type, results: list[Result]) -> list[Any]:
     entry, entity = entry_type(payload)
     keys = [result.row.key for result in results if result.row is not None]
-    read = await read_entities(info, ("results", camel(entity)), keys) if keys else {}
+    read = await read_entities(context, field, ("results", camel(entity)), keys) if keys else {}
     return [
         entry(
             index=result.index,
@@ -112,7 +123,7 @@ def camel(name: str) -> str:
 # ---- kept and recalled
 
 
-def keep(given: Answer) -> str:
+def keep(given: Answer[Any]) -> str:
     """An answer as JSON."""
     results = (
         None
@@ -127,10 +138,10 @@ def keep(given: Answer) -> str:
     return json.dumps({"rows": rows, "values": values, "results": results})
 
 
-def recall(payload: Callable[..., Any], text: str) -> Answer:
+def recall(payload: type[P], text: str) -> Answer[P]:
     """The answer that `keep` kept for this payload."""
     kept = json.loads(text)
-    definition = get_object_definition(cast("type", payload), strict=True)
+    definition = get_object_definition(payload, strict=True)
     values: dict[str, Any] = {}
     for name, value in kept["values"].items():
         field_: Any = definition.get_field(name)
@@ -191,7 +202,7 @@ def _plain(type_: Any, value: Any) -> Any:
     return type_(**value)
 
 
-async def note_missing(given: Answer, session: AsyncSession, scope: Scope, name: str) -> None:
+async def note_missing(given: Answer[Any], session: AsyncSession, scope: Scope, name: str) -> None:
     """NOT_FOUND for every row of a recalled answer that is gone since; `name` is that of the list whose entries have results."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for each in [*given.rows.values(), *(r.row for r in given.results or ())]:

@@ -1,6 +1,6 @@
 """What a whole mutation operation may ask for: `@atomic`, all fields or none, and `@dryRun`, everything undone.
 
-What goes in: a context, the operation's node, a function that executes its fields. What comes out: the result. What may be
+What goes in: a context, a function that executes the fields of the mutation it runs. What comes out: the result. What may be
 refused here: a transaction that cannot be had in the end answers TRY_AGAIN in every field, one whose COMMIT was not answered
 COMMIT_UNKNOWN.
 
@@ -12,62 +12,46 @@ the rollback.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any
 
-from graphql import ExecutionResult, OperationDefinitionNode
+from graphql import ExecutionResult
 
 from graph.context import Context
 from graph.database.failures import CommitUnknown, TransientError, is_from_database
+from graph.read.payloads.running import SharedTransaction, running_in
 from graph.read.refusals import each_cause_once, root
 from graph.write.door import recorded
-from graph.write.errors import MutationError, commit_unknown, rolled_back, try_again
-from graph.write.idempotency import check_keys, is_keyed
-from graph.write.unit import Info
+from graph.write.idempotency import check_keys
 
 Execute = Callable[[], Awaitable[ExecutionResult]]
-
-
-@dataclass(slots=True)
-class SharedTransaction:
-    """Fields that share a transaction: the payloads of those that failed by response key, and what each of the others tells then.
-
-    `over` says that the transaction is, and that all failed with it.
-    """
-
-    failed: bool = False
-    over: bool = False
-    verdicts: dict[str, Any] = field(default_factory=dict)
-    reason: Callable[[Info], MutationError] = lambda _: rolled_back()
 
 
 class FieldsRolledBack(Exception):
     """The fields ran, and their transaction is rolled back."""
 
-    def __init__(self, result: ExecutionResult) -> None:
+    def __init__(self, result: ExecutionResult, shared: SharedTransaction) -> None:
         super().__init__()
         self.result = result
+        self.shared = shared
 
 
-async def run_mutation(context: Context, operation: OperationDefinitionNode, execute: Execute) -> ExecutionResult:
+async def run_mutation(context: Context, execute: Execute) -> ExecutionResult:
     """Execute the fields of a mutation as its directives say. Raises `BadUserInput` before any of them runs."""
-    assert context.running is not None, "the engine sets it"
-    check_keys(context.running)
-    names = {directive.name.value for directive in operation.directives or ()}
-    context.dry_run = "dryRun" in names
-    if "atomic" not in names:
+    running = running_in(context)
+    check_keys(running)
+    running.dry_run = "dryRun" in running.planned.directives
+    if "atomic" not in running.planned.directives:
         return await execute()
 
     async def first_pass() -> ExecutionResult:
-        shared = context.shared = SharedTransaction()
-        context.broken = None
+        shared = running.shared = SharedTransaction()
+        running.broken = None
         result = await execute()
         for error in result.errors or ():
             cause = root(error)
             if is_from_database(cause):  # whoever runs the transaction knows what it means for all of it
                 raise cause
-        if shared.failed or result.errors or context.dry_run:
-            raise FieldsRolledBack(result)
+        if shared.failed or result.errors or running.dry_run:
+            raise FieldsRolledBack(result, shared)
         return result
 
     try:
@@ -76,11 +60,9 @@ async def run_mutation(context: Context, operation: OperationDefinitionNode, exe
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.
             return ExecutionResult(None, each_cause_once(undone.result.errors))
-        if not context.shared.failed:
+        if not undone.shared.failed:
             return undone.result
-    except TransientError:
-        context.shared = SharedTransaction(failed=True, reason=lambda _: try_again())
-    except CommitUnknown:
-        context.shared = SharedTransaction(failed=True, reason=lambda info: commit_unknown(keyed=is_keyed(info)))
-    context.shared.over = True
+        undone.shared.over = True
+    except (TransientError, CommitUnknown) as lost:
+        running.shared = SharedTransaction(failed=True, over=True, lost=lost)
     return await execute()

@@ -14,9 +14,8 @@ import strawberry
 from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
-from graph.write.answers import Answer, Result, row_of
+from graph.write.answers import Answer, Payload, Result, row_of
 from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
-from graph.write.mutation import Payload
 from graph.write.record import savepoint
 from graph.write.references import look_up
 from graph.write.unit import Unit
@@ -35,7 +34,7 @@ class EntryResult(Payload):
     index: int = strawberry.field(description="The place in the list that was sent, from 0.")
 
 
-async def create_all(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any], on_error: OnError) -> Answer:
+async def create_all(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any], on_error: OnError) -> Answer[Any]:
     """Make a row of each input of the list `name`."""
     if on_error is OnError.CONTINUE:
         return Answer(results=await _each(unit, model, name, inputs))

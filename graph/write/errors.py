@@ -81,8 +81,8 @@ class MutationError:
     retryable: bool = strawberry.field(default=False, description="Whether the same request may succeed when sent again.")
 
 
-async def _read(info: strawberry.Info[Context, None], row: Row | None) -> Any:
-    return None if row is None else await read_node(info, row.type_name, row.key)
+async def _read(info: strawberry.Info[Context, None], error: MutationError, row: Row | None) -> Any:
+    return None if row is None else await read_node(info, type(error).__name__, row.type_name, row.key)
 
 
 @strawberry.type(description="A value that must be unique is taken, or stands twice in the input.")
@@ -94,7 +94,7 @@ class UniqueError(MutationError):
 
     @strawberry.field(description="The row in the way, which may be archived; null if it stands in the same input.")
     async def existing(self, info: strawberry.Info[Context, None]) -> Node | None:
-        return await _read(info, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
+        return await _read(info, self, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
 
 
 @strawberry.type(description="The input points to a row that does not exist.")
@@ -152,7 +152,7 @@ class StaleVersionError(MutationError):
 
     @strawberry.field(description="The row as it is now.")
     async def current(self, info: strawberry.Info[Context, None]) -> Node | None:
-        return await _read(info, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
+        return await _read(info, self, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
 
 
 @strawberry.type(description="The row is archived: kept for what refers to it, but not to be used any more.")
@@ -162,7 +162,7 @@ class ArchivedError(MutationError):
 
     @strawberry.field(description="The archived row.")
     async def node(self, info: strawberry.Info[Context, None]) -> Node | None:
-        return await _read(info, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
+        return await _read(info, self, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
 
 
 @strawberry.type(description="There are not as many pieces in stock.")

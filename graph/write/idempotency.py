@@ -18,12 +18,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.base import Base, UtcDateTime, utc_now
+from graph.context import Context
 from graph.database import Database
-from graph.read.payloads.running import Running
+from graph.read.payloads.running import RunningField, RunningMutation
 from graph.read.refusals import BadUserInput
 from graph.texts import CodePointText
 from graph.write.errors import ROOT, ErrorCode, IdempotencyError, Refused
-from graph.write.unit import Info, root_field
 
 MAX_KEY_LENGTH = 255
 
@@ -47,7 +47,7 @@ class Key:
     fingerprint: str
 
 
-def check_keys(running: Running) -> None:
+def check_keys(running: RunningMutation) -> None:
     """Hold the form of every key of a mutation against what may be kept. Raises `BadUserInput`."""
     for field in running.fields.values():
         values = field.directives.get("idempotent")
@@ -56,19 +56,13 @@ def check_keys(running: Running) -> None:
             raise BadUserInput(message, ("key",))
 
 
-def is_keyed(info: Info) -> bool:
-    """Whether the field that is being resolved carries an idempotency key."""
-    return "idempotent" in root_field(info).directives
-
-
-def key_of_field(info: Info) -> Key | None:
-    """The idempotency key of the field that is being resolved, if it has one."""
-    field = root_field(info)
+def key_of(context: Context, field: RunningField) -> Key | None:
+    """The idempotency key of a field, if it has one."""
     values = field.directives.get("idempotent")
     if values is None:
         return None
     meant = json.dumps([field.name, field.arguments], sort_keys=True, default=str)
-    return Key(info.context.client, values["key"], hashlib.sha256(meant.encode()).hexdigest())
+    return Key(context.client, values["key"], hashlib.sha256(meant.encode()).hexdigest())
 
 
 async def claim(session: AsyncSession, database: Database, key: Key) -> str | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from graphql import FieldNode, ListValueNode, ObjectValueNode, Undefined, VariableNode
 
+from graph.read.payloads.running import RunningField
+
 #: One step of a path: its rank among its neighbours; a field that was not sent comes after all that were, by its name.
 Step = tuple[int, str]
 
@@ -22,6 +24,11 @@ class InputOrder:
 
     field: FieldNode
     sources: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, field: RunningField) -> InputOrder:
+        """The order in which the client sent the input of a field."""
+        return cls(field.nodes[0], field.variables.sources)
 
     def __call__(self, path: Iterable[str]) -> list[Step]:
         """A sort key: what a path leads to comes before all that is inside of it."""

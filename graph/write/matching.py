@@ -21,7 +21,6 @@ from sqlalchemy.types import TypeEngine
 from strawberry.types.base import StrawberryOptional, get_object_definition
 
 from graph.base import Base
-from graph.read.payloads.execution import running_in
 from graph.read.planning.arguments import Source, resolve
 from graph.read.planning.filters import EVERYTHING
 from graph.read.rows import Door
@@ -34,7 +33,7 @@ from graph.write.answers import camel
 from graph.write.columns import id_form, is_id_of, refusal, required
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.mutation_inputs import ABSENT, given, is_filter
-from graph.write.unit import Info, Unit, root_field
+from graph.write.unit import Unit
 
 WHERE: Path = (*ROOT, "where")
 ALL: Path = (*ROOT, "all")
@@ -69,35 +68,34 @@ class Matching(Capped):
 
 
 async def lock_matching(
-    info: Info, unit: Unit, model: type[Base], input_: Matching, *more: Callable[[Any], ColumnElement[bool]]
+    unit: Unit, model: type[Base], input_: Matching, *more: Callable[[Any], ColumnElement[bool]]
 ) -> list[int]:
     """The keys of the rows that are meant and match `more`, locked in key order. Raises `Refused`."""
-    judge(info, unit, input_)
+    judge(unit, input_)
     door = Door(unit.scope)
     row = door.rows(model, "matched", lockable=True)
     key = row.id
-    where = Conditions(Values(unit.dialect, door)).of(row, root_field(info).where or EVERYTHING)
+    where = Conditions(Values(unit.dialect, door)).of(row, unit.field.where or EVERYTHING)
     found = sa.select(key).where(where, *(condition(row) for condition in more))
     keys = list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
     hold(unit, input_, len(keys))
     return keys
 
 
-def asked(info: Info, name: str) -> bool:
+def asked(unit: Unit, name: str) -> bool:
     """Whether a field of the payload is selected now, or may be when the request is repeated under its idempotency key."""
-    field = root_field(info)
-    return name in field.selected or "idempotent" in field.directives
+    return name in unit.field.selected or unit.field.keyed
 
 
-def ids_of(info: Info, name: str, rows: Iterable[tuple[str, int]]) -> dict[str, list[str]]:
+def ids_of(unit: Unit, name: str, rows: Iterable[tuple[str, int]]) -> dict[str, list[str]]:
     """The global ids of rows, by type and key, as the payload's attribute of this name, if anybody asks for them."""
-    return {name: [global_id(*row) for row in rows]} if asked(info, camel(name)) else {}
+    return {name: [global_id(*row) for row in rows]} if asked(unit, camel(name)) else {}
 
 
-def judge(info: Info, unit: Unit, input_: Matching) -> None:
+def judge(unit: Unit, input_: Matching) -> None:
     """See that the input says which rows it means. Raises `Refused` with all that is refused so far."""
     before = len(unit.errors)
-    sent, everything = root_field(info).input, given(input_, "all_")
+    sent, everything = unit.field.input, given(input_, "all_")
     judge_cap(unit, input_)
     if everything is None:
         unit.refuse(required(None, ALL))
@@ -106,7 +104,7 @@ def judge(info: Info, unit: Unit, input_: Matching) -> None:
     elif "where" in sent and everything is True:
         _refuse(unit, ALL, "must not be sent beside `where`: it means rows that the filter leaves out")
     elif "where" in sent:
-        _judge_where(info, unit, sent["where"])
+        _judge_where(unit, sent["where"])
     elif everything is not True and everything is not None:
         _refuse(unit, ROOT, "must say which rows it means, by `where` or by `all: true`")
     if len(unit.errors) > before:
@@ -130,11 +128,11 @@ def hold(unit: Unit, input_: Capped, number: int) -> None:
         raise Refused(unit.errors)
 
 
-def _judge_where(info: Info, unit: Unit, where: Mapping[str, Any]) -> None:
-    field = root_field(info)
+def _judge_where(unit: Unit, where: Mapping[str, Any]) -> None:
+    field = unit.field
     input_type: Any = get_named_type(field.definition.args["input"].type)
     type_ = input_type.fields["where"].type
-    unsent = list(_unsent(_literal(field.nodes[0]), WHERE, running_in(info.context).variables.coerced))
+    unsent = list(_unsent(_literal(field.nodes[0]), WHERE, field.variables.coerced))
     for place in unsent or _empty(type_, where, WHERE):
         _refuse(unit, place, NOT_SENT if unsent else SAYS_NOTHING)
     for place, name in _strange(type_, where, WHERE):

@@ -146,6 +146,13 @@ class Graph:
         if back is not None:
             child.__dict__[back] = parent
 
+    def remove(self, parent: Base, relation: str, child: Base, path: Path = ROOT) -> None:
+        """Take a row out of the list of a parent, to be deleted; an error about it stands at `path`."""
+        self.origins[id(child)] = Origin(child, path)
+        getattr(parent, relation).remove(child)
+        # An orphan is deleted by the flush anyway; saying so lets rules see it before.
+        self.session.sync_session.delete(child)
+
     def change(self, row: Base, relation: str, input_: Any, path: Path) -> None:
         """Create, update, remove or replace rows of a loaded collection: an input with a list for each of these.
 
@@ -154,7 +161,6 @@ class Graph:
         """
         present = {child.id: child for child in getattr(row, relation) if self.sees(child)}
         model = type(row).__mapper__.relationships[relation].mapper.class_
-        collection = getattr(row, relation)
         replacing = given(input_, "replace")
         if replacing is None:
             self.refuse(required(None, (*path, "replace")))
@@ -177,7 +183,7 @@ class Graph:
             place = (*path, "remove", str(index))
             child = None if place in again else self._child(model, present, id_, place)
             if child is not None:
-                self._remove(collection, child, place)
+                self.remove(row, relation, child, place)
         for index, entry in enumerate(_list(input_, "create")):
             self.adopt(row, relation, self.create(model, entry, (*path, "create", str(index))))
 
@@ -215,18 +221,12 @@ class Graph:
                 self._fill_child(child, entry, place)
                 kept.append(child)
         for child in present.values():
-            self._remove(collection, child, path)
+            self.remove(row, relation, child, path)
         collection[:] = [*kept, *(child for child in collection if not self.sees(child))]
 
     def _fill_child(self, child: Base, entry: Any, place: Path) -> None:
         self.origins.pop(id(child), None)
         self.fill(child, entry, place)
-
-    def _remove(self, collection: list[Any], child: Base, place: Path) -> None:
-        self.origins[id(child)] = Origin(child, place)
-        collection.remove(child)
-        # An orphan is deleted by the flush anyway; saying so lets rules see it before.
-        self.session.sync_session.delete(child)
 
     def _child(self, model: type[Base], present: dict[int, Any], id_: str, path: Path) -> Any:
         key = key_in_id(model, id_)

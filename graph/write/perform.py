@@ -1,6 +1,6 @@
 """One mutation field: its transaction, its second try, its payload.
 
-What goes in: the resolve info of the field, its payload type, and the work: a function of a `Unit`. What comes out: the payload,
+What goes in: the field that runs, its payload type, and the work: a function of a `Unit`. What comes out: the payload,
 entities read back in the same transaction, or all errors. What may be refused here: everything the database or a rule
 refuses, as data; `Unavailable` and bugs are raised, and again by every later field if those could not fare better.
 
@@ -11,19 +11,22 @@ other writer is gone) they are written after all; a second refusal is told as th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Generic, TypeVar, cast
 
 from sqlalchemy.exc import IntegrityError
 
+from graph.context import Context
 from graph.database.failures import CommitUnknown, TransientError, Unavailable
+from graph.read.payloads.running import RunningField, SharedTransaction, running_in
 from graph.write import idempotency
-from graph.write.answers import Answer, entry_type, keep, note_missing, payload_of, recall
-from graph.write.atomic import SharedTransaction
+from graph.write.answers import Answer, Payload, entry_type, keep, note_missing, payload_of, recall
 from graph.write.door import recorded
 from graph.write.errors import (
     ROOT,
     MutationError,
+    Order,
     Refused,
     commit_unknown,
     not_run,
@@ -31,113 +34,126 @@ from graph.write.errors import (
     rolled_back,
     try_again,
 )
+from graph.write.input_order import InputOrder
 from graph.write.record import savepoint
-from graph.write.unit import Info, Unit, input_order
+from graph.write.unit import Unit
 
-P = TypeVar("P")
-Work = Callable[[Unit], Awaitable[Answer]]
+P = TypeVar("P", bound=Payload)
+Work = Callable[[Unit], Awaitable[Answer[P]]]
 
 
 class DryRunOver(Exception):
     """A dry run is over: nothing was refused, and nothing is kept."""
 
-    def __init__(self, payload: Any) -> None:
+    def __init__(self, payload: object) -> None:
         super().__init__()
         self.payload = payload
 
 
-async def perform(info: Info, payload: Callable[..., P], work: Work, *, entries: tuple[str, int] | None = None) -> P:
+async def perform(context: Context, field: RunningField, payload: type[P], work: Work[P], entries: str = "") -> P:
     """Run a unit of work and answer its payload.
 
-    `entries` names the list of the input whose entries have results of their own, and its length.
+    `entries` names the list of the input whose entries have results of their own, if there is one.
     """
-    shared: SharedTransaction | None = info.context.shared
-    field = str(info.path.key)
+    running = running_in(context)
+    shared = running.shared
     if shared is not None and shared.failed:
-        verdict: P = shared.verdicts.get(field) or payload(errors=[shared.reason(info)])
-        return verdict
-    if isinstance(info.context.broken, CommitUnknown):
+        verdict = shared.verdicts.get(field.key)
+        return payload(errors=[_told_by(shared, field)]) if verdict is None else cast("P", verdict)
+    if isinstance(running.broken, CommitUnknown):
         return payload(errors=[not_run()])
-    if info.context.broken is not None:
-        raise info.context.broken
+    if running.broken is not None:
+        raise running.broken
+    call = Call(context, field, InputOrder.of(field), payload, work, entries)
     try:
-        return await (_alone if shared is None else _within)(info, partial(_once, info, payload, work, entries))
+        return await (call.alone() if shared is None else call.within())
     except Refused as refused:
-        answer = _refusal(payload, ordered(refused.errors, input_order(info)), entries)
+        answer = call.refused(refused.errors)
     except (TransientError, IntegrityError):
         answer = payload(errors=[try_again()])
     except CommitUnknown as unknown:
-        info.context.broken = unknown
-        answer = payload(errors=[commit_unknown(keyed=idempotency.is_keyed(info))])
+        running.broken = unknown
+        answer = payload(errors=[commit_unknown(keyed=field.keyed)])
     except Exception as error:
         if shared is not None or isinstance(error, Unavailable):
-            info.context.broken = error
+            running.broken = error
         raise
     if shared is not None:
         shared.failed = True
-        shared.verdicts[field] = answer
+        shared.verdicts[field.key] = answer
     return answer
 
 
-async def _alone(info: Info, once: Callable[..., Awaitable[P]]) -> P:
-    """The field in a transaction of its own."""
-    context = info.context
+def _told_by(shared: SharedTransaction, field: RunningField) -> MutationError:
+    """What a field tells that was not refused itself."""
+    if isinstance(shared.lost, CommitUnknown):
+        return commit_unknown(keyed=field.keyed)
+    return rolled_back() if shared.lost is None else try_again()
 
-    async def attempt(*, explaining: bool) -> P:
-        async def transaction() -> P:
-            made = await once(explaining=explaining)
-            if context.dry_run:
-                raise DryRunOver(made)
-            return made
 
-        return await recorded(context, transaction)
+@dataclass(frozen=True, slots=True)
+class Call(Generic[P]):
+    """A field with its work, to be tried once or twice. `order` is that in which its input was sent."""
 
-    try:
+    context: Context
+    field: RunningField
+    order: Order
+    payload: type[P]
+    work: Work[P]
+    entries: str
+
+    async def alone(self) -> P:
+        """The field in a transaction of its own."""
         try:
-            return await attempt(explaining=False)
-        except IntegrityError:
-            return await attempt(explaining=True)
-    except DryRunOver as over:
-        made: P = over.payload
+            try:
+                return await recorded(self.context, partial(self._transaction, explaining=False))
+            except IntegrityError:
+                return await recorded(self.context, partial(self._transaction, explaining=True))
+        except DryRunOver as over:
+            return cast("P", over.payload)
+
+    async def _transaction(self, *, explaining: bool) -> P:
+        made = await self._once(explaining=explaining)
+        if running_in(self.context).dry_run:
+            raise DryRunOver(made)
         return made
 
+    async def within(self) -> P:
+        """The field in the transaction of its operation, behind a savepoint."""
+        session = self.context.session
+        for explaining in (False, True):
+            session.expunge_all()
+            try:
+                async with savepoint(session):
+                    return await self._once(explaining=explaining)
+            except IntegrityError:
+                if explaining:
+                    raise
+        raise AssertionError("unreachable")
 
-async def _within(info: Info, once: Callable[..., Awaitable[P]]) -> P:
-    """The field in the transaction of its operation, behind a savepoint."""
-    session = info.context.session
-    for explaining in (False, True):
-        session.expunge_all()
-        try:
-            async with savepoint(session):
-                return await once(explaining=explaining)
-        except IntegrityError:
-            if explaining:
-                raise
-    raise AssertionError("unreachable")
+    async def _once(self, *, explaining: bool) -> P:
+        context, field, order = self.context, self.field, self.order
+        key = None if running_in(context).dry_run else idempotency.key_of(context, field)
+        kept = None if key is None else await idempotency.claim(context.session, context.database, key)
+        if kept is not None:
+            answer = recall(self.payload, kept)
+            await note_missing(answer, context.session, context.scope, self.entries)
+            return await payload_of(context, field, order, self.payload, answer)
+        answer = await self.work(Unit(context, field, explaining=explaining, order=order))
+        if key is not None:
+            await idempotency.store(context.session, key, keep(answer))
+        return await payload_of(context, field, order, self.payload, answer)
 
-
-async def _once(info: Info, payload: Callable[..., P], work: Work, entries: tuple[str, int] | None, *, explaining: bool) -> P:
-    context = info.context
-    key = None if context.dry_run else idempotency.key_of_field(info)
-    kept = None if key is None else await idempotency.claim(context.session, context.database, key)
-    if kept is not None:
-        answer = recall(payload, kept)
-        await note_missing(answer, context.session, context.scope, "" if entries is None else entries[0])
-        return await payload_of(info, payload, answer)
-    answer = await work(Unit(context, explaining=explaining, order=input_order(info)))
-    if key is not None:
-        await idempotency.store(context.session, key, keep(answer))
-    return await payload_of(info, payload, answer)
-
-
-def _refusal(payload: Callable[..., P], errors: list[MutationError], entries: tuple[str, int] | None) -> P:
-    """The payload of a refused field. Errors of an entry stand with it, too, and the innocent entries were rolled back."""
-    name, count = entries or ("", 0)
-    own: dict[int, list[MutationError]] = {}
-    for error in errors:
-        if error.path[:2] == [*ROOT, name] and len(error.path) > 2:
-            own.setdefault(int(error.path[2]), []).append(error)
-    if not own:
-        return payload(errors=errors)
-    entry, _ = entry_type(payload)
-    return payload(errors=errors, results=[entry(index=i, errors=own.get(i) or [rolled_back()]) for i in range(count)])
+    def refused(self, refusals: list[MutationError]) -> P:
+        """The payload of a refused field. Errors of an entry stand with it, too, and the innocent entries were rolled back."""
+        errors = ordered(refusals, self.order)
+        own: dict[int, list[MutationError]] = {}
+        for error in errors:
+            if error.path[:2] == [*ROOT, self.entries] and len(error.path) > 2:
+                own.setdefault(int(error.path[2]), []).append(error)
+        if not own:
+            return self.payload(errors=errors)
+        made: Callable[..., P] = self.payload
+        entry, _ = entry_type(self.payload)
+        results = [entry(index=i, errors=own.get(i) or [rolled_back()]) for i in range(len(self.field.input[self.entries]))]
+        return made(errors=errors, results=results)

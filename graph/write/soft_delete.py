@@ -14,10 +14,10 @@ from graph.write.bulk import update_rows
 from graph.write.columns import type_name
 from graph.write.matching import Matching, ids_of, lock_matching
 from graph.write.mutation_inputs import given
-from graph.write.unit import Info, Unit
+from graph.write.unit import Unit
 
 
-async def archive(unit: Unit, model: type[Base], field: str, input_: Any, *, archived: bool) -> Answer:
+async def archive(unit: Unit, model: type[Base], field: str, input_: Any, *, archived: bool) -> Answer[Any]:
     """Archive or restore one row; `field` names it in the payload."""
     row: Any = await unit.load(model, input_.id, expected=given(input_, "expected_version"))
     if archived != (row.archived_at is not None):
@@ -27,11 +27,11 @@ async def archive(unit: Unit, model: type[Base], field: str, input_: Any, *, arc
     return answer(**{field: row})
 
 
-async def archive_matching(info: Info, unit: Unit, model: type[Base], input_: Matching) -> Answer:
+async def archive_matching(unit: Unit, model: type[Base], input_: Matching) -> Answer[Any]:
     """Archive all rows that the input means."""
-    keys = await lock_matching(info, unit, model, input_, lambda row: row.archived_at.is_(None))
+    keys = await lock_matching(unit, model, input_, lambda row: row.archived_at.is_(None))
     if keys:
         values = {"archived_at": utc_now(), "archived_by": unit.context.client or None}
         await update_rows(unit, model, keys, values, {})
     name = type_name(model.__mapper__)
-    return answer({"count": len(keys), **ids_of(info, "ids", ((name, key) for key in keys))})
+    return answer({"count": len(keys), **ids_of(unit, "ids", ((name, key) for key in keys))})

@@ -13,15 +13,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-import strawberry
 from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from graph.base import Base
 from graph.context import Context
-from graph.read.payloads.execution import running_in
-from graph.read.payloads.running import RootField
+from graph.read.payloads.running import RunningField
 from graph.read.rows import Door, rows
 from graph.write import door
 from graph.write.changes import Changes, align, raise_versions
@@ -31,33 +29,28 @@ from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
 from graph.write.freed_keys import delete_first, step_aside
 from graph.write.images import among, parts
-from graph.write.input_order import InputOrder
 from graph.write.mutation_inputs import ABSENT
 from graph.write.object_graph import Graph
 from graph.write.references import look_up
 from graph.write.violations import restrictions, violations
 
-Info = strawberry.Info[Context, None]
 R = TypeVar("R", bound=Base)
-
-
-def root_field(info: Info) -> RootField:
-    """The mutation field that is being resolved."""
-    return running_in(info.context).fields[str(info.path.key)]
-
-
-def input_order(info: Info) -> Order:
-    """The order in which the client sent the input of the field that is being resolved."""
-    return InputOrder(root_field(info).nodes[0], running_in(info.context).variables.sources)
 
 
 class Unit(Graph):
     """A graph in a transaction. Domain code builds, loads and flushes; it never commits."""
 
-    def __init__(self, context: Context, *, explaining: bool, order: Order = by_name) -> None:
+    def __init__(self, context: Context, field: RunningField | None = None, *, explaining: bool, order: Order = by_name) -> None:
         super().__init__(context, order)
+        self._field = field
         self.explaining = explaining
         self.raised: set[Any] = set()
+
+    @property
+    def field(self) -> RunningField:
+        """The mutation field whose work this is."""
+        assert self._field is not None, "a unit that no field runs has none"
+        return self._field
 
     async def load(
         self,

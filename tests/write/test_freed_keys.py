@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import CheckConstraint, ForeignKey, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel, relationship, selectinload
 from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import create_type
 
 from graph.base import NAMING_CONVENTION, Choice, Key, Money, UtcDateTime
 from graph.base import Base as ProductBase
@@ -29,14 +30,13 @@ from graph.read.types.scalars import Money as Decimal
 from graph.schema import Schema
 from graph.settings import Settings
 from graph.texts import Email
-from graph.write.answers import Answer, answer, row_of
+from graph.write.answers import Answer, Payload, answer, row_of
 from graph.write.columns import key_in_id
 from graph.write.errors import error_types
-from graph.write.mutation import Input, Payload
 from graph.write.mutation_inputs import ABSENT
 from graph.write.mutation_inputs import given as sent
-from graph.write.perform import perform
-from graph.write.unit import Info, Unit
+from graph.write.resolvers import mutation
+from graph.write.unit import Unit
 
 
 class Base(DeclarativeBase):
@@ -248,27 +248,20 @@ class UpdateBookPayload(Payload):
     book: Book | None = None
 
 
-@strawberry.type
-class Mutation:
-    @strawberry.mutation
-    async def update_book(self, info: Info, input: Input[UpdateBookInput]) -> UpdateBookPayload:
-        async def work(unit: Unit) -> Answer:
-            book: Any = await unit.load(BookRow, input.id, "sheets")
-            changes: Any = sent(input, "sheets")
-            keys = [] if changes is ABSENT else [key_in_id(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]  # made when the test runs
-            # The coupons of a sheet that goes are not loaded: the database deletes them.
-            await unit.session.scalars(
-                sa.select(SheetRow)
-                .where(SheetRow.id.in_(keys))
-                .options(selectinload(SheetRow.coupons), selectinload(SheetRow.tags))
-            )
-            unit.fill(book, input)
-            await unit.flush()
-            return answer(book=row_of(book))
-
-        return await perform(info, UpdateBookPayload, work)
+@mutation("Change a book.")
+async def update_book(unit: Unit, input: UpdateBookInput) -> Answer[UpdateBookPayload]:
+    book: Any = await unit.load(BookRow, input.id, "sheets")
+    changes: Any = sent(input, "sheets")
+    keys = [] if changes is ABSENT else [key_in_id(SheetRow, entry.id) for entry in changes.update]  # type: ignore[arg-type]  # made when the test runs
+    # The coupons of a sheet that goes are not loaded: the database deletes them.
+    loaded = (selectinload(SheetRow.coupons), selectinload(SheetRow.tags))
+    await unit.session.scalars(sa.select(SheetRow).where(SheetRow.id.in_(keys)).options(*loaded))
+    unit.fill(book, input)
+    await unit.flush()
+    return answer(book=row_of(book))
 
 
+Mutation = create_type("Mutation", [update_book])
 schema = Schema(NodeQueries, Mutation, types=[Book, *error_types()], config=StrawberryConfig(scalar_map=DEFINITIONS))
 check(schema._schema)
 OURS = {name: MIRRORS[name] for name in MIRRORS if name not in KNOWN}

@@ -1,7 +1,7 @@
 """Entities inside mutation payloads: the client's own selection, answered by the same compiled read.
 
-What goes in: the resolve info of a mutation field and the keys of rows. What comes out: `Fragment`s, JSON text from the
-database that graphql-core's completion splices in and never parses. Its executor is touched by `PayloadExecutor` alone.
+What goes in: the mutation field that runs and the keys of rows. What comes out: `Fragment`s, which graphql-core's completion
+takes as they are. Its executor is touched by `PayloadExecutor` alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
 import strawberry
 from graphql import (
     GraphQLObjectType,
@@ -32,24 +31,12 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.context import Context
 from graph.database.failures import Unavailable
-from graph.read.payloads.running import Running
+from graph.read.payloads.fragments import Fragment, RowByPlace, cut, response_keys
+from graph.read.payloads.running import RunningField, RunningMutation, running_in
 from graph.read.payloads.statements import NodePlan
 from graph.read.planning.cost import too_expensive
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import KEYS
-
-
-class Fragment:
-    """JSON text of one object, shaped by the selection it was read for. No dataclass: orjson would write it out as one."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-class Fragments(dict[tuple[str, ...], Fragment | None]):
-    """One row as each place in the response selects it; completion picks the one at its path."""
 
 
 class PayloadExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -112,74 +99,55 @@ class PayloadExecutor(StrawberryGraphQLCoreExecutionContext):
     ) -> Any:
         if type(result) is Fragment:
             return result
-        if type(result) is Fragments:
+        if type(result) is RowByPlace:
             result = result.get(response_keys(path))
             if result is not None:
                 return result
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
 
 
-def response_keys(path: Path) -> tuple[str, ...]:
-    """The response keys that lead to a place, without the indexes of lists."""
-    return tuple(step for step in path.as_list() if isinstance(step, str))
-
-
-def splice(value: Any) -> Any:
-    """What `orjson.dumps` asks of values it does not know: fragments go in as they are."""
-    if type(value) is Fragment:
-        return orjson.Fragment(value.text)
-    raise TypeError(f"{type(value).__name__} is no JSON")
-
-
-def running_in(context: Context) -> Running:
-    """The mutation that a context runs."""
-    assert context.running is not None, "the engine sets it before the first field"
-    return context.running
-
-
 async def read_entities(
-    info: strawberry.Info[Context, None],
-    fields: tuple[str, ...],
-    keys: Sequence[int],
-) -> dict[int, Fragments]:
-    """The rows `keys` of the type that `fields` lead to, in one statement of the session's transaction.
+    context: Context, field: RunningField, names: tuple[str, ...], keys: Sequence[int]
+) -> dict[int, RowByPlace]:
+    """The rows `keys` of the type that `names` lead to, in one statement of the session's transaction.
 
-    `fields` are the GraphQL field names that lead from the mutation's payload to the entity: `("customer",)` or
+    `names` are those of the GraphQL fields that lead from the mutation's payload to the entity: `("customer",)` or
     `("results", "customer")`. Where the client selects none of them nothing is asked. A row that is not there maps to an
-    empty `Fragments`.
+    empty `RowByPlace`.
     """
-    found = {key: Fragments() for key in keys}
-    running = running_in(info.context)
-    for place, statement in running.payloads.entities.get((str(info.path.key), *fields), ()):
-        variables = {**with_viewer(running.variables.coerced, info.context.scope), KEYS: list(keys)}
-        text = await info.context.database.fetch_within(info.context.session, statement.sql, statement.arguments(variables))
-        for key, row in _rows(text).items():
+    found = {key: RowByPlace() for key in keys}
+    for place, statement in running_in(context).planned.entities.get((field.key, *names), ()):
+        variables = {**with_viewer(field.variables.coerced, context.scope), KEYS: list(keys)}
+        text = await context.database.fetch_within(context.session, statement.sql, statement.arguments(variables))
+        for key, row in cut(text).items():
             found[key][place] = row
     return found
 
 
-async def read_node(info: strawberry.Info[Context, None], type_name: str, key: int) -> Fragment | None:
+async def read_node(info: strawberry.Info[Context, None], error: str, type_name: str, key: int) -> Fragment | None:
     """One row as the selection of the field being resolved asks for it (`existing`, `current`): all of a place in one statement.
 
-    Rows are read after the rollback, on a connection of their own. A field of `@atomic` that was not refused as a whole shows
-    them as its transaction sees them. Raises `GraphQLError` where the rows of all errors together cost too much, `Unavailable`
-    where they cannot be read now: the row is null then, and the rest of the answer, which tells of what is committed, stays.
+    `error` is the GraphQL type whose field it is. Rows are read after the rollback, on a connection of their own. A field of
+    `@atomic` that was not refused as a whole shows them as its transaction sees them. Raises `GraphQLError` where the rows of all
+    errors together cost too much, `Unavailable` where they cannot be read now: the row is null then, and the rest of the answer,
+    which tells of what is committed, stays.
     """
-    raw = info._raw_info  # noqa: SLF001  # Strawberry knows the field's parent type by another name
     context = info.context
-    plan = running_in(context).payloads.nodes[*response_keys(raw.path), raw.parent_type.name, type_name]
-    if context.nodes is None:
+    running = running_in(context)
+    plan = running.planned.nodes[*response_keys(info.path), error, type_name]
+    if running.named is None:
         alone = asyncio.Lock()  # a connection answers one question at a time
-        context.nodes = DataLoader(lambda wanted: _read_nodes(context, alone, wanted), cache=False)
-    found: Fragment | None = await context.nodes.load((plan, key))
-    return found
+        running.named = DataLoader(lambda wanted: _read_nodes(context, running, alone, wanted), cache=False)
+    return await running.named.load((plan, key))
 
 
-async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[NodePlan, int]]) -> list[Fragment | None]:
+async def _read_nodes(
+    context: Context, running: RunningMutation, alone: asyncio.Lock, wanted: list[tuple[NodePlan, int]]
+) -> list[Fragment | None]:
     keys: dict[NodePlan, set[int]] = defaultdict(set)
     for plan, key in wanted:
         keys[plan].add(key)
-    shared = context.shared
+    shared = running.shared
     if shared is not None and shared.failed and not shared.over:
         return [None] * len(wanted)  # the verdicts of the second pass are what is answered
     limit = context.database.settings.max_cost
@@ -189,14 +157,14 @@ async def _read_nodes(context: Context, alone: asyncio.Lock, wanted: list[tuple[
         price = replace(plan.price, rows=len(listed))
         if price.fields and price.total > limit:
             raise too_expensive([price], limit)
-        variables = {**with_viewer(running_in(context).variables.coerced, context.scope), KEYS: sorted(listed)}
+        variables = {**with_viewer(running.variables.coerced, context.scope), KEYS: sorted(listed)}
         arguments = plan.statement.arguments(variables)
         if shared is None or shared.over:
             text = await _fetch_in_time(context, plan.statement.sql, arguments)
         else:
             async with alone:
                 text = await context.database.fetch_within(context.session, plan.statement.sql, arguments)
-        found[plan] = _rows(text)
+        found[plan] = cut(text)
     return [found[plan].get(key) for plan, key in wanted]
 
 
@@ -207,16 +175,3 @@ async def _fetch_in_time(context: Context, sql: str, arguments: Sequence[Any]) -
             return await context.database.fetch(sql, arguments)
     except TimeoutError:
         raise Unavailable("a row that an error names could not be read in time") from None
-
-
-def _rows(text: str) -> dict[int, Fragment]:
-    """The rows of a `Rows` statement by key, `key:length;JSON` with commas between. A row's JSON is cut out, never parsed."""
-    found: dict[int, Fragment] = {}
-    position = 0
-    while position < len(text):
-        head = text.index(";", position)
-        key, length = text[position:head].split(":")
-        position = head + 1 + int(length)
-        found[int(key)] = Fragment(text[head + 1 : position])
-        position += 1  # the comma
-    return found

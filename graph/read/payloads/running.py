@@ -1,20 +1,23 @@
 """The mutation that a request runs, known and judged before the first of its fields is executed.
 
-What goes in: the planned fields of a mutation, the coerced variables of a request. What comes out: `Running`, with one
-`RootField` for each field: what resolvers, the unit of work and idempotency keys ask of a field, read once. What may be refused
-here: what coercion and planning refuse of an input, as `BadUserInput`.
+What goes in: a planned mutation, the coerced variables of a request. What comes out: a `RunningMutation`, with one
+`RunningField` for each of its fields: all that resolvers, the unit of work and idempotency keys ask, read once. What may be
+refused here: what coercion and planning refuse of an input, as `BadUserInput`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphql import FieldNode, GraphQLError, GraphQLField, GraphQLSchema
 from graphql.execution.values import VariableValues, get_argument_values, get_directive_values
+from strawberry.dataloader import DataLoader
 
-from graph.read.payloads.statements import Payloads, PlannedField
+from graph.context import Context
+from graph.read.payloads.fragments import Fragment
+from graph.read.payloads.statements import NodePlan, PlannedField, PlannedMutation
 from graph.read.planning.arguments import lift
 from graph.read.planning.cost import Price, filter_cost
 from graph.read.planning.filters import read_where
@@ -24,12 +27,13 @@ from graph.read.types.filter_inputs import mirror_of_where
 
 
 @dataclass(frozen=True, slots=True)
-class RootField:
+class RunningField:
     """One root field of the mutation that runs.
 
     `key` is its response key, `name` that of its definition, `nodes` all that stand for it in the document. `arguments` are
     coerced; `directives` holds the coerced arguments of each directive on the field. `where` is the filter in its `input`, for
-    those that have one and were sent it; `selected` names the fields of the payload that are selected.
+    those that have one and were sent it; `selected` names the fields of the payload that are selected. `variables` are those of
+    the operation, coerced and as they were sent.
     """
 
     key: str
@@ -40,6 +44,7 @@ class RootField:
     directives: Mapping[str, Mapping[str, Any]]
     where: Filter | None
     selected: frozenset[str]
+    variables: VariableValues
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -47,38 +52,70 @@ class RootField:
         input_: Mapping[str, Any] = self.arguments["input"]
         return input_
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it carries an idempotency key."""
+        return "idempotent" in self.directives
+
     def entries(self) -> int:
         """How many entries the longest list of the input has."""
         return max((len(part) for part in self.input.values() if isinstance(part, list)), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The mutation of a request: its variables, its payloads' statements, its fields by response key."""
+@dataclass(slots=True)
+class SharedTransaction:
+    """The one transaction of all fields of a mutation: the payloads of those that `failed`, by response key.
+
+    `over` says that it is over, and all failed with it; `lost` is what the database ended it with, if it did.
+    """
+
+    failed: bool = False
+    over: bool = False
+    lost: Exception | None = None
+    verdicts: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunningMutation:
+    """The mutation of a request: its variables, what was planned of it, its fields by response key; and how far it is.
+
+    `dry_run` says that nothing is to be kept, `shared` is the transaction that its fields share, if they do. `broken` is what a
+    field met after which no later one is run. `named` loads the rows that errors name, all of a place by one statement.
+    """
 
     variables: VariableValues
-    payloads: Payloads
-    fields: Mapping[str, RootField]
+    planned: PlannedMutation
+    fields: Mapping[str, RunningField]
+    dry_run: bool = False
+    shared: SharedTransaction | None = None
+    broken: Exception | None = None
+    named: DataLoader[tuple[NodePlan, int], Fragment | None] | None = None
 
     def prices(self) -> list[Price]:
         """What the rows cost that its payloads show and its filters look at."""
-        found = list(self.payloads.single)
-        for planned in self.payloads.fields:
-            running_field = self.fields[planned.key]
+        found = list(self.planned.single)
+        for planned in self.planned.fields:
+            running = self.fields[planned.key]
             if planned.each:
-                found += [replace(price, rows=running_field.entries()) for price in planned.each]
-            if running_field.where is not None:
-                found.append(Price((planned.key,), rows=0, once=filter_cost(running_field.where)))
+                found += [replace(price, rows=running.entries()) for price in planned.each]
+            if running.where is not None:
+                found.append(Price((planned.key,), rows=0, once=filter_cost(running.where)))
         return found
 
 
-def running(schema: GraphQLSchema, payloads: Payloads, variables: VariableValues) -> Running:
+def running_in(context: Context) -> RunningMutation:
+    """The mutation that a context runs."""
+    assert context.running is not None, "the engine sets it before the first field"
+    return context.running
+
+
+def judged(schema: GraphQLSchema, planned: PlannedMutation, variables: VariableValues) -> RunningMutation:
     """All that a mutation is told, read and judged. Raises `BadUserInput`."""
-    payloads.judge(variables)
-    return Running(variables, payloads, {planned.key: _read(schema, planned, variables) for planned in payloads.fields})
+    planned.judge(variables)
+    return RunningMutation(variables, planned, {each.key: _read(schema, each, variables) for each in planned.fields})
 
 
-def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValues) -> RootField:
+def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValues) -> RunningField:
     definition, nodes = planned.definition, planned.nodes
     try:
         arguments = get_argument_values(definition, nodes[0], variables)
@@ -88,7 +125,8 @@ def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValue
     except GraphQLError as error:  # no value that the judges of documents and variables let pass
         raise BadUserInput(f"{nodes[0].name.value} cannot take its arguments.", tuple(definition.args)) from error
     where = _where(definition, arguments["input"])
-    return RootField(planned.key, nodes[0].name.value, nodes, definition, arguments, directives, where, planned.selected)
+    name = nodes[0].name.value
+    return RunningField(planned.key, name, nodes, definition, arguments, directives, where, planned.selected, variables)
 
 
 def _directives(schema: GraphQLSchema, nodes: Sequence[FieldNode], variables: VariableValues) -> dict[str, Mapping[str, Any]]:

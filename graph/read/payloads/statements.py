@@ -1,6 +1,7 @@
 """What the payloads of a mutation select, planned before it runs: a statement for each place that shows rows, and its cost.
 
-What goes in: a mutation operation. What comes out: `Payloads`. What may be refused here: whatever planning a read refuses.
+What goes in: a mutation operation. What comes out: a `PlannedMutation`. What may be refused here: whatever planning a
+read refuses.
 """
 
 from __future__ import annotations
@@ -46,14 +47,16 @@ class PlannedField:
 
 
 @dataclass(slots=True)
-class Payloads:
+class PlannedMutation:
     """The root fields of a mutation and the statements that answer what their payloads select, planned before it runs.
 
     `entities` by the response key of the mutation's field and the field names below it, with the response keys that lead to
     each; `nodes`, which errors show, by the response keys, the type of the error and the type of the row. `single` are the
-    prices of all entities that are there once, `judged` the parameters whose values may be refused.
+    prices of all entities that are there once, `judged` the parameters whose values may be refused, `directives` the names of
+    those on the operation.
     """
 
+    directives: frozenset[str]
     fields: list[PlannedField] = field(default_factory=list)
     entities: dict[tuple[str, ...], list[tuple[tuple[str, ...], Statement]]] = field(default_factory=lambda: defaultdict(list))
     nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
@@ -75,9 +78,9 @@ class NodePlan:
     price: Price
 
 
-def plan_payloads(
+def plan_mutation(
     operation: PlanningContext, statement: Callable[[Plan], Statement], afford: Callable[[Sequence[Price]], None]
-) -> Payloads:
+) -> PlannedMutation:
     """Plan every row that the payloads of a mutation select. Raises what planning raises, and what `afford` does."""
     root = operation.schema.mutation_type
     assert root is not None
@@ -92,8 +95,8 @@ def plan_payloads(
             planner.walk(payload, details, (key,), (key,))
             nodes = tuple(detail.node for detail in details)
             selected = frozenset(inner[0].node.name.value for _, inner in planner.subfields(payload, details))
-            planner.payloads.fields.append(PlannedField(key, nodes, definition, tuple(planner.each), selected))
-    return planner.payloads
+            planner.planned.fields.append(PlannedField(key, nodes, definition, tuple(planner.each), selected))
+    return planner.planned
 
 
 class _Planner:
@@ -105,7 +108,7 @@ class _Planner:
         self.operation = operation
         self.statement = statement
         self.afford = afford
-        self.payloads = Payloads()
+        self.planned = PlannedMutation(frozenset(directive.name.value for directive in operation.node.directives or ()))
         self.each: list[Price] = []
 
     def walk(
@@ -126,12 +129,12 @@ class _Planner:
                 if named.name in MIRRORS:
                     plan = plan_rows(self.operation, named.name, inner)
                     statement, price = self._write(plan, (*keys, key))
-                    self.payloads.entities[*names, name].append(((*keys, key), statement))
-                    (self.each if listed else self.payloads.single).append(price)
+                    self.planned.entities[*names, name].append(((*keys, key), statement))
+                    (self.each if listed else self.planned.single).append(price)
                 elif named.name == "Node":
                     for mirrored in MIRRORS:
                         plan = plan_rows(self.operation, mirrored, inner)
-                        self.payloads.nodes[*keys, key, runtime.name, mirrored] = NodePlan(*self._write(plan, (*keys, key)))
+                        self.planned.nodes[*keys, key, runtime.name, mirrored] = NodePlan(*self._write(plan, (*keys, key)))
                 elif is_composite_type(named):
                     self.walk(named, inner, (*keys, key), (*names, name), listed=listed or is_list_type(get_nullable_type(shown)))
 
@@ -147,5 +150,6 @@ class _Planner:
         price = replace(prices(plan)[0], path=path)
         self.afford([price])
         made = self.statement(plan)
-        self.payloads.weight += len(made.sql)
+        self.planned.weight += len(made.sql)
+        self.planned.judged += made.judged
         return made, price

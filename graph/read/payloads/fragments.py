@@ -1,0 +1,50 @@
+"""JSON text from the database as a value of graphql-core's: spliced into the answer, never parsed.
+
+What goes in: what a statement of rows answers. What comes out: `Fragment`s by key. Nothing is refused here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from graphql.pyutils import Path
+
+
+class Fragment:
+    """JSON text of one object, shaped by the selection it was read for. No dataclass: orjson would write it out as one."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class RowByPlace(dict[tuple[str, ...], Fragment | None]):
+    """One row as each place in the response selects it, by the response keys that lead there; completion picks the one at its
+    path."""
+
+
+def response_keys(path: Path) -> tuple[str, ...]:
+    """The response keys that lead to a place, without the indexes of lists."""
+    return tuple(step for step in path.as_list() if isinstance(step, str))
+
+
+def splice(value: Any) -> Any:
+    """What `orjson.dumps` asks of values it does not know: fragments go in as they are."""
+    if type(value) is Fragment:
+        return orjson.Fragment(value.text)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def cut(text: str) -> dict[int, Fragment]:
+    """The rows of a `Rows` statement by key, `key:length;JSON` with commas between. A row's JSON is cut out, never parsed."""
+    found: dict[int, Fragment] = {}
+    position = 0
+    while position < len(text):
+        head = text.index(";", position)
+        key, length = text[position:head].split(":")
+        position = head + 1 + int(length)
+        found[int(key)] = Fragment(text[head + 1 : position])
+        position += 1  # the comma
+    return found

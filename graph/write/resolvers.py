@@ -1,0 +1,76 @@
+"""What every mutation has: one argument `input`, a payload with `errors`, and its work done in a transaction.
+
+What goes in: a function of a `Unit` and an input that says what it answers. What comes out: the field of the schema. What may be
+refused here: a function that is not of this form raises `TypeError` when it is declared.
+
+A mutation is no more than this, and its name in the room's list `MUTATIONS`:
+
+    @mutation("Make an order with its lines, in one piece.")
+    async def create_order(unit: Unit, input: CreateOrderInput) -> Answer[CreateOrderPayload]:
+        order = unit.create(models.Order, input)
+        await unit.insert(order)
+        return answer(order=order)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import strawberry
+from strawberry.types.base import StrawberryList, get_object_definition
+from strawberry.types.field import StrawberryField
+
+from graph.context import Context
+from graph.read.payloads.running import running_in
+from graph.write.answers import Answer, Payload
+from graph.write.perform import perform
+from graph.write.unit import Unit
+
+In = TypeVar("In")
+P = TypeVar("P", bound=Payload)
+
+ABOUT_INPUT = "All that the mutation is told."
+
+
+def mutation(description: str) -> Callable[[Callable[[Unit, In], Awaitable[Answer[P]]]], StrawberryField]:
+    """Make a function the field of the schema that has its name. What it returns names the payload: `Answer[...Payload]`."""
+
+    def declare(work: Callable[[Unit, In], Awaitable[Answer[P]]]) -> StrawberryField:
+        input_type, payload = _annotated(work)
+        entries = entries_of(input_type, payload)
+
+        async def resolve(info: strawberry.Info[Context, None], input: In) -> P:
+            field = running_in(info.context).fields[str(info.path.key)]
+            return await perform(info.context, field, payload, lambda unit: work(unit, input), entries)
+
+        resolve.__name__ = work.__name__
+        argument: Any = Annotated[input_type, strawberry.argument(description=ABOUT_INPUT)]
+        resolve.__annotations__ = {"info": strawberry.Info[Context, None], "input": argument, "return": payload}
+        field: StrawberryField = strawberry.mutation(resolver=resolve, description=description)  # type: ignore[assignment]  # typed as what it resolves to
+        return field
+
+    return declare
+
+
+def _annotated(work: Callable[..., Any]) -> tuple[type, type[Any]]:
+    """The input and the payload that a function names. Raises `TypeError`."""
+    hints = get_type_hints(work)
+    answered = hints.pop("return", None)
+    if [*hints.values()][:1] != [Unit] or len(hints) != 2 or get_origin(answered) is not Answer:
+        raise TypeError(f"{work.__name__} must take a Unit and an input and return an Answer[...] of its payload")
+    _, input_type = hints.values()
+    (payload,) = get_args(answered)
+    if not issubclass(payload, Payload):
+        raise TypeError(f"{work.__name__} must answer a Payload, not {payload.__name__}")
+    return input_type, payload
+
+
+def entries_of(input_type: type, payload: type) -> str:
+    """The name of the list of an input whose entries have results of their own in the payload; empty where none has."""
+    if get_object_definition(payload, strict=True).get_field("results") is None:
+        return ""
+    lists = [f.name for f in get_object_definition(input_type, strict=True).fields if isinstance(f.type, StrawberryList)]
+    if len(lists) != 1:
+        raise TypeError(f"{input_type.__name__} must have one list, whose entries have the results of {payload.__name__}")
+    return lists[0]
