@@ -92,13 +92,20 @@ def serve(host: str, port: int, no_sample: bool) -> None:
 def migrate(down_to: str | None) -> None:
     """Bring the database to the schema of this version."""
     from graph import migrate as migrations
+    from graph.database.backends import configured
 
     settings = usable_settings()
-    if down_to is None:
-        finished(migrations.upgrade(settings.database_url), settings)
-    else:
-        finished(migrations.downgrade(settings.database_url, down_to), settings)
-    click.echo(f"The database is at revision {finished(migrations.current(settings.database_url), settings) or 'base'}.")
+
+    async def work() -> str | None:
+        await probe(settings)
+        where = configured(settings)
+        if down_to is None:
+            await migrations.upgrade(where)
+        else:
+            await migrations.downgrade(where, down_to)
+        return await migrations.current(where)
+
+    click.echo(f"The database is at revision {finished(work(), settings) or 'base'}.")
 
 
 @main.command()
@@ -191,12 +198,24 @@ def is_embedded(settings: Settings) -> bool:
     return backend_of(configured(settings)).CAPABILITIES.embedded
 
 
+async def probe(settings: Settings) -> None:
+    """See that the connections that will serve are what the settings say. Raises `Unavailable`."""
+    from graph.database import Database
+
+    database = Database(settings)
+    try:
+        await database.probe()
+    finally:
+        await database.close()
+
+
 async def prepare(settings: Settings) -> None:
     """A database that belongs to this process is migrated; a server belongs to its operator."""
     from graph import migrate as migrations
+    from graph.database.backends import configured
 
     if is_embedded(settings):
-        await migrations.upgrade(settings.database_url)
+        await migrations.upgrade(configured(settings))
     else:
         await see_migrated(settings)
 
@@ -204,8 +223,10 @@ async def prepare(settings: Settings) -> None:
 async def see_migrated(settings: Settings) -> None:
     """See that the database has the schema of this version, whoever it belongs to."""
     from graph import migrate as migrations
+    from graph.database.backends import configured
 
-    if not await migrations.is_current(settings.database_url):
+    await probe(settings)
+    if not await migrations.is_current(configured(settings)):
         raise click.ClickException("the database does not have the schema of this version: run `ordergraph migrate`")
 
 

@@ -57,11 +57,10 @@ def run(connection: sa.Connection) -> None:
 
 async def run_alone() -> None:
     try:
-        settings = current()
-        configured(settings)
+        where = configured(current())
     except SettingsError as error:
         raise CommandError(str(error)) from None  # Alembic tells it in one line
-    async with connected(settings.database_url, make=True) as connection:
+    async with connected(where, make=True) as connection:
         await connection.run_sync(run)
 
 

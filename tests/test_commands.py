@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -40,21 +41,25 @@ def environment(**settings: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **settings}
 
 
+def command(
+    folder: Path, *arguments: str, preexec_fn: Callable[[], None] | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """A command of the product, run in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "graph", *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=preexec_fn,
+    )
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def run(*arguments: str, preexec_fn: Callable[[], None] | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "graph", *arguments],
-            cwd=tmp_path,
-            env=environment(**settings),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            preexec_fn=preexec_fn,
-        )
-
-    return run
+    return partial(command, tmp_path)
 
 
 def alembic(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -95,6 +95,10 @@ class Database:
             logger.warning("It is not known whether a transaction was committed: %s", unknown)
             raise
 
+    async def probe(self) -> None:
+        """See that connections are what the settings say. Raises `Unavailable`, in a sentence for whoever starts the process."""
+        await self._primary.probe()
+
     async def give_up(self, session: AsyncSession) -> None:
         """Drop the connection of a session, whatever is running on it."""
         connections: Connections = session.info["connections"]

@@ -20,8 +20,12 @@ import asyncpg
 import sqlalchemy as sa
 from asyncpg.exceptions import (
     CannotConnectNowError,
+    DuplicatePreparedStatementError,
+    FeatureNotSupportedError,
     InvalidParameterValueError,
+    InvalidSQLStatementNameError,
     PostgresError,
+    ProtocolViolationError,
     TargetServerAttributeNotMatched,
 )
 from sqlalchemy import event
@@ -89,6 +93,17 @@ CHECKS = "client_connection_check_interval"
 #: Where in PostgreSQL a WARNING comes from that makes the answer to a COMMIT no promise: the transaction may be on this server
 #: alone and not on the standby that it waits for, or there was none to commit.
 DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
+
+#: Which session runs a statement.
+SESSION = "SELECT pg_backend_pid()"
+#: What poolers refuse of a connection that takes them for a server: settings at its start, statements that it knows by name.
+SIGNS_OF_A_POOLER = (
+    ProtocolViolationError,
+    FeatureNotSupportedError,
+    DuplicatePreparedStatementError,
+    InvalidSQLStatementNameError,
+)
+POOLED = "Where PgBouncer or another pooler stands before the server set ORDERGRAPH_PGBOUNCER=true"
 
 #: What PostgreSQL counts from, and in.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -158,6 +173,9 @@ class Server:
         statement_seconds = settings.statement_timeout_seconds
         limits = bounds(settings)
         server_settings = {} if target.pooled else {"application_name": "ordergraph", **limits, **watch(settings)}
+        arguments = connect_arguments(
+            target, wait_seconds, server_settings, command_timeout=statement_seconds + SILENCE_SECONDS, connection_class=Link
+        )
         self.engine = create_async_engine(
             target.url,
             poolclass=Pool,
@@ -166,9 +184,7 @@ class Server:
             pool_timeout=wait_seconds,
             pool_use_lifo=True,
             hide_parameters=True,
-            connect_args=connect_arguments(
-                target, wait_seconds, server_settings, command_timeout=statement_seconds + SILENCE_SECONDS, connection_class=Link
-            ),
+            connect_args=arguments,
         )
         event.listen(self.engine.sync_engine, "connect", _on_connect)
         event.listen(self.engine.sync_engine, "invalidate", self._on_invalidate)
@@ -178,6 +194,8 @@ class Server:
         self._read_seconds = statement_seconds if target.pooled else statement_seconds + SILENCE_SECONDS
         self._silence = Trouble.SLOW if target.pooled else Trouble.LOST
         self._transaction_limits = limiting(limits) if target.pooled else None
+        self._pooled = target.pooled
+        self._arguments, self._limits = arguments, limits
         self._left: set[asyncio.Task[bool]] = set()
 
     @property
@@ -271,6 +289,35 @@ class Server:
         if not task.cancelled() and not task.result():
             self._pool.distrust()  # who did not answer on one connection may have forgotten the others, too
 
+    async def probe(self) -> None:
+        """See that no pooler stands before the server, unless the settings say so. Raises `Unavailable`.
+
+        Through a pooler in transaction mode a connection has another session in each transaction, and another one may get
+        its session meanwhile; a pooler in any mode may take no limits at the start of a connection, or take and forget them.
+        """
+        if self._pooled:
+            return
+        links: list[Any] = []
+
+        async def opened() -> Any:
+            links.append(await self._arguments["async_creator_fn"](**_of_driver(self._arguments)))
+            return links[-1]
+
+        try:
+            one, other = await opened(), await opened()
+            session = await one.fetchval(SESSION)
+            async with other.transaction():
+                if await other.fetchval(SESSION) == session or await one.fetchval(SESSION) != session:
+                    raise Unavailable(f"its connections share sessions. {POOLED}")
+            for name, value in self._limits.items():
+                if name != CHECKS and await one.fetchval("SELECT setting FROM pg_settings WHERE name = $1", name) != value:
+                    raise Unavailable(f"{name} is not what its connections ask for. {POOLED}")
+        except SIGNS_OF_A_POOLER as error:
+            raise Unavailable(f"{error.args[0]}. {POOLED}") from error
+        finally:
+            for link in links:
+                link.terminate()
+
     def distrust(self) -> None:
         """Use no connection again that was opened before."""
         self._pool.distrust()
@@ -326,6 +373,12 @@ def connect_arguments(
         **kept,
         **more,
     }
+
+
+def _of_driver(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What of SQLAlchemy's `connect_args` the driver takes."""
+    own = ("async_creator_fn", "prepared_statement_cache_size")
+    return {name: value for name, value in arguments.items() if name not in own}
 
 
 class Opening:

@@ -107,6 +107,9 @@ class Connections(Protocol):
     async def give_up(self, session: AsyncSession) -> None:
         """Drop the connection of a session's transaction, whatever is running on it: it is not used again."""
 
+    async def probe(self) -> None:
+        """See that connections are what the settings say. Raises `Unavailable`, whose message is a sentence for an operator."""
+
     def distrust(self) -> None:
         """Use no connection again that was opened before: one has met what others will meet."""
 

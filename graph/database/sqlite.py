@@ -180,6 +180,9 @@ class File:
         """Drop the connection of a session's transaction, interrupting what runs on it."""
         await session.invalidate()
 
+    async def probe(self) -> None:
+        """Nobody stands before a file."""
+
     def distrust(self) -> None:
         """Use no connection again that was opened before."""
         self._pool.distrust()
