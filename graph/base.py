@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, Identity, Integer, MetaData, TypeDecorator, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, RelationshipProperty, declared_attr, mapped_column, orm_insert_sentinel
 
-from graph.texts import CodePointText, Trimmed, not_blank
+from graph.texts import CodePointText, Trimmed, code, not_blank
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -84,6 +84,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 # `info["rule"]` says why a value that clients send for the column has the wrong form.
 Name = Annotated[str, mapped_column(Trimmed, info={"rule": not_blank})]
+Code = Annotated[str, mapped_column(Trimmed, info={"rule": code})]
 Key = Annotated[int, mapped_column(KeyType, Identity(), primary_key=True)]
 Cents = Annotated[int, mapped_column(Money)]
 Utc = Annotated[datetime, mapped_column(UtcDateTime)]

@@ -8,6 +8,7 @@ it. What comes out: a migrated database, or its revision. What may be refused he
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def scripts() -> Path:
 
 def config() -> Config:
     """Alembic's configuration, whatever the working directory."""
-    found = Config()
+    found = Config(stdout=sys.stdout)  # Alembic takes that of its import
     found.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     return found
 

@@ -39,6 +39,7 @@ from graph.base import (
     Bounds,
     Cents,
     Choice,
+    Code,
     Created,
     Key,
     Name,
@@ -141,7 +142,7 @@ class Item(Base):
 
     id: Mapped[Key]
     version: Mapped[int] = mapped_column(default=1)
-    sku: Mapped[Name]
+    sku: Mapped[Code]
     name: Mapped[Name]
     price: Mapped[Cents]
     stock: Mapped[int | None] = mapped_column(info={"counter": True})

@@ -22,7 +22,7 @@ VERSION = "Refuse the change if the item is not at this version any more."
 
 @strawberry.input(description="A new item.")
 class ItemInput:
-    sku: str = strawberry.field(description="The stock keeping unit: unique, not blank; kept trimmed.")
+    sku: str = strawberry.field(description="The stock keeping unit: unique, not blank, nothing invisible in it; kept trimmed.")
     name: str = strawberry.field(description="What people read, not blank; kept trimmed.")
     price: Money = strawberry.field(description="The list price of one piece.")
     stock: strawberry.Maybe[int | None] = strawberry.field(
@@ -64,7 +64,9 @@ class ItemKey:
 class UpdateItemInput:
     id: strawberry.ID = strawberry.field(description="The global id.")
     expected_version: strawberry.Maybe[int | None] = strawberry.field(description=VERSION)
-    sku: strawberry.Maybe[str | None] = strawberry.field(description="The stock keeping unit: unique, not blank; kept trimmed.")
+    sku: strawberry.Maybe[str | None] = strawberry.field(
+        description="The stock keeping unit: unique, not blank, nothing invisible in it; kept trimmed."
+    )
     name: strawberry.Maybe[str | None] = strawberry.field(description="What people read, not blank; kept trimmed.")
     price: strawberry.Maybe[Money | None] = strawberry.field(
         description="The list price of one piece; orders keep what was paid."

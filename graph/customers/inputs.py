@@ -24,7 +24,9 @@ VERSION = "Refuse the change if the customer is not at this version any more."
 @strawberry.input(description="A new customer, with orders if you like.")
 class CustomerInput:
     name: str = strawberry.field(description="The name of the person or company, not blank; kept trimmed.")
-    email: str = strawberry.field(description="The e-mail address: unique, kept trimmed and in lower case.")
+    email: str = strawberry.field(
+        description="The e-mail address: unique, kept in one spelling: trimmed, lower case, the domain in Unicode."
+    )
     orders: list[Annotated[OrderInput, strawberry.lazy("graph.orders.inputs")]] = strawberry.field(
         default_factory=list, description="Orders to make with the customer."
     )
@@ -44,7 +46,9 @@ class CreateCustomersInput:
 @strawberry.input(description="A customer without orders.")
 class CustomerRowInput:
     name: str = strawberry.field(description="The name of the person or company, not blank; kept trimmed.")
-    email: str = strawberry.field(description="The e-mail address: unique, kept trimmed and in lower case.")
+    email: str = strawberry.field(
+        description="The e-mail address: unique, kept in one spelling: trimmed, lower case, the domain in Unicode."
+    )
 
 
 @strawberry.input(description="Many customers at once, without orders.")
@@ -64,7 +68,7 @@ class UpsertCustomerInput:
 @strawberry.input(description="Points to a customer who is there, or makes one in place.", one_of=True)
 class CustomerReference:
     id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The global id.")
-    email: strawberry.Maybe[str] = strawberry.field(description="The e-mail address, in any case.")
+    email: strawberry.Maybe[str] = strawberry.field(description="The e-mail address, in any spelling.")
     create: strawberry.Maybe[CustomerInput] = strawberry.field(description="A new customer.")
 
 

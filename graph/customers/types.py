@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Customer(Node):
     version: int = strawberry.field(description="Rises by one with every change of the customer.")
     name: str = strawberry.field(description="The name of the person or company.")
-    email: str = strawberry.field(description="The e-mail address, unique, kept in lower case.")
+    email: str = strawberry.field(description="The e-mail address, unique, in one spelling: lower case, the domain in Unicode.")
     created_at: DateTime = strawberry.field(description="When the customer was made.")
     updated_at: DateTime = strawberry.field(description="When the customer was last changed.")
     archived: bool = strawberry.field(description="Whether the customer is archived and can no longer order.")
@@ -40,7 +40,7 @@ class Customer(Node):
 @strawberry.input(description="Finds one customer by one of its unique keys.", one_of=True)
 class CustomerBy:
     id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The global id.")
-    email: strawberry.Maybe[str] = strawberry.field(description="The e-mail address, in any case.")
+    email: strawberry.Maybe[str] = strawberry.field(description="The e-mail address, in any spelling.")
 
 
 @strawberry.type

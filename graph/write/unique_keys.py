@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
+from graph.texts import Trimmed
 from graph.write.columns import attribute_name, stored
 
 if TYPE_CHECKING:
@@ -77,12 +78,16 @@ def held(mapper: Mapper[Any], row: Any, column: sa.Column[Any]) -> Any:
 def wanted(graph: Graph, mapper: Mapper[Any], constraint: UniqueKey, row: Any, *, before: bool = False) -> Token | None:
     """The key that a row takes under a unique constraint, or gives up; None where it has none or keeps it."""
     there = sa.inspect(row).persistent
-    old = _token(graph, constraint, [held(mapper, row, column) for column in constraint.columns]) if there else None
+    old = _token(graph, constraint, [held(mapper, row, column) for column in constraint.columns], as_is=True) if there else None
     new = _token(graph, constraint, [value_of(mapper, row, column) for column in constraint.columns])
     return None if old == new else old if before else new
 
 
-def _token(graph: Graph, constraint: UniqueKey, values: list[Any]) -> Token | None:
+def _token(graph: Graph, constraint: UniqueKey, values: list[Any], *, as_is: bool = False) -> Token | None:
+    """The key that values make; `as_is` where a row has them already: a text may be from before its form was settled."""
     if any(value is None or value is UNKNOWN for value in values):
         return None
-    return tuple(stored(c, v, graph.dialect) if is_key(v) else v for c, v in zip(constraint.columns, values, strict=True))
+    return tuple(
+        stored(c, v, graph.dialect) if is_key(v) and not (as_is and isinstance(c.type, Trimmed)) else v
+        for c, v in zip(constraint.columns, values, strict=True)
+    )
