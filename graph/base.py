@@ -82,7 +82,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# `info["rule"]` says why a value that clients send for the column has the wrong form.
+# `info["rule"]` says why a value that clients send for the column has the wrong form, `info["width"]` how many bytes a text of
+# it may have; without it that is the longest text a client may send.
 Name = Annotated[str, mapped_column(Trimmed, info={"rule": not_blank})]
 Code = Annotated[str, mapped_column(Trimmed, info={"rule": code})]
 Key = Annotated[int, mapped_column(KeyType, Identity(), primary_key=True)]

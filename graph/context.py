@@ -15,6 +15,7 @@ from graph.database import Database
 from graph.scope import OPEN, Scope
 
 if TYPE_CHECKING:
+    from graph.operations.budget import Share
     from graph.read.payloads.running import RunningMutation
 
 
@@ -24,7 +25,8 @@ class Context:
     `scope` says what he may see.
 
     `running` is the mutation being run and how far it is, set by the engine before its first field. `committed` says, once it is
-    closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock.
+    closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock. `share` is what
+    the answer has of the bytes that all may have together, until it is sent.
     """
 
     database: Database
@@ -33,6 +35,7 @@ class Context:
     running: RunningMutation | None = None
     committed: bool = False
     deadline: float | None = None
+    share: Share | None = None
     _session: AsyncSession | None = field(default=None, repr=False)
 
     @property

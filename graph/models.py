@@ -83,7 +83,7 @@ class Customer(Base):
     id: Mapped[Key]
     version: Mapped[int] = mapped_column(default=1)
     name: Mapped[Name]
-    email: Mapped[str] = mapped_column(Email, info={"rule": email_address})
+    email: Mapped[str] = mapped_column(Email, info={"rule": email_address, "width": 254})
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     archived_at: Mapped[Utc | None]
@@ -183,7 +183,7 @@ class Order(Base):
     id: Mapped[Key]
     version: Mapped[int] = mapped_column(default=1)
     number: Mapped[str] = mapped_column(
-        CodePointText, Computed("'SO-' || CAST(id AS TEXT)", persisted=True), info={"rule": not_blank}
+        CodePointText, Computed("'SO-' || CAST(id AS TEXT)", persisted=True), info={"rule": not_blank, "width": 22}
     )
     customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id", ondelete="CASCADE"))
     status: Mapped[OrderStatus] = mapped_column(Choice(OrderStatus), default=OrderStatus.PENDING)

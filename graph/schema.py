@@ -23,6 +23,7 @@ from graph.context import Context
 from graph.customers import mutations as customers
 from graph.customers.types import CustomerQueries
 from graph.database import Capabilities, Database
+from graph.database.failures import AnswerTooLarge
 from graph.models import Order
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
@@ -91,7 +92,7 @@ class Schema(strawberry.Schema):
             answer = await self.engine(context.database).run(query or "", variable_values or {}, operation_name, context)
         except RequestRefused as refusal:
             return ExecutionResult(data=None, errors=refusal.errors)
-        except BadUserInput as refusal:
+        except (AnswerTooLarge, BadUserInput) as refusal:
             return ExecutionResult(data=None, errors=[refusal])
         finally:
             if own:

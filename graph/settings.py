@@ -65,6 +65,7 @@ class Settings:
     max_body_bytes: int = setting(4 * 2**20, "Size of a request body")
     max_head_bytes: int = setting(64 * 2**10, "Size of a request's head: its first line and its headers")
     max_connections: int = setting(5_000, "Connections of clients at once; fewer where the process may not open as many files")
+    max_answer_bytes: int = setting(16 * 2**20, "Size of the data in an answer")
     max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
     introspection: bool = setting(True, "Whether clients may introspect the schema")
     playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
@@ -106,6 +107,7 @@ NOT_ABOVE = (
     ("max_page_size", "max_cost"),
     ("max_input_list", "max_nested_rows"),
     ("max_text_length", "max_body_bytes"),
+    ("max_body_bytes", "max_answer_bytes"),
     ("lock_timeout_seconds", "statement_timeout_seconds"),
     ("statement_timeout_seconds", "request_timeout_seconds"),
     ("pool_timeout_seconds", "request_timeout_seconds"),

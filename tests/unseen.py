@@ -135,7 +135,7 @@ class Asked:
             return refusal_body(error, "request")[1]
         finally:
             await context.close()
-        return answer_body(answer, "request", with_cost=True)[1]
+        return answer_body(answer, "request", 2**24, with_cost=True)[1]
 
 
 @dataclass

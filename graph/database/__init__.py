@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from graph.database.backends import backend_of, capabilities, configured
-from graph.database.failures import CommitUnknown
+from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.protocol import Capabilities, Connections, Purpose
 from graph.database.transactions import transaction
 from graph.settings import Settings
@@ -66,15 +66,32 @@ class Database:
         return AsyncSession(connections.engine, expire_on_commit=False, autoflush=False, info=info)
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        """The first value of the first row of a query, on a connection of its own. Raises `Unavailable`."""
+        """The answer of a compiled read, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
         for listener in driver_listeners:
             listener(sql)
-        return await self.connections(Purpose.READ).fetch(sql, arguments)
+        try:
+            found = await self.connections(Purpose.READ).fetch(sql, arguments)
+        except Exception as error:
+            raise self._judged(error) from error
+        return self._bounded(found)
 
     async def fetch_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Any:
-        """The first value of the first row of a query, on the connection of a session's transaction."""
-        rows = await self.rows_within(session, sql, arguments)
-        return rows[0][0] if rows else None
+        """The answer of a compiled read, on the connection of a session's transaction. Raises `AnswerTooLarge`."""
+        try:
+            rows = await self.rows_within(session, sql, arguments)
+        except Exception as error:
+            raise self._judged(error) from error
+        return self._bounded(rows[0][0] if rows else None)
+
+    def _judged(self, error: Exception) -> Exception:
+        return AnswerTooLarge(self.settings.max_answer_bytes) if is_too_large(error) else error
+
+    def _bounded(self, found: Any) -> Any:
+        """What a compiled read made, as bytes whatever the driver makes of it."""
+        answer = found.encode() if isinstance(found, str) else found
+        if isinstance(answer, bytes) and len(answer) > self.settings.max_answer_bytes:
+            raise AnswerTooLarge(self.settings.max_answer_bytes)
+        return answer
 
     async def rows_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query as the driver gives them, on the connection of a session's transaction.

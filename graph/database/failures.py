@@ -87,6 +87,17 @@ class TooComplex(GraphQLError):
         super().__init__("The operation is nested too deeply for this database.", extensions={"code": "OPERATION_TOO_LARGE"})
 
 
+class AnswerTooLarge(GraphQLError):
+    """What was asked for has more bytes than an answer may have; the database stopped there."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"The answer has more than {limit:,} bytes: ask for fewer rows or fields.",
+            extensions={"code": "ANSWER_TOO_LARGE", "limit": limit},
+        )
+
+
 class TransientError(Exception):
     """A transaction was refused for a passing reason on every try; nothing is left behind."""
 
@@ -111,6 +122,15 @@ def sqlstate(error: BaseException) -> str:
 def sqlite_code(error: BaseException) -> int:
     """SQLite's primary result code for an error, or 0."""
     return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF
+
+
+#: What a compiled read runs into that makes too long a text: the refusal that stands in its statement, and the databases' own.
+TOO_LONG = ("2201G", "54000")
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Whether a compiled read made more bytes than it may."""
+    return sqlstate(error) in TOO_LONG or sqlite_code(error) == sqlite3.SQLITE_TOOBIG
 
 
 def trouble(error: BaseException) -> Trouble | None:

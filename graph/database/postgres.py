@@ -74,6 +74,7 @@ CAPABILITIES = Capabilities(
         .columns(sa.column("keys"))
     ),
     parser_room=None,
+    bounds_texts=False,
     copies_tables=False,
     schema_lock=sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)),
     embedded=False,

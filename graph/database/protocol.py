@@ -69,6 +69,8 @@ class Capabilities:
     drawn_keys: sa.TextualSelect | None
     #: How many symbols the parser's stack holds; `None` where nobody meets its end.
     parser_room: int | None
+    #: Whether a connection bounds how long a text may get; else a statement that may make long ones does.
+    bounds_texts: bool
     #: Whether a table is changed by copying it, which Alembic calls batch mode.
     copies_tables: bool
     #: Makes those wait who change the schema at the same time, until the first one's transaction ends; `None` where
@@ -90,7 +92,7 @@ class Connections(Protocol):
         """As many as transactions can run at once."""
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        """The first value of the first row of a query, in no transaction of anybody. Raises `Unavailable`, `TooComplex`."""
+        """The first value of the first row of a query, a text as its UTF-8. Raises `Unavailable`, `TooComplex`."""
 
     async def begin(self, session: AsyncSession) -> Any:
         """Begin the transaction of a session, bounded as the settings say. Returns the driver's connection."""

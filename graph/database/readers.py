@@ -43,11 +43,16 @@ def address(path: str) -> str:
 STEPS = 100_000
 
 
+#: What SQLite's limit must leave above an answer's bytes for the rows that it is made of, whose columns are longer together.
+BESIDE_ANSWER = 2**16
+
+
 class Readers:
     """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write."""
 
     def __init__(self, path: str, settings: Settings) -> None:
         self._path = path
+        self._max_bytes = settings.max_answer_bytes + BESIDE_ANSWER
         self._timeout = settings.statement_timeout_seconds
         self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
         self._local = threading.local()
@@ -59,6 +64,8 @@ class Readers:
             arguments: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": self._timeout}
             connection = sqlite3.connect(f"{address(self._path)}?mode=rw", uri=True, **arguments)  # which makes no file
             connection.execute("PRAGMA query_only=ON")
+            connection.text_factory = bytes
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._max_bytes)
             local = self._local
             connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
             self._local.connection = connection

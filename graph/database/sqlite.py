@@ -11,6 +11,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -38,6 +39,7 @@ CAPABILITIES = Capabilities(
     typed_values=False,  # a time that is cast becomes a number
     drawn_keys=None,
     parser_room=100,
+    bounds_texts=True,
     copies_tables=True,
     schema_lock=None,
     embedded=True,
@@ -145,7 +147,7 @@ class File:
             hide_parameters=True,
             connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
         )
-        event.listen(self.engine.sync_engine, "connect", _on_connect)
+        event.listen(self.engine.sync_engine, "connect", partial(_on_connect, writer_bytes(settings)))
         event.listen(self.engine.sync_engine, "begin", _on_begin)
         event.listen(self.engine.sync_engine, "invalidate", _on_invalidate)
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
@@ -193,7 +195,13 @@ class File:
         self._readers.close()
 
 
-def _on_connect(connection: Any, record: Any) -> None:
+def writer_bytes(settings: Settings) -> int:
+    """How long a text of the writer's may get: an answer read back, or what a body holds as the parameter of a statement."""
+    return settings.max_answer_bytes + 4 * settings.max_body_bytes
+
+
+def _on_connect(max_bytes: int, connection: Any, record: Any) -> None:
+    connection.driver_connection._conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)  # noqa: SLF001  # the driver has no public way
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")

@@ -2,7 +2,7 @@
 
 What goes in: a document's text, variables, a `Context`. What comes out: an `Answer`: JSON text for queries, which went from
 the database untouched, or graphql-core's result for mutations, with the database's fragments spliced in. What is refused
-here: `RequestRefused`, and `TooComplex` and `Unavailable` from the database.
+here: `RequestRefused`, and `TooComplex`, `AnswerTooLarge` and `Unavailable` from the database.
 
 A known query costs: two look-ups, the coercion of its variables, one fetch. No parsing, validation, graphql-core execution
 or SQL construction.
@@ -30,12 +30,14 @@ from sqlalchemy import Dialect
 from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
+from graph.operations.budget import Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.variables import coerce
 from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.running import judged
 from graph.read.payloads.statements import PlannedMutation, plan_mutation
-from graph.read.planning.cost import Price, prices, too_expensive, total
+from graph.read.planning.cost import Price, bytes_of, prices, too_expensive, total
+from graph.read.planning.plan import Plan
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import META, Statement, write
@@ -86,9 +88,10 @@ class Recent(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The statement of a plan, and the plan's cost. `meta` names the introspection fields among its roots."""
+    """The statement of a plan, its cost, and how many bytes it may make. `meta` names the introspection fields at its root."""
 
     cost: int
+    bytes: int
     statement: Statement
     meta: tuple[str, ...]
 
@@ -97,7 +100,7 @@ class Compiled:
 class Answer:
     """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of a query's plan."""
 
-    data: str | None
+    data: bytes | None
     result: ExecutionResult | None = None
     cost: int | None = None
 
@@ -123,6 +126,7 @@ class Engine:
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.counters = Counters()
+        self.budget = Budget(settings.max_answer_bytes, settings.pool_timeout_seconds)
 
     def document(self, text: str, operation_name: str | None) -> Document:
         """The document, read or remembered. Raises `RequestRefused`."""
@@ -163,15 +167,20 @@ class Engine:
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}
+        if context.share is not None:
+            await context.share.ask(compiled.bytes)
         data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
         return Answer(data, cost=compiled.cost)
 
     def _compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
         self.counters.planned += 1
         plan = plan_query(self.operation(document, variables))
-        found = prices(plan)
+        found = prices(plan, self.settings.max_text_length)
         self._afford(found)
-        return Compiled(total(found), write(plan, self.dialect, scope), tuple(meta_keys(plan)))
+        return Compiled(total(found), bytes_of(found), self._write(plan, scope), tuple(meta_keys(plan)))
+
+    def _write(self, plan: Plan, scope: Scope) -> Statement:
+        return write(plan, self.dialect, scope, self.settings.max_answer_bytes)
 
     def _afford(self, found: Sequence[Price]) -> None:
         if total(found) > self.settings.max_cost:
@@ -206,11 +215,14 @@ class Engine:
         if planned is None:
             # What the payloads select is judged before anything is written.
             operation = self.operation(document, variables)
-            planned = plan_mutation(operation, lambda plan: write(plan, self.dialect, scope), self._afford)
+            planned = plan_mutation(operation, lambda plan: self._write(plan, scope), self._afford)
             self.mutations.put(key, planned, planned.weight)
         # So is what every field is told: nothing runs of an operation that has one bad input.
         context.running = judged(self.schema, planned, variables)
-        self._afford(context.running.prices())
+        found = context.running.prices()
+        self._afford(found)
+        if context.share is not None:
+            await context.share.ask(bytes_of(found) + context.running.bytes_of_errors())
 
         async def execute() -> ExecutionResult:
             executor = PayloadExecutor.of(self.schema, document.fragments, document.operation, variables, context)

@@ -19,20 +19,49 @@ from graph.operations.engine import Answer
 from graph.read.payloads.fragments import splice
 from graph.read.refusals import each_cause_once, is_refusal, root
 
+#: What a response has beside its data: errors, an id.
+LEFT_FOR_ERRORS = 2**14
+
 logger = logging.getLogger("ordergraph.serve")
 
 
-def answer_body(answer: Answer, request_id: str, *, with_cost: bool) -> tuple[int, bytes]:
+def answer_body(answer: Answer, request_id: str, max_bytes: int, *, with_cost: bool) -> tuple[int, bytes]:
     """The response to an operation that ran."""
     if answer.data is not None:
-        extensions = f',"extensions":{{"cost":{answer.cost}}}' if with_cost else ""
-        return 200, f'{{"data":{answer.data}{extensions}}}'.encode()
+        extensions = b',"extensions":{"cost":%d}' % (answer.cost or 0) if with_cost else b""
+        return 200, b'{"data":%b%b}' % (answer.data, extensions)
     assert answer.result is not None
-    return result_body(answer.result, request_id)
+    return result_body(answer.result, request_id, max_bytes)
 
 
-def result_body(result: ExecutionResult, request_id: str) -> tuple[int, bytes]:
-    """The response to a mutation, fragments spliced in."""
+def result_body(result: ExecutionResult, request_id: str, max_bytes: int) -> tuple[int, bytes]:
+    """The response to a mutation, fragments spliced in.
+
+    Rows are counted while they are read, before anything is committed. What is too large here tells the client his own input in
+    errors, again and again: a field that does is null.
+    """
+    body = _body(result, request_id)
+    if len(body[1]) > max_bytes and result.data:
+        sizes = {key: len(orjson.dumps(value, default=splice)) for key, value in result.data.items()}
+        data, errors = dict(result.data), list(result.errors or ())
+        for key in sorted(sizes, key=lambda key: sizes[key], reverse=True):
+            if sum(sizes.values()) + LEFT_FOR_ERRORS <= max_bytes:
+                break
+            del sizes[key]
+            data[key] = None
+            errors = [error for error in errors if not error.path or error.path[0] != key]
+            errors.append(unsent(key, max_bytes))
+        body = _body(ExecutionResult(data, errors), request_id)
+    return body
+
+
+def unsent(key: str, max_bytes: int) -> GraphQLError:
+    """A field of a mutation whose answer cannot be sent; what it wrote stays."""
+    message = f"What this field answers has more than {max_bytes:,} bytes. Read what became of it."
+    return GraphQLError(message, path=[key], extensions={"code": "ANSWER_TOO_LARGE", "limit": max_bytes})
+
+
+def _body(result: ExecutionResult, request_id: str) -> tuple[int, bytes]:
     if not result.errors:
         return 200, orjson.dumps({"data": result.data}, default=splice)
     errors = told(result.errors, request_id)

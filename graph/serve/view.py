@@ -16,6 +16,7 @@ from strawberry.http.ides import get_graphql_ide_html
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
+from graph.operations.budget import Share
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
@@ -38,27 +39,30 @@ class GraphQLView:
         request_id = os.urandom(8).hex()
         context: Context | None = None
         half = self.settings.request_timeout_seconds / 2
-        try:
-            async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
-                if self._wants_playground(scope):
-                    await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
-                    return
-                asked = await self._read(scope, receive)
-                over = (deadline.when() or 0) + half
-                deadline.reschedule(over)
-                # A transaction is given up earlier, so that what was committed before it can still be answered.
-                context = Context(self.database, deadline=over - half / 5)
-                status, body = await self._run(asked, context, request_id, only_queries=scope["method"] != "POST")
-        except ClientGone:
-            return
-        except Exception as error:  # every failure has an answer, and none of them shows its insides
-            if isinstance(error, TimeoutError):
-                if context is None:
-                    error = TOO_SLOW
-                elif context.committed:  # a 503 would say that nothing was
-                    error = CommitUnknown("the time was over after a COMMIT")
-            status, body = refusal_body(error, request_id)
-        await self._send(scope, send, status, body, request_id)
+        with Share(self.engine.budget) as share:
+            try:
+                async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
+                    if self._wants_playground(scope):
+                        await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
+                        return
+                    asked = await self._read(scope, receive)
+                    over = (deadline.when() or 0) + half
+                    deadline.reschedule(over)
+                    # A transaction is given up earlier, so that what was committed before it can still be answered.
+                    context = Context(self.database, deadline=over - half / 5, share=share)
+                    status, body = await self._run(asked, context, request_id, only_queries=scope["method"] != "POST")
+            except ClientGone:
+                return
+            except Exception as error:  # every failure has an answer, and none of them shows its insides
+                if isinstance(error, TimeoutError):
+                    if context is None:
+                        error = TOO_SLOW
+                    elif context.committed:  # a 503 would say that nothing was
+                        error = CommitUnknown("the time was over after a COMMIT")
+                status, body = refusal_body(error, request_id)
+            context = None  # the rows of a mutation are in the body
+            share.keep(len(body))
+            await self._send(scope, send, status, body, request_id)
 
     def _wants_playground(self, scope: Scope) -> bool:
         return (
@@ -81,7 +85,8 @@ class GraphQLView:
             answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries)
         finally:
             await context.close()
-        return answer_body(answer, request_id, with_cost=asked.extensions.get("cost") is True)
+        limit = self.settings.max_answer_bytes
+        return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True)
 
     async def _send(self, scope: Scope, send: Send, status: int, body: bytes, request_id: str) -> None:
         accept = header(scope, b"accept")

@@ -55,6 +55,9 @@ class ErrorCode(enum.Enum):
     IDEMPOTENCY_IN_PROGRESS = strawberry.enum_value(
         "IDEMPOTENCY_IN_PROGRESS", description="A request with this key is running now: ask again."
     )
+    ANSWER_TOO_LARGE = strawberry.enum_value(
+        "ANSWER_TOO_LARGE", description="The selected payload has more bytes than an answer may have, and nothing was changed."
+    )
     COMMIT_UNKNOWN = strawberry.enum_value(
         "COMMIT_UNKNOWN", description="The database did not say whether it committed: this may have happened, or not."
     )
@@ -189,6 +192,12 @@ class IdempotencyError(MutationError):
     key: str = strawberry.field(description="The key as sent.")
 
 
+@strawberry.type(description="The selected payload has more bytes than an answer may have. Nothing was changed.")
+class AnswerTooLargeError(MutationError):
+    code: ErrorCode = coded(ErrorCode.ANSWER_TOO_LARGE)
+    limit: int = strawberry.field(description="How many bytes the data of an answer may have.")
+
+
 @strawberry.type(
     description="The database did not say whether it committed. With @idempotent send the same request again: it happens once,"
     " and tells what became of it. Without, look whether it happened before you send it anew."
@@ -256,6 +265,12 @@ def over_stocked(path: Path) -> InvalidInputError:
 def rolled_back(path: Path = ROOT) -> RolledBackError:
     """Nothing is wrong here, but a sibling failed."""
     return RolledBackError(message="A sibling failed, so this was undone too", path=list(path))
+
+
+def answer_too_large(limit: int) -> AnswerTooLargeError:
+    """The payload would make the answer larger than it may be."""
+    message = f"The answer would have more than {limit:,} bytes: select less of the payload. Nothing was changed"
+    return AnswerTooLargeError(message=message, path=list(ROOT), limit=limit)
 
 
 def try_again(path: Path = ROOT) -> TryAgainError:

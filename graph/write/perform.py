@@ -18,7 +18,7 @@ from typing import Generic, TypeVar, cast
 from sqlalchemy.exc import IntegrityError
 
 from graph.context import Context
-from graph.database.failures import CommitUnknown, TransientError, Unavailable
+from graph.database.failures import AnswerTooLarge, CommitUnknown, TransientError, Unavailable
 from graph.read.payloads.running import RunningField, SharedTransaction, running_in
 from graph.write import idempotency
 from graph.write.answers import Answer, Payload, entry_type, keep, note_missing, payload_of, recall
@@ -28,6 +28,7 @@ from graph.write.errors import (
     MutationError,
     Order,
     Refused,
+    answer_too_large,
     commit_unknown,
     not_run,
     ordered,
@@ -69,6 +70,8 @@ async def perform(context: Context, field: RunningField, payload: type[P], work:
         return await (call.alone() if shared is None else call.within())
     except Refused as refused:
         answer = call.refused(refused.errors)
+    except AnswerTooLarge as error:
+        answer = payload(errors=[answer_too_large(error.limit)])
     except (TransientError, IntegrityError):
         answer = payload(errors=[try_again()])
     except CommitUnknown as unknown:
@@ -78,6 +81,7 @@ async def perform(context: Context, field: RunningField, payload: type[P], work:
         if shared is not None or isinstance(error, Unavailable):
             running.broken = error
         raise
+    running.shown.pop(field.key, None)
     if shared is not None:
         shared.failed = True
         shared.verdicts[field.key] = answer
@@ -133,6 +137,7 @@ class Call(Generic[P]):
 
     async def _once(self, *, explaining: bool) -> P:
         context, field, order = self.context, self.field, self.order
+        running_in(context).shown[field.key] = 0
         key = None if running_in(context).dry_run else idempotency.key_of(context, field)
         kept = None if key is None else await idempotency.claim(context.session, context.database, key)
         if kept is not None:

@@ -110,7 +110,7 @@ async def learn(url: str, orders: int) -> Facts:
             key = chance.randint(1, orders)
             query = f'{{orders(where:{{id:{{eq:"Order:{key}"}}}},{EVERY_DATE}){{edges{{cursor node{{orderDate}}}}}}}}'
             answer = await schema.engine(opened).run(query, {}, None, Context(opened))
-            edge = json.loads(answer.data or "")["orders"]["edges"][0]
+            edge = json.loads(answer.data or b"")["orders"]["edges"][0]
             places.append((key, edge["node"]["orderDate"], edge["cursor"]))
     finally:
         await opened.close()

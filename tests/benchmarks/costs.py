@@ -67,8 +67,8 @@ async def measure(url: str, query: str) -> tuple[int, int, int, float]:
             started = time.perf_counter()
             answer = await engine.run(query, {}, None, Context(database))
             times.append(time.perf_counter() - started)
-        text = answer.data or ""
-        return answer.cost or 0, rows_in(json.loads(text)) - 1, len(text.encode()), statistics.median(times[2:]) * 1000
+        text = answer.data or b""
+        return answer.cost or 0, rows_in(json.loads(text)) - 1, len(text), statistics.median(times[2:]) * 1000
     finally:
         await database.close()
 

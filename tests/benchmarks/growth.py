@@ -44,14 +44,14 @@ async def measure(url: str, orders: int) -> list[Step]:
     try:
         for rows in (rows for rows in ROWS if rows <= orders):
             times: list[float] = []
-            text = ""
+            text = b""
             until = time.perf_counter() + SECONDS
             while len(times) < 8 or time.perf_counter() < until:
                 started = time.perf_counter()
                 answer = await engine.run(QUERY % rows, {}, None, Context(database))
                 times.append(time.perf_counter() - started)
-                text = answer.data or ""
-            assert text.count('"id":"Order:') == rows
+                text = answer.data or b""
+            assert text.count(b'"id":"Order:') == rows
             # The first runs prepare the statement, and PostgreSQL settles on its plan at the sixth.
             steps.append(Step(rows, len(times) - 6, statistics.median(times[6:]), len(text)))
     finally:

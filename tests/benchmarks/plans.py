@@ -77,7 +77,7 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = engine.document(query, None)
     variables = coerce(engine.settings, document, {})
-    made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN)
+    made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN, engine.settings.max_answer_bytes)
     return made.sql, made.arguments(variables.coerced)
 
 
@@ -85,9 +85,9 @@ async def deep_cursor(database: Database, query: str) -> str:
     """The cursor of a row deep inside the list of a query."""
     whole = query.replace("first:50", f"first:{DEEP}").replace(",after:AFTER", "").replace("nodes{id}", "pageInfo{endCursor}")
     answer = await schema.engine(database).run(whole, {}, None, Context(database))
-    found = re.search(r'"endCursor":"([0-9a-f]+)"', answer.data or "")
+    found = re.search(rb'"endCursor":"([0-9a-f]+)"', answer.data or b"")
     assert found is not None
-    return found[1]
+    return found[1].decode()
 
 
 def readable(lines: list[str]) -> str:

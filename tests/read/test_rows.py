@@ -100,7 +100,7 @@ async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(
 
     async def names(scope: Scope) -> list[str]:
         answer = await engine.run("{ customers { nodes { id } } }", {}, None, Context(shop_database, scope=scope))
-        return [node["id"] for node in orjson.loads(answer.data or "")["customers"]["nodes"]]
+        return [node["id"] for node in orjson.loads(answer.data or b"")["customers"]["nodes"]]
 
     with rules():
         assert await names(Scope("own", {"customer": 5})) == ["Customer:5"]

@@ -699,7 +699,7 @@ async def test_keys_of_clients_do_not_meet(shop: Ask, empty_url: str) -> None:
         finally:
             await context.close()
         assert answer.result is not None
-        payload: Payload = orjson.loads(result_body(answer.result, "")[1])["data"]["createOrder"]
+        payload: Payload = orjson.loads(result_body(answer.result, "", 2**24)[1])["data"]["createOrder"]
         return payload
 
     told = await at_once(*(order(client, client) for client in ("a", "b", "a", "b")))

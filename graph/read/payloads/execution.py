@@ -32,7 +32,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from graph.context import Context
 from graph.database.failures import Unavailable
 from graph.read.payloads.fragments import Fragment, RowByPlace, cut, response_keys
-from graph.read.payloads.running import RunningField, RunningMutation, running_in
+from graph.read.payloads.running import OF_ERRORS, RunningField, RunningMutation, running_in
 from graph.read.payloads.statements import NodePlan
 from graph.read.planning.cost import too_expensive
 from graph.read.rows import with_viewer
@@ -119,6 +119,7 @@ async def read_entities(
     for place, statement in running_in(context).planned.entities.get((field.key, *names), ()):
         variables = {**with_viewer(field.variables.coerced, context.scope), KEYS: list(keys)}
         text = await context.database.fetch_within(context.session, statement.sql, statement.arguments(variables))
+        running_in(context).note_bytes(field.key, len(text), context.database.settings.max_answer_bytes)
         for key, row in cut(text).items():
             found[key][place] = row
     return found
@@ -129,8 +130,8 @@ async def read_node(info: strawberry.Info[Context, None], error: str, type_name:
 
     `error` is the GraphQL type whose field it is. Rows are read after the rollback, on a connection of their own. A field of
     `@atomic` that was not refused as a whole shows them as its transaction sees them. Raises `GraphQLError` where the rows of all
-    errors together cost too much, `Unavailable` where they cannot be read now: the row is null then, and the rest of the answer,
-    which tells of what is committed, stays.
+    errors together cost too much or are too large, `Unavailable` where they cannot be read now: the row is null then, and the
+    rest of the answer, which tells of what is committed, stays.
     """
     context = info.context
     running = running_in(context)
@@ -164,6 +165,7 @@ async def _read_nodes(
         else:
             async with alone:
                 text = await context.database.fetch_within(context.session, plan.statement.sql, arguments)
+        running.note_bytes(OF_ERRORS, len(text), context.database.settings.max_answer_bytes)
         found[plan] = cut(text)
     return [found[plan].get(key) for plan, key in wanted]
 

@@ -16,7 +16,7 @@ class Fragment:
 
     __slots__ = ("text",)
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: bytes) -> None:
         self.text = text
 
 
@@ -37,13 +37,13 @@ def splice(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def cut(text: str) -> dict[int, Fragment]:
-    """The rows of a `Rows` statement by key, `key:length;JSON` with commas between. A row's JSON is cut out, never parsed."""
+def cut(text: bytes) -> dict[int, Fragment]:
+    """The rows of a `Rows` statement by key, `key:bytes;JSON` with commas between. A row's JSON is cut out, never parsed."""
     found: dict[int, Fragment] = {}
     position = 0
     while position < len(text):
-        head = text.index(";", position)
-        key, length = text[position:head].split(":")
+        head = text.index(b";", position)
+        key, length = text[position:head].split(b":")
         position = head + 1 + int(length)
         found[int(key)] = Fragment(text[head + 1 : position])
         position += 1  # the comma

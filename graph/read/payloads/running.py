@@ -16,6 +16,7 @@ from graphql.execution.values import VariableValues, get_argument_values, get_di
 from strawberry.dataloader import DataLoader
 
 from graph.context import Context
+from graph.database.failures import AnswerTooLarge
 from graph.read.payloads.fragments import Fragment
 from graph.read.payloads.statements import NodePlan, PlannedField, PlannedMutation
 from graph.read.planning.arguments import lift
@@ -24,6 +25,9 @@ from graph.read.planning.filters import read_where
 from graph.read.planning.plan import Filter
 from graph.read.refusals import BadUserInput
 from graph.read.types.filter_inputs import mirror_of_where
+
+#: What the bytes of rows that errors name are noted under: no field has such a key.
+OF_ERRORS = "#errors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class RunningMutation:
 
     `dry_run` says that nothing is to be kept, `shared` is the transaction that its fields share, if they do. `broken` is what a
     field met after which no later one is run. `named` loads the rows that errors name, all of a place by one statement.
+    `shown` are the bytes of the rows that each field shows.
     """
 
     variables: VariableValues
@@ -90,6 +95,7 @@ class RunningMutation:
     shared: SharedTransaction | None = None
     broken: Exception | None = None
     named: DataLoader[tuple[NodePlan, int], Fragment | None] | None = None
+    shown: dict[str, int] = field(default_factory=dict)
 
     def prices(self) -> list[Price]:
         """What the rows cost that its payloads show and its filters look at."""
@@ -101,6 +107,17 @@ class RunningMutation:
             if running.where is not None:
                 found.append(Price((planned.key,), rows=0, once=filter_cost(running.where)))
         return found
+
+    def bytes_of_errors(self) -> int:
+        """What the rows may add that errors name, one for each entry of the longest list."""
+        entries = max((field.entries() for field in self.fields.values()), default=0) or 1
+        return sum(replace(node.price, rows=entries).bytes for node in self.planned.nodes.values())
+
+    def note_bytes(self, key: str, size: int, limit: int) -> None:
+        """Rows are read for the answer of a field. Raises `AnswerTooLarge` where that is too much for all fields together."""
+        self.shown[key] = self.shown.get(key, 0) + size
+        if sum(self.shown.values()) > limit:
+            raise AnswerTooLarge(limit)
 
 
 def running_in(context: Context) -> RunningMutation:

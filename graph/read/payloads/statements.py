@@ -147,7 +147,7 @@ class _Planner:
         return list(collected.grouped_field_set.items())
 
     def _write(self, plan: Plan, path: tuple[str, ...]) -> tuple[Statement, Price]:
-        price = replace(prices(plan)[0], path=path)
+        price = replace(prices(plan, self.operation.settings.max_text_length)[0], path=path)
         self.afford([price])
         made = self.statement(plan)
         self.planned.weight += len(made.sql)

@@ -1,7 +1,7 @@
 """What a plan costs: a fold over it, which bounds the rows that its statement may read and knows which field is dearest.
 
-What goes in: a finished plan, whose sizes stand in it. What comes out: `Price`s, one a field, with the prices of the fields
-below it. What is refused here: prices above the limit make the error that says which field to ask less of, and how.
+What goes in: a finished plan, whose sizes stand in it, and how long a text may be. What comes out: `Price`s, one a field, with
+the prices of those below it. What is refused here: prices above the limit make the error that says which field to ask less of.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ from graph.read.planning.plan import (
     Rows,
     SummaryPart,
     SummaryRoot,
+    Value,
 )
+from graph.read.types.mirror import MIRRORS, VALUE_BYTES, mirror_of, width
 
 #: What the rows of a bounded list such as `Order.items` are taken to be.
 BOUNDED_ROWS = 10
+#: What a row may have in an answer, the fields below it aside, for the price of one; more costs more.
+ROW_BYTES = 32_768
 
 
 @dataclass(frozen=True)
 class Price:
-    """What one field costs: `once`, and for each of its rows 1 and what the fields of a row cost.
+    """What one field costs: `once`, and for each of its rows what its bytes do and what the fields of a row cost.
 
-    `path` are the response keys that lead to it from the field around it. `size` is the argument that says how many `rows`.
+    `path` are the response keys that lead to it from the field around it. `size` is the argument that says how many `rows`,
+    `width` how many bytes one of them is taken to have.
     """
 
     path: tuple[str, ...]
@@ -46,79 +51,119 @@ class Price:
     once: int = 0
     fields: tuple[Price, ...] = ()
     size: str = ""
+    width: int = 0
 
     @cached_property
     def each(self) -> int:
         """What one row costs."""
-        return 1 + total(self.fields)
+        return max(1, -(-self.width // ROW_BYTES)) + total(self.fields)
 
     @cached_property
     def total(self) -> int:
         return self.once + self.rows * self.each
+
+    @cached_property
+    def bytes(self) -> int:
+        """What it is taken to add to an answer."""
+        return self.rows * (self.width + sum(price.bytes for price in self.fields))
 
 
 def total(prices: Iterable[Price]) -> int:
     return sum([price.total for price in prices])
 
 
-def prices(plan: Plan) -> tuple[Price, ...]:
-    """What the roots of a plan cost; of rows that a mutation shows, what one of them costs."""
+def bytes_of(prices: Iterable[Price]) -> int:
+    return sum([price.bytes for price in prices])
+
+
+def prices(plan: Plan, longest: int) -> tuple[Price, ...]:
+    """What the roots of a plan cost; of rows that a mutation shows, what one of them costs. `longest`: a text's characters."""
+    fold = _Fold(longest)
     if isinstance(plan.roots, Rows):
-        return (Price((), fields=_fields(plan.roots.entity)),)
+        return (fold.row((), plan.roots.entity),)
     found: list[Price] = []
     for root in plan.roots:
         match root:
             case Page():
-                found.append(_page(root, ()))
+                found.append(fold.page(root, ()))
             case Lookup(key, _, _, entity):
-                found.append(Price((key,), fields=_fields(entity)))
+                found.append(fold.row((key,), entity))
             case Nodes(key):
-                found += [
-                    Price((key,), rows, fields=_fields(entity)) for entity, rows in zip(root.entities, root.counts, strict=True)
-                ]
+                found += [fold.row((key,), entity, rows) for entity, rows in zip(root.entities, root.counts, strict=True)]
             case SummaryRoot(key):
-                rows = root.size if root.groups else 1
-                found.append(Price((key,), rows, filter_cost(root.where), _parts(root.parts, ()), "first" if root.groups else ""))
+                rows, size = (root.size, "first") if root.groups else (1, "")
+                width_ = VALUE_BYTES * len(root.parts)
+                found.append(Price((key,), rows, filter_cost(root.where), fold.parts(root.parts, ()), size, width_))
     return tuple(found)
 
 
-def _fields(entity: Entity, above: tuple[str, ...] = ()) -> tuple[Price, ...]:
-    found: list[Price] = []
-    for field in entity.fields:
-        match field:
-            case One(key, entity=inner):
-                found.append(Price((*above, key), fields=_fields(inner)))
-            case Many(key, entity=inner):
-                found.append(Price((*above, key), BOUNDED_ROWS, fields=_fields(inner)))
-            case Page():
-                found.append(_page(field, above))
-    return tuple(found)
+class _Fold:
+    """The prices of what is selected; a text that no column bounds is taken to be the longest."""
 
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
 
-def _page(page: Page, above: tuple[str, ...]) -> Price:
-    fields: list[Price] = []
-    once, rows = filter_cost(page.where), 0
-    for part in page.parts:
-        if part.what == "total_count":
-            once += 1
-        elif part.what != "typename":
-            rows = page.size
-        if part.entity is not None:
-            fields += _fields(part.entity, (part.key,))
-        for edge in part.edge:
-            if edge.entity is not None:
-                fields += _fields(edge.entity, (part.key, edge.key))
-    return Price((*above, page.key), rows, once, tuple(fields), "last" if page.backward else "first")
+    def row(self, path: tuple[str, ...], entity: Entity, rows: int = 1) -> Price:
+        return Price(path, rows, fields=self.fields(entity), width=self.width(entity))
 
+    def width(self, entity: Entity) -> int:
+        """The bytes of a row's own values, their keys included."""
+        found = 0
+        for field in entity.fields:
+            found += len(field.key)
+            found += width(entity.type_name, field.attribute, self.longest) if isinstance(field, Value) else VALUE_BYTES
+        return found
 
-def _parts(parts: tuple[SummaryPart, ...], above: tuple[str, ...]) -> tuple[Price, ...]:
-    found: list[Price] = []
-    for part in parts:
-        here = (*above, part.key)
-        if part.entity is not None:
-            found.append(Price(here, fields=_fields(part.entity)))
-        found += _parts(part.parts, here)
-    return tuple(found)
+    def fields(self, entity: Entity, above: tuple[str, ...] = ()) -> tuple[Price, ...]:
+        found: list[Price] = []
+        for field in entity.fields:
+            match field:
+                case One(key, entity=inner):
+                    found.append(self.row((*above, key), inner))
+                case Many(key, entity=inner):
+                    found.append(self.row((*above, key), inner, BOUNDED_ROWS))
+                case Page():
+                    found.append(self.page(field, above))
+        return tuple(found)
+
+    def page(self, page: Page, above: tuple[str, ...]) -> Price:
+        fields: list[Price] = []
+        once, rows, wide = filter_cost(page.where), 0, 0
+        for part in page.parts:
+            if part.what == "total_count":
+                once += 1
+            elif part.what != "typename":
+                rows = page.size
+            if part.entity is not None:
+                fields += self.fields(part.entity, (part.key,))
+                wide += self.width(part.entity)
+            for edge in part.edge:
+                if edge.entity is not None:
+                    fields += self.fields(edge.entity, (part.key, edge.key))
+                    wide += self.width(edge.entity)
+                elif edge.what == "cursor":
+                    wide += self.cursor(page)
+        return Price((*above, page.key), rows, once, tuple(fields), "last" if page.backward else "first", wide)
+
+    def cursor(self, page: Page) -> int:
+        """The bytes of a cursor: two for each of the values in it."""
+        found = VALUE_BYTES
+        for key in page.order:
+            relation, _, attribute = key.path.rpartition(".")
+            type_name = page.type_name
+            if relation:
+                type_name = mirror_of(MIRRORS[type_name].mapper.relationships[relation].mapper.class_).name
+            found += 2 * width(type_name, attribute, self.longest)
+        return found
+
+    def parts(self, parts: tuple[SummaryPart, ...], above: tuple[str, ...]) -> tuple[Price, ...]:
+        found: list[Price] = []
+        for part in parts:
+            here = (*above, part.key)
+            if part.entity is not None:
+                found.append(self.row(here, part.entity))
+            found += self.parts(part.parts, here)
+        return tuple(found)
 
 
 def filter_cost(filter_: Filter, rows: int = 1) -> int:

@@ -132,6 +132,11 @@ class Entity:
         found = [getattr(field, "attribute", None) or getattr(field, "relation", None) for field in self.fields]
         return [name for name in found if name is not None]
 
+    @property
+    def lists(self) -> int:
+        """How many of its fields lead to rows of a list, and may be long."""
+        return sum(isinstance(f, (Many, Page)) or (isinstance(f, One) and f.entity.lists > 0) for f in self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class One:
@@ -212,7 +217,7 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows by their keys: entities of mutation payloads. The keys are bound as a list; each row comes as `key:length;JSON`."""
+    """Rows by their keys: entities of mutation payloads. The keys are bound as a list; each row comes as `key:bytes;JSON`."""
 
     entity: Entity
 

@@ -67,9 +67,11 @@ class PageWriter:
         cursor = self._cursor_text(keys) if self.with_cursor else None
         for index, part in enumerate(page.parts):
             if part.what == "nodes" and part.entity is not None:
-                texts[index] = joined(writer.object(part.entity, row, self.used))
+                texts[index] = joined(writer.object(part.entity, row, self.used), part.entity.lists)
             elif part.what == "edges":
-                texts[index] = joined(self._edge(part.edge, row, cursor))
+                texts[index] = joined(
+                    self._edge(part.edge, row, cursor), sum(edge.entity.lists for edge in part.edge if edge.entity)
+                )
         source = table
         number: Any = None
         if self.numbered:
@@ -85,7 +87,7 @@ class PageWriter:
             number = source.c.n
         members = [(part.key, self._member(part, texts.get(index), number, cursor)) for index, part in enumerate(page.parts)]
         return self._correlated(
-            select(joined(json_object(members))).select_from(source if self.numbered else row)
+            select(joined(json_object(members), len(texts))).select_from(source if self.numbered else row)
         ).scalar_subquery()
 
     def _correlated(self, query: Select[Any]) -> Select[Any]:

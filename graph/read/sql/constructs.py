@@ -41,6 +41,14 @@ class Filled(GenericFunction[str]):
     name = "filled"
 
 
+class Gathered(GenericFunction[str]):
+    """`Filled` of parts that may be long: none of them is there twice, and SQLite stops at the first that is too much."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "gathered"
+
+
 class MonthText(GenericFunction[str]):
     """The month of a time in UTC, such as `2026-01`: digits, which sort alike in every locale."""
 
@@ -65,6 +73,14 @@ class HexText(GenericFunction[str]):
     name = "hex_text"
 
 
+class ByteLength(GenericFunction[int]):
+    """How many bytes a text has in UTF-8."""
+
+    type = sa.Integer()
+    inherit_cache = True
+    name = "byte_length"
+
+
 class JoinedRows(GenericFunction[str]):
     """All rows' texts with commas between, in the order the rows come in."""
 
@@ -73,13 +89,23 @@ class JoinedRows(GenericFunction[str]):
     name = "joined_rows"
 
 
+#: Arguments of a function of PostgreSQL at most.
+MOST = 100
 #: Parts of one `printf`: three arguments each at most, and a function of SQLite takes a hundred at least.
 AT_ONCE = 30
 
 
+@compiles(Gathered)
+def _gathered(element: Gathered, compiler: Any, **kw: Any) -> str:
+    # A chain of `||` keeps what each of its steps made until the row is over.
+    parts = [compiler.process(clause, **kw) for clause in element.clauses]
+    return " || ".join(f"concat({', '.join(parts[start : start + MOST])})" for start in range(0, len(parts), MOST))
+
+
+@compiles(Gathered, "sqlite")
 @compiles(Concat)
 @compiles(Filled)
-def _concat(element: Concat | Filled, compiler: Any, **kw: Any) -> str:
+def _concat(element: Concat | Filled | Gathered, compiler: Any, **kw: Any) -> str:
     def part(clause: Any) -> str:
         text = compiler.process(clause, **kw)
         return f"({text})" if isinstance(clause, BinaryExpression) else text
@@ -137,6 +163,16 @@ def _hex_sqlite(element: HexText, compiler: Any, **kw: Any) -> str:
     return f"lower(hex({one(element, compiler, **kw)}))"
 
 
+@compiles(ByteLength)
+def _bytes(element: ByteLength, compiler: Any, **kw: Any) -> str:
+    return f"octet_length({one(element, compiler, **kw)})"
+
+
+@compiles(ByteLength, "sqlite")
+def _bytes_sqlite(element: ByteLength, compiler: Any, **kw: Any) -> str:
+    return f"length(CAST({one(element, compiler, **kw)} AS BLOB))"
+
+
 @compiles(JoinedRows)
 def _joined(element: JoinedRows, compiler: Any, **kw: Any) -> str:
     return f"string_agg({one(element, compiler, **kw)}, ',')"
@@ -145,6 +181,18 @@ def _joined(element: JoinedRows, compiler: Any, **kw: Any) -> str:
 @compiles(JoinedRows, "sqlite")
 def _joined_sqlite(element: JoinedRows, compiler: Any, **kw: Any) -> str:
     return f"group_concat({one(element, compiler, **kw)}, ',')"
+
+
+def bounded(query: sa.Select[Any], limit: int) -> sa.Select[Any]:
+    """The text that a query is, as its UTF-8; PostgreSQL refuses one of more bytes than the limit."""
+    # Without OFFSET the planner would put the text, and make it, in each of the three places. A histogram of fewer than one
+    # bucket is an error that nothing else here can make.
+    (text,) = query.offset(sa.literal_column("0")).subquery("answer").c
+    most: ColumnElement[int] = sa.literal_column(str(limit))
+    size = func.octet_length(text)
+    utf8 = func.convert_to(text, literal("UTF8"), type_=sa.LargeBinary())
+    too_long = func.width_bucket(sa.literal_column("0"), sa.literal_column("0"), sa.literal_column("1"), most - size)
+    return select(sa.case((size <= most, utf8), else_=func.set_byte(utf8, sa.literal_column("0"), too_long)))
 
 
 def unchanged(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
-from graph.read.sql.constructs import Concat, Filled
+from graph.read.sql.constructs import Concat, Filled, Gathered
 from graph.read.types.encodings import Part, literal
 from graph.read.types.scalars import scalar_of
 
@@ -43,9 +43,9 @@ def encode_id(type_name: str, key: Any) -> list[Part]:
     return [f'"{type_name}:', key, '"']
 
 
-def joined(parts: list[Part]) -> ColumnElement[str]:
-    """Parts, none of which is NULL, as one text expression."""
-    return Filled(*_merged(parts))
+def joined(parts: list[Part], lists: int = 0) -> ColumnElement[str]:
+    """Parts, none of which is NULL, as one text expression; so many of them are lists."""
+    return (Gathered if lists > 1 else Filled)(*_merged(parts))
 
 
 def _merged(parts: list[Part]) -> list[ColumnElement[Any]]:

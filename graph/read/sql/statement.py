@@ -1,4 +1,4 @@
-"""Plans become SQL: one statement whose one row and column is the JSON text of the answer.
+"""Plans become SQL: one statement whose one row and column is the JSON text of the answer, in UTF-8.
 
 What goes in: a `Plan` and a dialect. What comes out: a `Statement`: the SQL text as the driver takes it, and for each
 parameter where its value comes from. It only assembles: every decision is in the plan.
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, in
 from sqlalchemy.types import TypeEngine
 
 from graph.base import Base
+from graph.database import capabilities
 from graph.read.planning.arguments import Constant, Given, Source, resolve
 from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
 from graph.read.planning.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
@@ -22,7 +23,7 @@ from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter
-from graph.read.sql.constructs import JoinedRows, id_rows, member, unchanged
+from graph.read.sql.constructs import ByteLength, JoinedRows, bounded, id_rows, member, unchanged
 from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
 from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS, Mirror
@@ -61,9 +62,9 @@ class Statement:
         return tuple(bind for bind in self.binds if bind.judged)
 
 
-def write(plan: Plan, dialect: Dialect, scope: Scope) -> Statement:
-    """The one statement of a plan, for all viewers of the kind of this scope."""
-    return Writer(dialect, scope).write(plan)
+def write(plan: Plan, dialect: Dialect, scope: Scope, max_bytes: int) -> Statement:
+    """The one statement of a plan, for all viewers of the kind of this scope. It fails where it makes more bytes."""
+    return Writer(dialect, scope).write(plan, max_bytes)
 
 
 class Writer:
@@ -89,8 +90,10 @@ class Writer:
         self.binds[name] = Bind(source, (lambda value: process(encode(value))) if process else encode, judged)
         return bindparam(name, type_=type_, required=False)
 
-    def write(self, plan: Plan) -> Statement:
+    def write(self, plan: Plan, max_bytes: int) -> Statement:
         query = self._rows(plan.roots) if isinstance(plan.roots, Rows) else select(self._roots(plan))
+        if not capabilities(self.dialect).bounds_texts:
+            query = bounded(query, max_bytes)
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
             self.binds.get(name) or Bind(Constant(None), constant(compiled, name, self.dialect))
@@ -117,7 +120,7 @@ class Writer:
                     members.append((root.key, SummaryWriter(self, self._by_key, root).parts()))
                 case Nodes():
                     members.append((root.key, self._nodes(root)))
-        return joined(json_object(members))
+        return joined(json_object(members), sum(not isinstance(root, (Typename, Meta)) for root in plan.roots))
 
     def _lookup(self, root: Lookup) -> ColumnElement[str]:
         row = self.row(MIRRORS[root.entity.type_name])
@@ -151,10 +154,10 @@ class Writer:
         listed = member(
             self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), negated=False
         )
-        text = joined(self.object(root.entity, row, IN_PAYLOAD))
+        text = joined(self.object(root.entity, row, IN_PAYLOAD), root.entity.lists)
         object_ = select(row.id.label("k"), text.label("j")).where(listed)
         each = object_.subquery(self.alias())
-        framed = joined([each.c.k, ":", func.length(each.c.j), ";", each.c.j])
+        framed = joined([each.c.k, ":", ByteLength(each.c.j), ";", each.c.j])
         return select(func.coalesce(JoinedRows(framed), literal("")))
 
     # ---- rows
@@ -167,7 +170,7 @@ class Writer:
         return self.rows(mirror.model)
 
     def _one_row(self, entity: Entity, row: Any, used: int, condition: ColumnElement[bool], *outer: Any) -> ColumnElement[str]:
-        query = select(joined(self.object(entity, row, used))).select_from(row)
+        query = select(joined(self.object(entity, row, used), entity.lists)).select_from(row)
         query = query.where(condition)
         return (query.correlate(*outer) if outer else query).scalar_subquery()
 
@@ -232,7 +235,8 @@ class Writer:
         order = [getattr(target, column.key) for column in inspect(type_of(row)).relationships[relation].order_by or ()]
         query = select(*self.columns(mirror, target, entity.attributes())).where(getattr(row, relation).of_type(target))
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
-        rows = select(JoinedRows(joined(self.object(entity, child, used)))).select_from(child).correlate(row).scalar_subquery()
+        each = joined(self.object(entity, child, used), entity.lists)
+        rows = select(JoinedRows(each)).select_from(child).correlate(row).scalar_subquery()
         return ["[", func.coalesce(rows, literal("")), "]"]
 
     # ---- pages

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import strawberry
 from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, get_named_type
-from sqlalchemy import Column, inspect
+from sqlalchemy import Column, String, TypeDecorator, inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression
 
-from graph.base import Base
+from graph.base import Base, Choice
 from graph.read.rows import RULES, Rule, needs_parent
 
 T = TypeVar("T", bound=type)
@@ -48,6 +48,9 @@ class Mirror:
 
 MIRRORS: dict[str, Mirror] = {}
 
+#: What a value that is no text of a client's takes in an answer, its quotes included.
+VALUE_BYTES = 32
+
 
 def mirror(
     model: type[Base],
@@ -75,6 +78,15 @@ def mirror(
         return cls
 
     return register
+
+
+def width(type_name: str, attribute: str, longest: int) -> int:
+    """How many bytes a value of a type may have in an answer, escapes aside; `longest` is the longest text that may be sent."""
+    column = MIRRORS[type_name].mapper.columns.get(attribute)
+    if column is None or isinstance(column.type, Choice):
+        return VALUE_BYTES
+    bare = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+    return VALUE_BYTES + int(column.info.get("width", longest)) if isinstance(bare, String) else VALUE_BYTES
 
 
 def mirror_of(model: type[Any]) -> Mirror:
