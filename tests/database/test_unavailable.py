@@ -414,6 +414,20 @@ async def test_a_server_that_goes_and_comes_back(
             await is_refused(ask, caplog)
             await asyncio.to_thread(own_server.start)
             await heals(ask)
+    # A password that is another one now. The superuser needs none.
+    hba = own_server.folder / "data" / "pg_hba.conf"
+    hba.write_text(f"local all clerk scram-sha-256\n{hba.read_text()}")
+    grants = (grant.replace('"{role}"', "clerk") for grant in GRANTS)
+    await rows_of(own_server.url, "CREATE ROLE clerk LOGIN PASSWORD 'tr1cky'", *grants, "SELECT pg_reload_conf()")
+    url = make_url(own_server.url).set(username="clerk", password="tr1cky").render_as_string(hide_password=False)
+    async with asking(Settings(database_url=url)) as ask:
+        await heals(ask)
+        await rows_of(own_server.url, "ALTER ROLE clerk PASSWORD 'an0ther'", KILL)
+        await is_refused(ask, caplog)
+        assert "InvalidPasswordError 28P01" in caplog.text
+        assert "tr1cky" not in caplog.text
+        await rows_of(own_server.url, "ALTER ROLE clerk PASSWORD 'tr1cky'")
+        await heals(ask)
 
 
 async def is_not_there(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
