@@ -241,6 +241,8 @@ SERVERS = {
     "customers/mutations.py": "a cascade takes all orders, so all are locked",
     "archive/mutations.py": "a cascade takes all orders; what is sold stays, whoever bought it",
     "write/violations.py": "the database holds constraints against all rows",
+    "write/door.py": "a natural key is taken, whoever may see the row that has it",
+    "write/plain_rows.py": "which rows were just written, also where a rule lets them go out of sight",
 }
 CLASSES = {name for name, each in vars(models).items() if isinstance(each, type) and issubclass(each, Base) and each is not Base}
 READS = {"select", "select_from", "join", "outerjoin", "join_from", "exists", "selectinload", "joinedload", "subqueryload"}

@@ -24,6 +24,7 @@ errors {
   ... on TransitionError { from to allowed }
   ... on ArchivedError { node { id __typename } }
   ... on StockError { requested available }
+  ... on ForbiddenError { type }
   ... on IdempotencyError { key }
   ... on InvalidInputError { reason }
 }

@@ -31,7 +31,8 @@ async def adjust_stock(unit: Unit, input: AdjustStockInput) -> Answer[AdjustStoc
     after = sa.cast(table.c.stock, sa.BigInteger) + input.delta
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
     moved = {"stock": table.c.stock + input.delta}
-    while not (found := await door.update_where(unit, Item, where, moved, after >= 0, after <= MOST_PIECES)):
+    allowed, path = (after >= 0, after <= MOST_PIECES), (*ROOT, "delta")
+    while not (found := await door.update_where(unit, Item, where, moved, *allowed, path=path)):
         row = unit.seen(Item)
         rows = await unit.rows(sa.select(row.stock).where(getattr(row, field.attribute) == key))
         if not rows:

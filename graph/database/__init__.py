@@ -37,6 +37,9 @@ class Database:
         self.settings = settings
         #: Called with the changes of every transaction of this process (`graph.write.record.Change`), as soon as it is committed.
         self.listeners: list[Callable[[Sequence[Any]], None]] = []
+        #: Awaited with the session and those changes when the work of a transaction is done, before its COMMIT; once in each try.
+        #: What they write is in the transaction; what they raise undoes it.
+        self.before_commit: list[Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]] = []
         self.target = configured(settings)
         backend = backend_of(self.target)
         self.capabilities = backend.CAPABILITIES

@@ -12,6 +12,9 @@ WITH clause. A statement that is made anew each time takes `rows(model, scope)`,
 (`Context.scope`, `Unit.scope`): ruled tables are derived tables, which can be locked. A condition for UPDATE and DELETE, which
 name the table itself, is `seen(model, scope)`. What keeps a rule of the shop over all rows, seen or not (a total, a stock, a
 position), takes `SERVER` and answers nobody.
+
+What a viewer has written he must see afterwards, or the write door refuses it: `left(model, scope)` are the rows that pass. Where
+a write may take a row out of its writer's sight, `@mirror(..., writable=rule)` says which rows may be written instead.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ VIEWER = "#viewer"
 Rule = Callable[[Any, "Door"], ColumnElement[bool] | None]
 #: The rules by mapped class.
 RULES: dict[type[Base], Rule] = {}
+#: Which rows a viewer may leave behind when he has written them, by mapped class, where those are not the rows he may see.
+WRITABLE: dict[type[Base], Rule] = {}
 
 #: Makes a parameter of a named value of the viewer.
 Bind = Callable[[str, TypeEngine[Any]], ColumnElement[Any]]
@@ -59,14 +64,29 @@ def seen(model: type[Base], scope: Scope) -> ColumnElement[bool]:
     return table.c.id.in_(sa.select(door.rows(model, f"{table.name}_seen", lockable=True).id))  # type: ignore[no-any-return]  # found by name
 
 
-class Door:
-    """The way of mirrored tables into one statement: what a scope sees of them. A rule knows it as its viewer."""
+def ruled() -> bool:
+    """Whether there is any rule to ask."""
+    return bool(RULES or WRITABLE)
 
-    def __init__(self, scope: Scope, bind: Bind | None = None) -> None:
+
+def left(model: type[Base], scope: Scope) -> Any | None:
+    """The rows of a class that a scope may have written, for one statement; None where that is all, and nothing need be asked."""
+    door = Door(scope, written=True)
+    return None if door.sees_all(model) else door.rows(model, f"{model.__tablename__}_left", lockable=True)
+
+
+class Door:
+    """The way of mirrored tables into one statement: what a scope sees of them. A rule knows it as its viewer.
+
+    Of rows that are `written` it asks what their writer may leave behind.
+    """
+
+    def __init__(self, scope: Scope, bind: Bind | None = None, *, written: bool = False) -> None:
         if scope.moment is not None:
             raise LookupError("no table keeps its past")
         self.scope = scope
         self._bind = bind
+        self._rules = {**RULES, **WRITABLE} if written else RULES
         self._tables: dict[type[Base], Any] = {}
         self._beside = 0
 
@@ -119,7 +139,7 @@ class Door:
 
     def _ruled(self, model: type[Base], *, lockable: bool = False) -> Any:
         """The rows that the scope sees, as a query if they are to be locked, else in the WITH clause; None where that is all."""
-        if not RULES or self.scope is SERVER:
+        if not self._rules or self.scope is SERVER:
             return None
         if lockable:
             return self._query(model)
@@ -135,7 +155,7 @@ class Door:
         mapper = model.__mapper__
         row = self._made(aliased(model, name=f"{model.__tablename__}_all"))
         conditions = []
-        rule = RULES.get(model)
+        rule = self._rules.get(model)
         own = None if rule is None else rule(row, self)
         if own is not None:
             conditions.append(own)

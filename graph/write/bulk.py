@@ -6,7 +6,7 @@ new values break for any of the rows, at the value sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from graph.read.rows import Door
 from graph.write import door
 from graph.write.bounds import own_maximum
 from graph.write.constraints import check_error, check_text
-from graph.write.errors import Path, Refused
+from graph.write.errors import ROOT, Path, Refused
 from graph.write.images import among
 from graph.write.unit import Unit
 
@@ -34,7 +34,12 @@ async def update_rows(
     if unit.explaining or unit.errors:
         await _refuse_broken(unit, model, where, values, sent)
     changed = {**values, "version": table.c.version + 1, "updated_at": utc_now()}
-    await door.update(unit, model, keys, changed)
+    await door.update(unit, model, keys, changed, together(sent.values()))
+
+
+def together(places: Iterable[Path]) -> Path:
+    """The place that holds all of these, or the only one."""
+    return tuple(part for part, *others in zip(*places, strict=False) if all(other == part for other in others)) or ROOT
 
 
 async def delete_rows(unit: Unit, model: type[Base], keys: Sequence[int]) -> None:

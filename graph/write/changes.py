@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified, instance_state
 
 from graph.base import Base
+from graph.read.rows import needs_parent
 from graph.write.columns import validators
 
 R = TypeVar("R", bound=Base)
@@ -117,6 +118,13 @@ def _target_key(row: Any, relation: str) -> Any:
     values = instance_state(row).dict
     names = [str(property_.parent.get_property_by_column(local).key) for local, _ in property_.local_remote_pairs or ()]
     return property_.mapper.identity_key_from_primary_key([values.get(name) for name in names])
+
+
+def parent_keys(row: Base) -> Iterator[tuple[type[Base], Any]]:
+    """The class and the key of every row that a written row points to and cannot be without."""
+    for relation in type(row).__mapper__.relationships:
+        if needs_parent(relation):
+            yield relation.mapper.class_, _target_key(row, relation.key)[1][0]
 
 
 def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None:

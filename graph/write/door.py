@@ -1,11 +1,14 @@
 """The write door: every INSERT, UPDATE and DELETE of a mirrored table, by a flush, a statement or the database's own cascade.
 
 What goes in: a graph that is to be flushed, or a table with the rows that a statement writes. What comes out: the rows written,
-and noted in the record of changes where somebody listens. What may be refused here: nothing; what the database refuses is raised.
+and noted in the record of changes where somebody listens. What may be refused here: a row that whoever writes would not see
+afterwards, as FORBIDDEN; what the database refuses is raised.
 
 Rooms of the domain write through the verbs of a `Unit` and of `graph.write.bulk` and `plain_rows`, which end here; they hold no
-statement that writes. A statement is noted by what its rows are before and after it, so that whatever it computes is told as it
-is. Nothing is read for that when nobody listens.
+statement that writes. A row that the scope does not see is not there for any verb, and what a verb has written the scope must see
+(`graph.read.rows.left`); `add` alone keeps accounts of the server's own over all rows. A statement is noted by what its rows are
+before and after it, so that whatever it computes is told as it is. Nothing is read for that when nobody listens, and nothing is
+held against rules where there is none.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -22,7 +26,11 @@ from sqlalchemy import ColumnElement, event
 from graph.base import Base
 from graph.context import Context
 from graph.database import capabilities
-from graph.read.rows import seen
+from graph.read.rows import Door, left, rows, ruled, seen
+from graph.scope import SERVER
+from graph.write.changes import parent_keys
+from graph.write.columns import stored, type_name
+from graph.write.errors import ROOT, Path, Refused, forbidden
 from graph.write.images import among, falling, images, note, note_fallen, note_flush
 from graph.write.object_graph import Graph
 from graph.write.record import RECORD, Record, record_of
@@ -35,17 +43,22 @@ T = TypeVar("T")
 async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
     """Run `work` in a transaction of its own, as `Database.transaction` does, and hand on what it changed once that is committed.
 
-    Each try has a record of its own. What raises hands nothing on: a refusal, a dry run, a COMMIT that was not answered.
+    Each try has a record of its own. What raises hands nothing on: a refusal, a dry run, a COMMIT that was not answered. When the
+    work of a try is done, `before_commit` may add to its transaction what belongs to the changes; what it raises undoes them.
     """
     database, session = context.database, context.session
-    if not database.listeners:
+    if not (database.listeners or database.before_commit):
         return await database.transaction(session, work, context.deadline)
     record = Record()
 
     async def attempt() -> T:
         nonlocal record
         record = session.info[RECORD] = Record()
-        return await work()
+        result = await work()
+        changes = record.changes() if database.before_commit else ()
+        for add_to in database.before_commit if changes else ():
+            await add_to(session, changes)
+        return result
 
     event.listen(session.sync_session, "after_flush", note_flush)
     try:
@@ -65,33 +78,65 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
 
 async def flush(graph: Graph, gone: Sequence[Base] = ()) -> None:
     """Write what is in the session. `gone` are the rows it deletes, with which the database may delete others."""
+    written = _to_write(graph) if ruled() else {}
     record = record_of(graph.session)
     if record is None:
         await graph.session.flush()
-        return
-    keys: dict[type[Base], set[int]] = defaultdict(set)
-    for row in gone:
-        keys[type(row)].add(type(row).__mapper__.primary_key_from_instance(row)[0])
-    fallen = await falling(graph, keys)
-    await graph.session.flush()
-    await note_fallen(graph, record, fallen)
+    else:
+        keys: dict[type[Base], set[int]] = defaultdict(set)
+        for row in gone:
+            keys[type(row)].add(_key(row))
+        fallen = await falling(graph, keys)
+        await graph.session.flush()
+        await note_fallen(graph, record, fallen)
+    gone_from_sight: dict[tuple[type[Base], int], Base] = {}
+    for model, flushed in written.items():
+        by_key = {_key(row): row for row in flushed}
+        gone_from_sight |= {(model, key): by_key[key] for key in await _out_of_sight(graph, model, "id", by_key)}
+    # What goes with a parent that does is not told beside it.
+    roots = [row for row in gone_from_sight.values() if not any(parent in gone_from_sight for parent in parent_keys(row))]
+    if roots:
+        raise Refused(forbidden(type_name(type(row).__mapper__), graph.origin(row).path) for row in roots)
 
 
-async def update(graph: Graph, model: type[Base], keys: Collection[int], values: Mapping[str, Any]) -> None:
-    """Set columns of rows that are locked."""
+def _to_write(graph: Graph) -> dict[type[Base], list[Base]]:
+    """The rows that a flush will leave behind, by class. A part that counts but is not seen is none: it was not seen before."""
+    session = graph.session.sync_session
+    gone, found = session.deleted, defaultdict[type[Base], list[Base]](list)
+    for row in (*session.new, *session.dirty):
+        if row not in gone and graph.sees(row):
+            found[type(row)].append(row)
+    return found
+
+
+def _key(row: Base) -> int:
+    key: int = type(row).__mapper__.primary_key_from_instance(row)[0]
+    return key
+
+
+async def update(graph: Graph, model: type[Base], keys: Collection[int], values: Mapping[str, Any], path: Path = ROOT) -> None:
+    """Set columns of rows that are locked; `path` leads to the values."""
     table: Any = model.__mapper__.local_table
     where = _visible(graph, model, among(graph, table.c.id, keys))
-    await execute(graph, model, where, sa.update(table).where(where).values(values))
+    await _execute(graph, model, where, sa.update(table).where(where).values(values))
+    await _hold(graph, model, "id", keys, lambda _: path)
 
 
 async def update_where(
-    graph: Graph, model: type[Base], where: ColumnElement[bool], values: Mapping[str, Any], *allowed: ColumnElement[bool]
+    graph: Graph,
+    model: type[Base],
+    where: ColumnElement[bool],
+    values: Mapping[str, Any],
+    *allowed: ColumnElement[bool],
+    path: Path = ROOT,
 ) -> list[int]:
-    """Set columns of the rows that match, if they are `allowed` to; the keys of those it found."""
+    """Set columns of the rows that match, if they are `allowed` to; the keys of those it found. `path` leads to the values."""
     table: Any = model.__mapper__.local_table
     where = _visible(graph, model, where)
     statement = sa.update(table).where(where, *allowed).values(values).returning(table.c.id)
-    return list((await execute(graph, model, where, statement)).scalars())
+    keys = list((await _execute(graph, model, where, statement)).scalars())
+    await _hold(graph, model, "id", keys, lambda _: path)
+    return keys
 
 
 async def add(graph: Graph, model: type[Base], counter: str, amounts: Mapping[int, int]) -> None:
@@ -100,7 +145,7 @@ async def add(graph: Graph, model: type[Base], counter: str, amounts: Mapping[in
         return
     rows = [{"_key": row, "_amount": pieces} for row, pieces in amounts.items()]
     written = partial(among, graph, model.__mapper__.local_table.c.id, sorted(amounts))
-    await execute(graph, model, written, _addition(model, counter), rows)
+    await _execute(graph, model, written, _addition(model, counter), rows)
 
 
 @cache
@@ -116,7 +161,7 @@ async def delete(graph: Graph, model: type[Base], keys: Collection[int]) -> None
     """Delete rows that are locked, and by the database's cascades what is below them."""
     table: Any = model.__mapper__.local_table
     where = _visible(graph, model, among(graph, table.c.id, keys))
-    await execute(graph, model, where, sa.delete(table).where(where), goes=True)
+    await _execute(graph, model, where, sa.delete(table).where(where), goes=True)
 
 
 async def delete_where(graph: Graph, model: type[Base], keys: Collection[int], *allowed: ColumnElement[bool]) -> list[int]:
@@ -124,7 +169,7 @@ async def delete_where(graph: Graph, model: type[Base], keys: Collection[int], *
     table: Any = model.__mapper__.local_table
     where = _visible(graph, model, among(graph, table.c.id, keys))
     statement = sa.delete(table).where(where, *allowed).returning(table.c.id)
-    return sorted((await execute(graph, model, where, statement, goes=True)).scalars())
+    return sorted((await _execute(graph, model, where, statement, goes=True)).scalars())
 
 
 def _visible(graph: Graph, model: type[Base], where: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -133,11 +178,82 @@ def _visible(graph: Graph, model: type[Base], where: ColumnElement[bool]) -> Col
 
 
 def insert_of(graph: Graph, model: type[Base]) -> Any:
-    """An INSERT that can have a conflict clause, for `execute`."""
+    """An INSERT that can have a conflict clause, for `insert` and `merge`."""
     return capabilities(graph.dialect).insert(model.__mapper__.local_table)
 
 
-async def execute(
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """Rows that are written without objects: their class, their natural key, its values as they are stored, and where in the
+    input the row with such a value stands."""
+
+    model: type[Base]
+    key: str
+    values: Collection[Any]
+    place: Callable[[Any], Path]
+
+
+async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = False) -> int:
+    """Insert rows; how many were. With `skip` one whose key is taken is left out."""
+    column = rows_.model.__mapper__.columns[rows_.key]
+    if skip:
+        statement = statement.on_conflict_do_nothing(index_elements=[rows_.key]).returning(column)
+    result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement)
+    written = [stored(column, value, graph.dialect) for value in result.scalars()] if skip else rows_.values
+    await _hold(graph, rows_.model, rows_.key, written, rows_.place)
+    return len(written)
+
+
+async def merge(
+    graph: Graph, rows_: Keyed, statement: Any, sets: Mapping[str, Any], parameters: Any = None, *, returning: Sequence[Any] = ()
+) -> Any:
+    """Insert rows, or set columns of those that have their keys already and are seen.
+
+    A row that has a key and is not seen stays as it is, and then the write is refused: ask `hides` before.
+    """
+    where = None if Door(graph.scope).sees_all(rows_.model) else seen(rows_.model, graph.scope)
+    statement = statement.on_conflict_do_update(index_elements=[rows_.key], set_=sets, where=where)
+    if returning:
+        statement = statement.returning(*returning)
+    result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement, parameters, sets=sets)
+    await _hold(graph, rows_.model, rows_.key, rows_.values, rows_.place)
+    return result
+
+
+async def hides(graph: Graph, rows_: Keyed) -> bool:
+    """Whether one of the keys is that of a row which the scope does not see. Nothing is asked where no rule keeps any from it."""
+    if Door(graph.scope).sees_all(rows_.model):
+        return False
+    there, mine = rows(rows_.model, SERVER, "there"), rows(rows_.model, graph.scope, "mine")
+    taken = among(graph, getattr(there, rows_.key), rows_.values)
+    hidden = sa.select(there.id).where(taken, there.id.not_in(sa.select(mine.id))).limit(1)
+    return await graph.session.scalar(hidden) is not None
+
+
+def _with_keys(graph: Graph, rows_: Keyed) -> ColumnElement[bool]:
+    return among(graph, rows_.model.__mapper__.columns[rows_.key], sorted(set(rows_.values)))
+
+
+async def _hold(graph: Graph, model: type[Base], key: str, values: Collection[Any], place: Callable[[Any], Path]) -> None:
+    """Refuse rows that were written and that whoever wrote them does not see now; `key` is the attribute that has the values."""
+    gone = await _out_of_sight(graph, model, key, values)
+    if gone:
+        raise Refused(forbidden(type_name(model.__mapper__), place(value)) for value in gone)
+
+
+async def _out_of_sight(graph: Graph, model: type[Base], key: str, values: Collection[Any]) -> list[Any]:
+    """Those of some values of an attribute whose rows the scope may not have written."""
+    allowed = left(model, graph.scope) if ruled() and values else None
+    if allowed is None:
+        return []
+    attribute = getattr(allowed, key)
+    found = await graph.session.scalars(sa.select(attribute).where(among(graph, attribute, values)))
+    column = model.__mapper__.columns[key]
+    there = {stored(column, value, graph.dialect) for value in found}
+    return [value for value in values if value not in there]
+
+
+async def _execute(
     graph: Graph,
     model: type[Base],
     where: ColumnElement[bool] | Callable[[], ColumnElement[bool]],

@@ -48,6 +48,7 @@ class ErrorCode(enum.Enum):
     ARCHIVED = strawberry.enum_value("ARCHIVED", description="The row is archived and cannot be used.")
     OUT_OF_STOCK = strawberry.enum_value("OUT_OF_STOCK", description="There are not as many pieces in stock.")
     INVALID_INPUT = strawberry.enum_value("INVALID_INPUT", description="A value has the wrong form.")
+    FORBIDDEN = strawberry.enum_value("FORBIDDEN", description="The row would be one that you may not see.")
     ROLLED_BACK = strawberry.enum_value("ROLLED_BACK", description="Nothing wrong here: a sibling failed, and all was undone.")
     IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
         "IDEMPOTENCY_KEY_REUSED", description="The key was used before with another mutation or another input."
@@ -181,6 +182,12 @@ class InvalidInputError(MutationError):
     reason: str = strawberry.field(description="What the value should be.")
 
 
+@strawberry.type(description="The write would leave a row that whoever writes may not see. Nothing was changed.")
+class ForbiddenError(MutationError):
+    code: ErrorCode = coded(ErrorCode.FORBIDDEN)
+    type: str = strawberry.field(description="The type of the row.")
+
+
 @strawberry.type(description="Nothing is wrong here, but a sibling was refused and everything was undone together.")
 class RolledBackError(MutationError):
     code: ErrorCode = coded(ErrorCode.ROLLED_BACK)
@@ -260,6 +267,11 @@ def invalid(path: Path, reason: str) -> InvalidInputError:
 def over_stocked(path: Path) -> InvalidInputError:
     """There would be more pieces than a counter holds."""
     return invalid(path, f"must not take the stock above {MOST_PIECES:,}")
+
+
+def forbidden(type_name: str, path: Iterable[str]) -> ForbiddenError:
+    """A row would go where its writer does not see it."""
+    return ForbiddenError(message=f"This {type_name} would be one that you may not see", path=list(path), type=type_name)
 
 
 def rolled_back(path: Path = ROOT) -> RolledBackError:

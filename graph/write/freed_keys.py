@@ -27,7 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import flag_modified
 
-from graph.base import Choice
+from graph.base import Base, Choice
+from graph.write import door
 from graph.write.changes import Changes
 from graph.write.columns import attribute_name
 from graph.write.constraints import unique_error
@@ -44,12 +45,12 @@ async def delete_first(graph: Graph, changes: Changes) -> None:
     """Delete what the flush would delete in the end; what is below it goes by cascades. The flush finds it gone."""
     if _leaves_deleted(changes):
         return  # a row that leaves a parent that goes would go with it
-    keys: dict[Any, list[int]] = defaultdict(list)
+    keys: dict[type[Base], list[int]] = defaultdict(list)
     for row in changes.deleted:
-        keys[type(row).__mapper__.local_table].append(row.id)
-    for table in reversed(next(iter(keys)).metadata.sorted_tables if keys else ()):
-        if table in keys:
-            await graph.session.execute(sa.delete(table).where(table.c.id.in_(keys[table])))
+        keys[type(row)].append(row.id)
+    tables = Base.metadata.sorted_tables
+    for model in sorted(keys, key=lambda model: tables.index(model.__mapper__.local_table), reverse=True):  # type: ignore[arg-type]  # a table
+        await door.delete(graph, model, keys[model])
 
 
 def _leaves_deleted(changes: Changes) -> bool:

@@ -8,7 +8,7 @@ list, unless it is to be skipped or the last is to win.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,9 @@ import sqlalchemy as sa
 import strawberry
 
 from graph.base import Base
-from graph.read.rows import Door, seen
+from graph.read.rows import rows as rows_of
 from graph.read.sql.constructs import value_rows
+from graph.scope import SERVER
 from graph.write import door
 from graph.write.answers import Result
 from graph.write.changes import Changes, put
@@ -33,9 +34,7 @@ from graph.write.errors import (
     UniqueError,
     out_of_stock,
     over_stocked,
-    try_again,
 )
-from graph.write.images import among
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.new_rows import new_row
 from graph.write.unique_keys import unique_keys
@@ -130,10 +129,13 @@ class Plain:
         key = self.table.columns[self.key]
         return [stored(key, value, self.unit.dialect) for value in values.get(self.key, ())]
 
-    async def write(self, statement: Any, identities: Sequence[Any], rows: Any = None, *, sets: Collection[str] = ()) -> Any:
-        """Run a statement that writes rows with these natural keys; `sets` are the columns of its conflict clause."""
-        where = among(self.unit, self.table.columns[self.key], sorted(set(identities)))
-        return await door.execute(self.unit, self.model, where, statement, rows, sets=sets)
+    def keyed(self, identities: Sequence[Any]) -> door.Keyed:
+        """The rows by their natural keys, for the door. Of two in one list the last counts."""
+
+        def place(identity: Any) -> Path:
+            return self.path(max(index for index, other in enumerate(identities) if other == identity))
+
+        return door.Keyed(self.model, self.key, list(dict.fromkeys(identities)), place)
 
     def path(self, index: int) -> Path:
         """Where a row stands in the input."""
@@ -154,16 +156,6 @@ class Plain:
         if len(found) > len(allowed):
             raise Refused(error for error in found if error not in allowed)
 
-    def merged(self, insert: Any, clause: dict[str, Any]) -> Any:
-        """The INSERT with a conflict clause that changes the row that has the key, if the scope sees it."""
-        where = None if Door(self.unit.scope).sees_all(self.model) else seen(self.model, self.unit.scope)
-        return insert.on_conflict_do_update(index_elements=[self.key], set_=clause, where=where)
-
-    async def refuse_hidden(self, *, twice: bool) -> None:
-        """A row that the scope does not see has a key and was left as it is: the rows are refused."""
-        await self.explain(taken=False, twice=twice)
-        raise Refused([try_again()])  # it is gone since
-
 
 async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     """Insert rows as `on_conflict` says."""
@@ -177,14 +169,15 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
         await plain.explain(taken=error, twice=error)
     if not number:
         return Written(0)
+    keyed = plain.keyed(identities)
     if on_conflict is OnConflict.ERROR:
-        await plain.write(plain.insert(values, plain.start()), identities)
-        return Written(number)
+        return Written(await door.insert(unit, keyed, plain.insert(values, plain.start())))
     if on_conflict is OnConflict.SKIP:
         order = sorted(range(number), key=identities.__getitem__)
-        kept = plain.insert(_picked(values, order), plain.start()).on_conflict_do_nothing(index_elements=[plain.key])
-        inserted = len((await plain.write(kept.returning(table.c.id), identities)).all())
+        inserted = await door.insert(unit, keyed, plain.insert(_picked(values, order), plain.start()), skip=True)
         return Written(inserted, skipped=number - inserted)
+    if await door.hides(unit, keyed):
+        await plain.explain(taken=False, twice=False)
     last = {identity: index for index, identity in enumerate(identities)}
     insert = plain.insert(_picked(values, [last[identity] for identity in sorted(last)]), plain.start())
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
@@ -192,11 +185,8 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
         if table.columns[name].info.get("counter"):
             sets[name] = sa.func.coalesce(value, table.columns[name])
     clause = versioned(table, sets, unit.now)
-    merged = plain.merged(insert, clause).returning(table.c.created_at)
-    made = (await plain.write(merged, identities, sets=clause)).scalars().all()
-    if len(made) < len(last):
-        await plain.refuse_hidden(twice=False)
-    inserted = sum(created == unit.now for created in made)
+    made = await door.merge(unit, keyed, insert, clause, returning=[table.c.created_at])
+    inserted = sum(created == unit.now for created in made.scalars())
     return Written(inserted, updated=number - inserted)
 
 
@@ -231,6 +221,9 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         await plain.explain(taken=False, twice=True)
     if not identities:
         return []
+    keyed = plain.keyed(identities)
+    if await door.hides(unit, keyed):
+        await plain.explain(taken=False, twice=True)
     insert = door.insert_of(unit, plain.model)
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     start = plain.start()
@@ -244,16 +237,12 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + added
         # More than the column holds is told by its CHECK, as less than nothing is.
         sets[counter.column] = sa.case((added.is_(None), column), (after > MOST_PIECES, -1), else_=after)
-    clause = versioned(table, sets, unit.now)
-    merged = plain.merged(insert, clause)
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
-    await plain.write(merged, identities, in_order, sets=clause)
-    there = unit.seen(plain.model)
+    await door.merge(unit, keyed, insert, versioned(table, sets, unit.now), in_order)
+    there = rows_of(plain.model, SERVER)  # they may have left the sight of who wrote them
     key = getattr(there, plain.key)
     found = await unit.rows(sa.select(key, there.id, there.created_at).where(key.in_(identities)))
     made = {stored(table.columns[plain.key], row[0], unit.dialect): row for row in found}
-    if not made.keys() >= set(identities):
-        await plain.refuse_hidden(twice=True)
     name = type_name(sa.inspect(plain.model))
     return [
         Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == unit.now})

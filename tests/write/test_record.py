@@ -8,17 +8,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from graph.base import utc_now
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
 from graph.write.door import recorded
 from graph.write.errors import Row
-from graph.write.record import Change, Kind, Record, Written
+from graph.write.idempotency import KEYS
+from graph.write.record import Change, Kind, Record, Written, record_of
 from tests.conftest import Ask, Statements
 from tests.snapshots import Snapshots, compare, difference
 from tests.words import done, mutate
@@ -97,6 +101,16 @@ async def test_what_the_database_deletes_by_itself_is_told(ask: Ask, heard: list
     }
 
 
+def test_two_writes_of_a_row_are_told_as_one() -> None:
+    """Also where the first of them has given it to somebody else: whose it was before both, and whose it is after them."""
+    record = Record()
+    record.add(Written(ORDER, {"customer_id": 1, "note": "a"}, {"customer_id": 2, "note": "b"}, ORDER, 2, 1, 2))
+    record.add(Written(ORDER, {"note": "b", "discount": 0}, {"note": "a", "discount": 5}, ORDER, 3, 2, 2))
+    assert record.changes() == [Change("Order", 1, Kind.UPDATED, ORDER, 3, frozenset({"customer_id", "discount"}), 1, 2)]
+    record.add(Written(ORDER, {"customer_id": 2}, None, ORDER, None, 2))
+    assert record.changes() == [Change("Order", 1, Kind.DELETED, ORDER, None, frozenset(), 1)]
+
+
 async def test_what_changes_nothing_tells_nothing(ask: Ask, heard: list[list[Change]]) -> None:
     await stocked(ask, heard)
     await done(ask, "updateCustomer", {"id": "Customer:1", "name": "Ada"})
@@ -158,6 +172,14 @@ async def test_pieces_that_a_savepoint_gives_back_are_not_told(ask: Ask, heard: 
 
 async def test_a_retry_begins_a_new_record(ask: Ask, heard: list[list[Change]], monkeypatch: pytest.MonkeyPatch) -> None:
     await stocked(ask, heard)
+    tries = refuse_once(ask, monkeypatch)
+    await done(ask, "updateCustomer", {"id": "Customer:1", "name": "Bea"})
+    assert len(tries) == 2
+    assert [short(changes) for changes in heard] == [{("Customer:1", "UPDATED", 2)}]
+
+
+def refuse_once(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The next COMMIT is refused for a passing reason. A list that gets longer with each."""
     commit, tries = AsyncSession.commit, list[int]()
 
     async def refused_once(session: AsyncSession) -> None:
@@ -167,9 +189,7 @@ async def test_a_retry_begins_a_new_record(ask: Ask, heard: list[list[Change]], 
         await commit(session)
 
     monkeypatch.setattr(AsyncSession, "commit", refused_once)
-    await done(ask, "updateCustomer", {"id": "Customer:1", "name": "Bea"})
-    assert len(tries) == 2
-    assert [short(changes) for changes in heard] == [{("Customer:1", "UPDATED", 2)}]
+    return tries
 
 
 def _busy(database: Database) -> Exception:
@@ -222,6 +242,81 @@ async def test_a_listener_is_called_when_the_commit_is_known(database: Database)
     assert order == ["committed", "told 1"]
 
 
+@pytest.fixture
+def outbox(ask: Ask) -> Iterator[list[list[Change]]]:
+    """What is awaited before a COMMIT is told, call by call. Each call leaves a row in a table that is no part of the shop."""
+    calls: list[list[Change]] = []
+
+    async def add(session: AsyncSession, changes: Sequence[Change]) -> None:
+        record = record_of(session)
+        assert record is not None
+        assert record.changes() == changes
+        row = {"client": "outbox", "key": uuid4().hex, "fingerprint": str(len(changes)), "created_at": utc_now(), "answer": ""}
+        await session.execute(KEYS.insert().values(row))
+        calls.append(list(changes))
+
+    ask.app.state.database.before_commit.append(add)
+    yield calls
+    ask.app.state.database.before_commit.remove(add)
+
+
+async def left(ask: Ask) -> list[int]:
+    """How many changes each row tells of that the outbox left."""
+    async with ask.app.state.database.session() as session:
+        return [int(found) for found in await session.scalars(sa.select(KEYS.c.fingerprint).order_by(KEYS.c.created_at))]
+
+
+async def test_what_is_written_before_a_commit_is_in_it(ask: Ask, heard: list[list[Change]], outbox: list[list[Change]]) -> None:
+    await done(ask, "createItem", {"sku": "A", "name": "Anvil", "price": "1.00", "stock": 10})
+    await done(ask, "createCustomer", ADA)
+    await ask.data("""mutation @atomic {
+      a: updateOrder(input: {id: "Order:1", note: "a"}) { errors { code } }
+      b: archiveItem(input: {id: "Item:1"}) { errors { code } }
+    }""")
+    items = [{"sku": sku, "name": "N", "price": "1.00"} for sku in ("A", "B")]
+    payload = await mutate(ask, "createItems", {"items": items, "onError": "CONTINUE"})
+    assert [error["code"] for error in payload["errors"]] == ["UNIQUE"]
+    assert outbox == heard
+    assert await left(ask) == [len(changes) for changes in heard] == [1, 5, 2, 1]
+
+
+async def test_nothing_is_added_to_what_is_not_committed(ask: Ask, outbox: list[list[Change]]) -> None:
+    await done(ask, "createItem", {"sku": "A", "name": "Anvil", "price": "1.00"})
+    for how in ("@dryRun", "@dryRun @atomic", "@atomic"):
+        answer = await ask.data(f"""mutation {how} {{
+          a: archiveItem(input: {{id: "Item:1"}}) {{ errors {{ code }} }}
+          b: updateItem(input: {{id: "Item:9"}}) {{ errors {{ code }} }}
+        }}""")
+        assert answer["b"]["errors"] == [{"code": "NOT_FOUND"}]
+    await done(ask, "updateItem", {"id": "Item:1", "name": "Anvil"})  # as it is
+    assert (await mutate(ask, "createItem", {"sku": "A", "name": "Other", "price": "1.00"}))["errors"]
+    assert len(outbox) == len(await left(ask)) == 1
+
+
+async def test_each_try_adds_anew(
+    ask: Ask, heard: list[list[Change]], outbox: list[list[Change]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stocked(ask, heard)
+    outbox.clear()
+    refuse_once(ask, monkeypatch)
+    await done(ask, "updateCustomer", {"id": "Customer:1", "name": "Bea"})
+    assert [short(changes) for changes in outbox] == [{("Customer:1", "UPDATED", 2)}] * 2
+    assert outbox[1:] == heard
+    assert await left(ask) == [1, 5, 1]
+
+
+async def test_what_fails_before_a_commit_undoes_it(ask: Ask, heard: list[list[Change]]) -> None:
+    async def fail(session: AsyncSession, changes: Sequence[Change]) -> None:
+        raise LookupError("no room")
+
+    ask.app.state.database.before_commit.append(fail)
+    answer = await ask('mutation { createItem(input: {sku: "A", name: "Anvil", price: "1.00"}) { errors { code } } }')
+    ask.app.state.database.before_commit.remove(fail)
+    assert (answer["data"], answer["errors"][0]["message"]) == ({"createItem": None}, "Internal server error")
+    assert (await ask.data("{ items { totalCount } }"))["items"]["totalCount"] == 0
+    assert heard == []
+
+
 async def test_a_listener_that_fails_is_logged_and_keeps_nobody_from_the_answer(
     ask: Ask, heard: list[list[Change]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -252,7 +347,19 @@ async def test_no_statement_is_paid_for_a_record_nobody_hears(ask: Ask, statemen
             statements.clear()
             await done(ask, field, input_)
             counts[listens].append(len(statements))
+        item = (await done(ask, "createItem", {"sku": f"L{listens}", "name": "Lamp", "price": "1.00"}, "item { id }"))["item"]
+        lines = {"items": [{"item": item, "quantity": 1}]}
+        await done(ask, "createCustomer", {"name": "Bea", "email": f"bea{listens}@x.io", "orders": [lines, lines]})
+        for field, key in (("deleteOrder", "Order"), ("deleteCustomer", "Customer")):
+            page = await ask.data(f"{{ page: {key.lower()}s(last: 1) {{ nodes {{ id }} }} }}")
+            statements.clear()
+            await done(ask, field, {"id": page["page"]["nodes"][0]["id"]})
+            counts[listens].append(len(statements))
     listeners.clear()
+    # What the database deletes by itself: each level is read before and after.
+    assert [now - before for before, now in zip(counts[False][4:], counts[True][4:], strict=True)] == [2, 4]
+    for each in counts.values():
+        del each[4:]
     # Rows that a flush writes say themselves what they were; statements are read before and after.
     assert counts[False][:2] == counts[True][:2]
     assert [now > before for before, now in zip(counts[False][2:], counts[True][2:], strict=True)] == [True, True]

@@ -19,7 +19,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression
 
 from graph.base import Base, Choice
-from graph.read.rows import RULES, Rule, needs_parent
+from graph.read.rows import RULES, WRITABLE, Rule, needs_parent
 
 T = TypeVar("T", bound=type)
 
@@ -59,6 +59,7 @@ def mirror(
     search: tuple[str, ...] = (),
     hidden_unless_mentioned: str | None = None,
     visible: Rule | None = None,
+    writable: Rule | None = None,
     owner: str | None = None,
 ) -> Callable[[T], T]:
     """Say that a Strawberry type mirrors `model`.
@@ -66,6 +67,7 @@ def mirror(
     `sorts` and `search` name attributes, `relation.attribute` for those of a to-one relation. `hidden_unless_mentioned`
     names a Boolean attribute: root lists leave out rows where it is true, unless the filter mentions it. `visible(row,
     viewer)` is the one row rule of the type: the row door (`graph.read.rows`) asks it wherever the table enters a statement.
+    `writable(row, viewer)`, where given, says in its place which rows a viewer may leave behind when he has written them.
     `owner` names the attribute by which rules tell whose an aggregate is; its root says it for all its parts, and changes are
     recorded with it.
     """
@@ -75,6 +77,8 @@ def mirror(
         MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned, owner)
         if visible is not None:
             RULES[model] = visible
+        if writable is not None:
+            WRITABLE[model] = writable
         return cls
 
     return register

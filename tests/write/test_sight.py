@@ -1,0 +1,218 @@
+"""The write door afterwards: nobody writes a row out of his own sight, by any way in which rows are written.
+
+Rules for tests hold for the viewer `clerk`. Each refusal leaves every row as it was, and tells listeners nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+
+from graph.database import Database
+from graph.models import Customer, Item, Order, OrderItem, OrderStatus
+from graph.read import rows
+from graph.scope import OPEN, Scope
+from graph.write.record import Change
+from tests.conftest import Statements
+from tests.snapshots import Snapshots
+from tests.unseen import Asked
+
+CLERK = Scope("clerk")
+ERRORS = "errors { code path ... on ForbiddenError { type } }"
+
+
+def clerks(condition: Any) -> Any:
+    """A rule for the clerk alone."""
+    return lambda row, viewer: condition(row) if viewer.kind == "clerk" else None
+
+
+RULES: dict[type[Any], Any] = {
+    Customer: clerks(lambda row: sa.and_(~row.name.like("X%"), row.archived_at.is_(None))),
+    Item: clerks(lambda row: sa.and_(row.price < 10000, sa.or_(row.stock.is_(None), row.stock.between(1, 99)))),
+    Order: clerks(lambda row: sa.and_(row.note.is_distinct_from("gone"), row.status != OrderStatus.CANCELLED)),
+    OrderItem: clerks(lambda row: row.quantity < 50),
+}
+
+
+@pytest.fixture
+def ruled() -> Iterator[pytest.MonkeyPatch]:
+    """The rules hold."""
+    with pytest.MonkeyPatch.context() as patch:
+        for model, rule in RULES.items():
+            patch.setitem(rows.RULES, model, rule)
+        yield patch
+
+
+def allow(patch: pytest.MonkeyPatch, model: type[Any], rule: Any) -> None:
+    """Say which rows of a class the clerk may leave behind, seen or not."""
+    rules: dict[type[Any], Any] = rows.WRITABLE
+    patch.setitem(rules, model, rule)
+
+
+class Shop:
+    """A shop with a customer, two items and two orders, asked by the clerk; `hears` what its listeners are told."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.snapshots = Snapshots(database.settings.database_url)
+        self.heard: list[Sequence[Change]] = []
+
+    async def mutate(self, field: str, input_: Any, selection: str = "", scope: Scope = CLERK, how: str = "") -> dict[str, Any]:
+        type_ = f"{field[0].upper()}{field[1:]}Input"
+        query = f"mutation ($input: {type_}!) {how} {{ {field}(input: $input) {{ {selection} {ERRORS} }} }}"
+        answer = orjson.loads(await Asked(self.database, scope).raw(query, {"input": input_}))
+        assert "errors" not in answer, answer
+        payload: dict[str, Any] = answer["data"][field]
+        return payload
+
+
+@pytest.fixture
+async def shop(database: Database, ruled: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    shop = Shop(database)
+    line = {"item": {"sku": "A"}, "quantity": 9}
+    for field, input_ in (
+        ("createItem", {"sku": "A", "name": "Anvil", "price": "1.00", "stock": 99}),
+        ("createItem", {"sku": "B", "name": "Bolt", "price": "1.00"}),
+        ("createCustomer", {"name": "Ada", "email": "ada@x.io", "orders": [{"items": [line]}, {}]}),
+    ):
+        assert (await shop.mutate(field, input_, scope=OPEN))["errors"] == []
+    database.listeners.append(shop.heard.append)
+    yield shop
+    await shop.snapshots.close()
+
+
+NEW = {"name": "Eve", "email": "eve@x.io"}
+ROW = {"sku": "C", "name": "Cog", "price": "1.00"}
+DEAR, GONE, MANY = {"price": "200.00"}, {"note": "gone"}, {"item": {"sku": "B"}, "quantity": 50}
+BLIND = {"name": "X"}
+
+#: Mutation, input, and where which row goes out of sight.
+CASES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
+    ("createCustomer", {**NEW, **BLIND}, [("input", "Customer")]),
+    ("createCustomer", {**NEW, "orders": [{}, GONE]}, [("input.orders.1", "Order")]),
+    ("createCustomer", {**NEW, **BLIND, "orders": [{}]}, [("input", "Customer")]),
+    ("createCustomers", {"customers": [NEW, {**BLIND, "email": "x@x.io"}]}, [("input.customers.1", "Customer")]),
+    ("updateCustomer", {"id": "Customer:1", **BLIND, "email": "x@x.io"}, [("input", "Customer")]),
+    (
+        "updateCustomer",
+        {"id": "Customer:1", "orders": {"update": [{"id": "Order:2", **GONE}]}},
+        [("input.orders.update.0", "Order")],
+    ),
+    (
+        "updateCustomer",
+        {"id": "Customer:1", "orders": {"create": [{"items": [MANY]}]}},
+        [("input.orders.create.0.items.0", "OrderItem")],
+    ),
+    ("upsertCustomer", {**BLIND, "email": "ada@x.io"}, [("input", "Customer")]),
+    ("upsertCustomer", {**BLIND, "email": "x@x.io"}, [("input", "Customer")]),
+    ("insertCustomers", {"rows": [NEW, {**BLIND, "email": "x@x.io"}]}, [("input.rows.1", "Customer")]),
+    ("archiveCustomer", {"id": "Customer:1"}, [("input", "Customer")]),
+    ("archiveCustomers", {"all": True}, [("input", "Customer")]),
+    ("createOrder", {"customer": {"id": "Customer:1"}, **GONE}, [("input", "Order")]),
+    ("createOrder", {"customer": {"id": "Customer:1"}, "items": [MANY]}, [("input.items.0", "OrderItem")]),
+    ("createOrder", {"customer": {"create": {**NEW, **BLIND}}}, [("input.customer.create", "Customer")]),
+    (
+        "createOrder",
+        {"customer": {"id": "Customer:1"}, "items": [{"item": {"create": {**ROW, **DEAR}}, "quantity": 1}]},
+        [("input.items.0.item.create", "Item")],
+    ),
+    ("createOrders", {"orders": [{"customer": {"id": "Customer:1"}, **GONE}]}, [("input.orders.0", "Order")]),
+    (
+        "updateOrder",
+        {"id": "Order:1", "items": {"update": [{"id": "OrderItem:1", "quantity": 50}]}},
+        [("input.items.update.0", "OrderItem")],
+    ),
+    ("updateOrder", {"id": "Order:1", "items": {"replace": [MANY]}}, [("input.items.replace.0", "OrderItem")]),
+    ("transitionOrder", {"id": "Order:1", "to": "CANCELLED"}, [("input", "Order")]),
+    ("updateOrders", {"all": True, "set": GONE}, [("input.set.note", "Order")]),
+    ("createItem", {**ROW, **DEAR}, [("input", "Item")]),
+    ("createItems", {"items": [ROW, {**ROW, "sku": "D", **DEAR}]}, [("input.items.1", "Item")]),
+    ("updateItem", {"id": "Item:2", **DEAR}, [("input", "Item")]),
+    ("upsertItem", {**ROW, "sku": "A", **DEAR}, [("input", "Item")]),
+    ("upsertItem", {**ROW, "sku": "A", "stockDelta": 10}, [("input", "Item")]),
+    ("upsertItems", {"items": [ROW, {**ROW, "sku": "A", **DEAR}]}, [("input.items.1", "Item")]),
+    ("insertItems", {"rows": [ROW, {**ROW, "sku": "D", **DEAR}]}, [("input.rows.1", "Item")]),
+    ("insertItems", {"rows": [ROW, {**ROW, "sku": "D", **DEAR}], "onConflict": "SKIP"}, [("input.rows.1", "Item")]),
+    ("insertItems", {"rows": [ROW, {**ROW, "sku": "A", **DEAR}], "onConflict": "UPDATE"}, [("input.rows.1", "Item")]),
+    ("adjustStock", {"item": {"sku": "A"}, "delta": 50}, [("input.delta", "Item")]),
+]
+
+
+async def test_no_write_leaves_a_row_that_its_writer_does_not_see(shop: Shop) -> None:
+    before = await shop.snapshots.take()
+    for number, (field, input_, expected) in enumerate(CASES):
+        for how in ("", "@atomic", "@dryRun") if number % 4 == 0 else ("",):
+            payload = await shop.mutate(field, input_, how=how)
+            found = [(".".join(error["path"]), error["type"]) for error in payload["errors"] if error["code"] == "FORBIDDEN"]
+            assert (found, len(payload["errors"])) == (expected, len(expected)), (field, input_, payload)
+        assert await shop.snapshots.take() == before, (field, input_)
+    assert shop.heard == []
+    for field, input_, _ in CASES[::4]:  # nothing was wrong with them but that
+        assert (await shop.mutate(field, input_, scope=OPEN, how="@dryRun"))["errors"] == [], field
+
+
+async def test_a_row_that_is_refused_alone_leaves_the_others(shop: Shop) -> None:
+    customers = [{**BLIND, "email": "x@x.io"}, NEW]
+    payload = await shop.mutate(
+        "createCustomers", {"customers": customers, "onError": "CONTINUE"}, "results { customer { name } errors { code path } }"
+    )
+    assert payload["results"] == [
+        {"customer": None, "errors": [{"code": "FORBIDDEN", "path": ["input", "customers", "0"]}]},
+        {"customer": {"name": "Eve"}, "errors": []},
+    ]
+    assert [(change.type, change.kind.name) for call in shop.heard for change in call] == [("Customer", "CREATED")]
+
+
+async def test_accounts_of_the_server_may_take_a_row_out_of_sight(shop: Shop, ruled: pytest.MonkeyPatch) -> None:
+    """Whoever gives pieces back, or buys the last ones, writes an order; the stock follows."""
+    assert (await shop.mutate("adjustStock", {"item": {"sku": "A"}, "delta": 9}))["errors"] == []
+    assert (await shop.mutate("deleteOrder", {"id": "Order:1"}))["errors"] == []
+    assert (await shop.mutate("adjustStock", {"item": {"sku": "A"}, "delta": 1}))["errors"][0]["code"] == "NOT_FOUND"
+    assert (await shop.snapshots.take())["Item", 1]["stock"] == 108
+    assert (await shop.mutate("adjustStock", {"item": {"sku": "A"}, "delta": -18}, scope=OPEN))["errors"] == []
+    line = {"item": {"sku": "A"}, "quantity": 45}
+    order = {"customer": {"id": "Customer:1"}, "items": [line, line]}
+    # A line whose item is out of sight is so, too, unless the item's rule lets it go.
+    assert [error["code"] for error in (await shop.mutate("createOrder", order))["errors"]] == ["FORBIDDEN", "FORBIDDEN"]
+    assert (await shop.snapshots.take())["Item", 1]["stock"] == 90
+    allow(ruled, Item, lambda row, viewer: None)
+    assert (await shop.mutate("createOrder", order))["errors"] == []
+    assert (await shop.snapshots.take())["Item", 1]["stock"] == 0
+
+
+async def test_a_rule_may_allow_it(shop: Shop, ruled: pytest.MonkeyPatch) -> None:
+    allow(ruled, Customer, clerks(lambda row: ~row.name.like("XX%")))
+    change = {"id": "Customer:1", "name": "X", "orders": {"update": [{"id": "Order:2", "note": "soon"}]}}
+    assert await shop.mutate("updateCustomer", change, "customer { id }") == {"customer": None, "errors": []}
+    assert (await shop.snapshots.take())["Order", 2]["note"] == "soon"  # it goes with its customer, who may go
+    made = await shop.mutate("upsertCustomer", {"name": "X", "email": "x@x.io"}, "created customer { id }")
+    assert made == {"created": True, "customer": None, "errors": []}
+    for name in ("XX", "X"):
+        payload = await shop.mutate("createCustomer", {"name": name, "email": f"{name}@y.io"})
+        assert [error["code"] for error in payload["errors"]] == ["FORBIDDEN"] * (name == "XX")
+
+
+async def test_it_is_asked_only_where_a_rule_is(shop: Shop, ruled: pytest.MonkeyPatch, statements: Statements) -> None:
+    """One statement for each type that was written and has rules for this viewer; none without."""
+    order = {"customer": {"id": "Customer:1"}, "items": [{"item": {"sku": "B"}, "quantity": 1}]}
+    rows_ = {"rows": [ROW], "onConflict": "UPDATE"}
+    counts: dict[str, list[int]] = {}
+    for who in (CLERK, OPEN, Scope("nobody")):
+        counts[who.kind] = []
+        for field, input_ in (("createOrder", order), ("insertItems", rows_)):
+            for _ in range(2):
+                statements.clear()
+                assert (await shop.mutate(field, input_, scope=who, how="@dryRun"))["errors"] == []
+            counts[who.kind].append(len(statements))
+    ruled.undo()
+    for _ in range(2):
+        statements.clear()
+        await shop.mutate("createOrder", order, scope=OPEN, how="@dryRun")
+    assert counts["open"] == counts["nobody"]
+    assert counts["open"][0] == len(statements)
+    # Orders and lines; and for plain rows that none of the keys is a hidden row's, and what they have become.
+    assert [with_rule - without for with_rule, without in zip(counts["clerk"], counts["open"], strict=True)] == [2, 2]
