@@ -69,7 +69,17 @@ def validators(model: type[Base]) -> dict[str, Validator]:
     """What a class declares with `@validates` for its columns. SQLAlchemy calls it when an attribute of a row is set."""
     mapper = model.__mapper__
     declared: Any = mapper.validators.items()
-    return {name: function for name, (function, _) in declared if name in mapper.column_attrs}
+    columns = {name: each for name, each in declared if name in mapper.column_attrs}
+    return {name: _of_a_set(function) if told["include_removes"] else function for name, (function, told) in columns.items()}
+
+
+def _of_a_set(function: Callable[..., Any]) -> Validator:
+    """A validator that also wants to know whether a value is removed, for values that are set."""
+
+    def validator(row: Any, attribute: str, value: Any) -> Any:
+        return function(row, attribute, value, False)  # as SQLAlchemy calls it
+
+    return validator
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ SELECT for each type of target, however many rows point to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy.orm.attributes import instance_state
@@ -133,15 +134,21 @@ class Graph:
 
     def assign(self, row: Base, attribute: str, value: Any, place: Path) -> None:
         """Set a column, unless a validator of the class refuses the value."""
-        try:
+        with self._validated(place):
             put(row, attribute, value)
-        except ValueError as error:  # what a validator of the class raises
-            reason = str(error) or "is not allowed"
-            self.refuse(invalid(place, reason))
+
+    @contextmanager
+    def _validated(self, place: Path) -> Iterator[None]:
+        """Refuse what a validator of a mapped class (`@validates`) does not let pass."""
+        try:
+            yield
+        except ValueError as error:
+            self.refuse(invalid(place, str(error) or "is not allowed"))
 
     def adopt(self, parent: Base, relation: str, child: Base) -> None:
         """Put a row into the list of a parent; the way back is known at once, also where it is for reading only."""
-        getattr(parent, relation).append(child)
+        with self._validated(self.origin(child).path):
+            getattr(parent, relation).append(child)
         back = way_back(type(parent), relation)
         if back is not None:
             child.__dict__[back] = parent
@@ -149,7 +156,8 @@ class Graph:
     def remove(self, parent: Base, relation: str, child: Base, path: Path = ROOT) -> None:
         """Take a row out of the list of a parent, to be deleted; an error about it stands at `path`."""
         self.origins[id(child)] = Origin(child, path)
-        getattr(parent, relation).remove(child)
+        with self._validated(path):
+            getattr(parent, relation).remove(child)
         # An orphan is deleted by the flush anyway; saying so lets rules see it before.
         self.session.sync_session.delete(child)
 

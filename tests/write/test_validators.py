@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 import sqlalchemy as sa
 import strawberry
-from sqlalchemy import MetaData, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel, validates
+from sqlalchemy import ForeignKey, MetaData, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, orm_insert_sentinel, relationship, validates
 
 from graph.base import NAMING_CONVENTION, Created, Key, Updated
 from graph.base import Base as ProductBase
@@ -38,8 +38,23 @@ class Tag(Base):
     version: Mapped[int] = mapped_column(default=1)
     word: Mapped[str]
     rank: Mapped[int | None]
+    note: Mapped[str | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
+
+    marks: Mapped[list[Mark]] = relationship(back_populates="tag", cascade="all, delete-orphan", lazy="raise")
+
+    @validates("note", include_removes=True)
+    def _is_short(self, key: str, value: Any, removed: bool) -> Any:  # as SQLAlchemy calls it
+        if value is not None and len(value) > 3:
+            raise ValueError("must be short")
+        return value
+
+    @validates("marks", include_removes=True)
+    def _holds(self, key: str, mark: Mark, removed: bool) -> Mark:
+        if mark.text == ("kept" if removed else "bad"):
+            raise ValueError("must stay" if removed else "must be good")
+        return mark
 
     @validates("word", "rank")
     def _fits(self, key: str, value: Any) -> Any:
@@ -52,13 +67,47 @@ class Tag(Base):
         return value
 
 
+class Mark(Base):
+    __tablename__ = "mark"
+    __root__ = "tag"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[Key]
+    tag_id: Mapped[int] = mapped_column(ForeignKey("tag.id", ondelete="CASCADE"))
+    text: Mapped[str]
+    tag: Mapped[Tag] = relationship(back_populates="marks", viewonly=True, lazy="raise")
+
+
 TAG: Any = Tag  # its base is not the product's
+
+
+@strawberry.input
+class MarkInput:
+    text: str
+
+
+@strawberry.input
+class MarksInput:
+    create: list[MarkInput] = strawberry.field(default_factory=list)
+    remove: list[strawberry.ID] = strawberry.field(default_factory=list)
 
 
 @strawberry.input
 class TagInput:
     word: str
     rank: strawberry.Maybe[int | None] = None
+    note: strawberry.Maybe[str | None] = None
+
+
+@strawberry.input
+class MarkedInput(TagInput):
+    marks: list[MarkInput] = strawberry.field(default_factory=list)
+
+
+@strawberry.input
+class ChangeMarkedInput:
+    note: strawberry.Maybe[str | None] = None
+    marks: strawberry.Maybe[MarksInput | None] = None
 
 
 @pytest.fixture
@@ -86,9 +135,9 @@ def create(*inputs: TagInput) -> Work:
     return work
 
 
-def change(input_: TagInput) -> Work:
+def change(input_: Any) -> Work:
     async def work(unit: Unit) -> None:
-        unit.fill(await unit.load(TAG, "Tag:1"), input_)
+        unit.fill(await unit.load(TAG, "Tag:1", "marks"), input_)
         await unit.flush()
 
     return work
@@ -138,3 +187,25 @@ async def test_what_a_validator_makes_of_a_key_is_what_is_compared(tags: Databas
     assert await attempt(tags, plain(OnConflict.UPDATE, TagInput(word="oNe", rank=strawberry.Some(3)))) == []
     assert await attempt(tags, plain(None, TagInput(word="onE", rank=strawberry.Some(4)))) == []
     assert await rows(tags) == [("ONE", 4)]
+
+
+async def test_a_validator_of_a_list_holds_for_what_comes_and_what_goes(tags: Database) -> None:
+    def told(errors: Any) -> list[tuple[str, str, str]]:
+        return [(e.code.name, ".".join(e.path), e.reason) for e in errors]
+
+    bad = MarkedInput(word="one", note=strawberry.Some("long"), marks=[MarkInput(text="a"), MarkInput(text="bad")])
+    assert told(await attempt(tags, create(bad))) == [
+        ("INVALID_INPUT", "input.rows.0.marks.1", "must be good"),
+        ("INVALID_INPUT", "input.rows.0.note", "must be short"),
+    ]
+    assert await rows(tags) == []
+    assert await attempt(tags, create(MarkedInput(word="one", marks=[MarkInput(text="kept"), MarkInput(text="b")]))) == []
+    marks = MarksInput(create=[MarkInput(text="bad")], remove=[strawberry.ID("Mark:1"), strawberry.ID("Mark:2")])
+    assert told(await attempt(tags, change(ChangeMarkedInput(note=strawberry.Some("long"), marks=strawberry.Some(marks))))) == [
+        ("INVALID_INPUT", "input.marks.create.0", "must be good"),
+        ("INVALID_INPUT", "input.marks.remove.0", "must stay"),
+        ("INVALID_INPUT", "input.note", "must be short"),
+    ]
+    assert await attempt(tags, change(ChangeMarkedInput(note=strawberry.Some("abc")))) == []
+    async with tags.engine.begin() as connection:
+        assert (await connection.scalars(sa.select(Mark.text).order_by(Mark.id))).all() == ["kept", "b"]
