@@ -1,7 +1,7 @@
 """Reads of an SQLite file: the standard library's driver in a few threads, beside SQLAlchemy and its driver.
 
 What goes in: a file's path, SQL. What comes out: the first value of the first row. What is refused here: `Unavailable` when the
-file cannot be read or a statement ran too long; `TooComplex` when its parser has no room.
+file cannot be read, is damaged or a statement ran too long; `TooComplex` when its parser has no room.
 
 A point read through SQLAlchemy and aiosqlite, which hands each step to a thread, costs 850 us of processor time, and this 62. A
 test holds their answers equal.
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+import orjson
 
 from graph.database.failures import TooComplex, Trouble, Unavailable, is_stale, told, trouble
 from graph.settings import Settings
@@ -39,12 +41,33 @@ def address(path: str) -> str:
     return Path(path).absolute().as_uri()
 
 
+class Damaged(sqlite3.DatabaseError):
+    """The file does not hold what was written to it. SQLite notices damage to its own structure only, and passes on the rest."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    sqlite_errorname = "SQLITE_CORRUPT"
+
+
+#: Bytes up to which the JSON of an answer is quicker looked through here than by SQLite, which does it beside the loop.
+SHORT = 2_000
+
 #: Instructions of SQLite's machine between two looks at the clock.
 STEPS = 100_000
 
 
 #: What SQLite's limit must leave above an answer's bytes for the rows that it is made of, whose columns are longer together.
 BESIDE_ANSWER = 2**16
+
+
+def is_json(connection: sqlite3.Connection, text: bytes) -> bool:
+    """Whether a text is JSON in UTF-8: where a file is damaged a statement may still write something."""
+    try:
+        if len(text) > SHORT:
+            return bool(connection.execute("SELECT json_valid(?)", (text.decode(),)).fetchone()[0])
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Readers:
@@ -78,11 +101,17 @@ class Readers:
         connection = self._connection()
         try:
             row = connection.execute(sql, arguments).fetchone()
+            value = row[0] if row else None
+            if isinstance(value, bytes) and value.startswith(b"{") and not is_json(connection, value):
+                raise Damaged("an answer is no JSON")
+        except UnicodeDecodeError:  # of SQLite's message, which names a part of the schema
+            self._drop(connection)
+            raise Damaged("the schema is not UTF-8") from None
         except sqlite3.Error as error:
             if is_stale(error):
                 self._drop(connection)
             raise
-        return row[0] if row else None
+        return value
 
     def _drop(self, connection: sqlite3.Connection) -> None:
         """Close the connection of this thread; its next read opens another."""

@@ -1,6 +1,7 @@
-"""JSON text from the database as a value of graphql-core's: spliced into the answer, never parsed.
+"""JSON text from the database as a value of graphql-core's: spliced into the answer as it is.
 
-What goes in: what a statement of rows answers. What comes out: `Fragment`s by key. Nothing is refused here.
+What goes in: what a statement of rows answers. What comes out: `Fragment`s by key. What is refused here: `Unavailable` where a
+row of a damaged database is no JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import Any
 
 import orjson
 from graphql.pyutils import Path
+
+from graph.database.failures import Unavailable
 
 
 class Fragment:
@@ -38,13 +41,18 @@ def splice(value: Any) -> Any:
 
 
 def cut(text: bytes) -> dict[int, Fragment]:
-    """The rows of a `Rows` statement by key, `key:bytes;JSON` with commas between. A row's JSON is cut out, never parsed."""
+    """The rows of a `Rows` statement by key, `key:bytes;JSON` with commas between. A row's JSON goes on as it is."""
     found: dict[int, Fragment] = {}
     position = 0
-    while position < len(text):
-        head = text.index(b";", position)
-        key, length = text[position:head].split(b":")
-        position = head + 1 + int(length)
-        found[int(key)] = Fragment(text[head + 1 : position])
-        position += 1  # the comma
+    try:
+        while position < len(text):
+            head = text.index(b";", position)
+            key, length = text[position:head].split(b":")
+            position = head + 1 + int(length)
+            row = text[head + 1 : position]
+            orjson.loads(row)
+            found[int(key)] = Fragment(row)
+            position += 1  # the comma
+    except ValueError:
+        raise Unavailable("the database is damaged: a row is no JSON") from None
     return found

@@ -1,0 +1,109 @@
+"""A damaged file: what comes from it is JSON or a refusal, and never an answer that nobody can read."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlalchemy.engine import make_url
+
+from graph.settings import Settings
+from tests.conftest import Ask, asking
+from tests.engines import Sqlite
+
+pytestmark = pytest.mark.usefixtures("by_hand")
+
+READS = (
+    "{ items(first: 100) { nodes { id sku name price stock version createdAt updatedAt archivedAt } } }",
+    "{ orders(first: 100) { totalCount nodes { id number version status note totalAmount createdAt customer { name } } } }",
+    "{ orders(first: 1) { edges { cursor node { id version note createdAt status customer { id } items { quantity } } } } }",
+)
+#: Every order is damaged alike, so that each of them shows.
+DAMAGE = (
+    "UPDATE orders SET created_at = '2026-01-0' || char(2) || ' 10:00:00.000000'",
+    "UPDATE orders SET created_at = '2026-01-02 \"10:00:00.000000'",
+    "UPDATE orders SET created_at = '2026-01-02 10:00:00.00\\000'",
+    "UPDATE orders SET created_at = X'ff00'",
+    "UPDATE orders SET status = 'SHIP' || char(16) || 'ED'",
+    "UPDATE orders SET version = '1e'",
+    "UPDATE orders SET note = CAST(X'41c3' AS TEXT)",
+    "DELETE FROM customer",
+)
+
+
+@pytest.fixture
+def file(sqlite_engines: Sqlite) -> Iterator[Path]:
+    url = sqlite_engines.new("shop")
+    path = Path(make_url(url).database or "")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")  # all is in the one file
+    yield path
+    sqlite_engines.drop(url)
+
+
+@pytest.fixture
+async def ask(file: Path) -> AsyncIterator[Ask]:
+    async with asking(Settings(database_url=f"sqlite:///{file}")) as asker:
+        yield asker
+
+
+def damage(file: Path, statement: str) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        assert connection.execute(statement).rowcount
+
+
+def whole_file(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def replace(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+
+
+async def judged(ask: Ask, query: str) -> tuple[int, str]:
+    """Status and code of an answer, which is JSON whatever it says."""
+    answer = await ask.client.post("/graphql", json={"query": query})
+    body = orjson.loads(answer.content)
+    code = body["errors"][0]["extensions"]["code"] if "errors" in body else ""
+    assert (answer.status_code == 200) == (code == ""), answer.content
+    return answer.status_code, code
+
+
+@pytest.mark.parametrize("statement", DAMAGE)
+@pytest.mark.parametrize("long", [False, True])
+async def test_damage_that_sqlite_passes_on_is_refused(ask: Ask, file: Path, statement: str, long: bool) -> None:
+    """Answers are looked through in two ways, short ones and long ones."""
+    query = READS[2].replace("first: 1", "first: 9") if long else READS[2]
+    assert await judged(ask, query) == (200, "")
+    damage(file, statement)
+    assert await judged(ask, query) == (503, "SERVICE_UNAVAILABLE")
+
+
+async def test_a_payload_of_damaged_rows_is_refused_and_nothing_is_written(ask: Ask, file: Path) -> None:
+    [order] = (await ask.data("{ orders(first: 1) { nodes { id } } }"))["orders"]["nodes"]
+    change = f'updateOrder(input: {{id: "{order["id"]}", note: "changed"}}) {{ order {{ items {{ item {{ createdAt }} }} }} }}'
+    damage(file, DAMAGE[0].replace("orders", "item"))
+    assert await judged(ask, f"mutation {{ {change} }}") == (503, "SERVICE_UNAVAILABLE")
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM orders WHERE note = 'changed'").fetchone() == (0,)
+
+
+async def test_no_bytes_that_are_changed_at_random_make_an_answer_that_is_no_json(ask: Ask, file: Path) -> None:
+    whole, chance = whole_file(file), random.Random(7)
+    seen = set()
+    for number in range(60):
+        changed = bytearray(whole)
+        for _ in range((1, 20, 200)[number % 3]):
+            at = chance.randrange(2 * 4_096, len(whole))
+            changed[at] ^= 1 << chance.randrange(8)
+        changed[24:28] = (number + 1_000_000).to_bytes(4, "big")  # by which SQLite sees that what it has read is old
+        replace(file, bytes(changed))
+        for query in READS:
+            seen.add(await judged(ask, query))
+    assert {(200, ""), (503, "SERVICE_UNAVAILABLE")} <= seen
