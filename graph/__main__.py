@@ -55,8 +55,8 @@ def serve(host: str, port: int, no_sample: bool) -> None:
     import uvicorn
 
     from graph.serve import logs
+    from graph.serve.http1 import bounded
     from graph.serve.listening import CannotListen, address, listen
-    from graph.serve.protocol import bounded
 
     settings = usable_settings()
     try:
@@ -156,7 +156,7 @@ def purge_keys() -> None:
 )
 def schema(place: str | None, fail_on: str | None) -> None:
     """Print the GraphQL schema."""
-    from graph.comparison import Change, NoSchema, Weight, changes, is_url, read, shown, understood
+    from graph.comparison import NoSchema, SchemaChange, Weight, changes, is_url, read, shown, understood
     from graph.schema import schema as assembled
 
     text = assembled.as_str() + "\n"
@@ -173,7 +173,7 @@ def schema(place: str | None, fail_on: str | None) -> None:
     if before == text or (is_url(place) and not found):
         click.echo(f"{shown(place)} is up to date.")
         return
-    for change in found or [Change(Weight.SAFE, "order only")]:
+    for change in found or [SchemaChange(Weight.SAFE, "order only")]:
         click.echo(change)
     heaviest = found[0].weight if found else Weight.SAFE
     if heaviest >= {"breaking": Weight.BREAKING, "dangerous": Weight.DANGEROUS}.get(fail_on or "any", Weight.SAFE):

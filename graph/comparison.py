@@ -54,7 +54,7 @@ class Weight(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SchemaChange:
     weight: Weight
     description: str
 
@@ -169,18 +169,19 @@ def first_line(text: object) -> str:
     return (str(text).strip() or "it is empty").splitlines()[0][:200]
 
 
-def changes(before: GraphQLSchema, after: GraphQLSchema) -> list[Change]:
+def changes(before: GraphQLSchema, after: GraphQLSchema) -> list[SchemaChange]:
     """Every change, those that break clients first; descriptions and order are one."""
     weights = {BreakingChange: Weight.BREAKING, DangerousChange: Weight.DANGEROUS}
-    found = [Change(weights.get(type(change), Weight.SAFE), change.description) for change in find_schema_changes(before, after)]
+    seen = find_schema_changes(before, after)
+    found = [SchemaChange(weights.get(type(change), Weight.SAFE), change.description) for change in seen]
     was, now = dict(deprecations(before)), dict(deprecations(after))
     for name, reason in now.items():
         if was.get(name) != reason:
-            found.append(Change(Weight.DEPRECATED, f"{name}: {first_line(reason)}"))
+            found.append(SchemaChange(Weight.DEPRECATED, f"{name}: {first_line(reason)}"))
     still = {name for name, _ in members(after)}
-    found += [Change(Weight.SAFE, f"{name} is no longer deprecated.") for name in was.keys() - now.keys() if name in still]
+    found += [SchemaChange(Weight.SAFE, f"{name} is no longer deprecated.") for name in was.keys() - now.keys() if name in still]
     if not found and print_schema(lexicographic_sort_schema(before)) != print_schema(lexicographic_sort_schema(after)):
-        found.append(Change(Weight.SAFE, "descriptions only"))
+        found.append(SchemaChange(Weight.SAFE, "descriptions only"))
     return sorted(found, key=lambda change: (-change.weight, change.description))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from graph.serve.protocol import BoundedProtocol, bounded
+from graph.serve.http1 import BoundedProtocol, bounded
 from graph.settings import Settings
 
 #: How long anything may take before a test fails instead of hanging.

@@ -318,3 +318,58 @@ def test_the_row_door_sees_who_goes_past_it() -> None:
         "unit.load(Order, id_)",
     ):
         assert not past_the_row_door(source), source
+
+
+# ---- names
+
+#: Files that every room of the domain may have: a stranger who knows one room knows all of them.
+EVERY_ROOM = {"types", "inputs", "payloads", "mutations", "errors"}
+#: Classes that may be called alike, and why.
+ALIKE = {
+    frozenset({"Connection", "Connections"}): "GraphQL's word for a list with pages, and what SQL runs on",
+    frozenset({"Plain", "Plan"}): "two words that happen to be a letter apart",
+}
+#: Endings that make no other name.
+ENDING = re.compile(r"(?:ies|ings?|ions?|ers?|ed|es|s|e|y)$")
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two names differ by a letter or by an ending."""
+    one, other = sorted((one.lower(), other.lower()), key=len)
+    if len(one) == len(other):
+        return sum(a != b for a, b in zip(one, other, strict=True)) == 1
+    longer = other.startswith(one) and len(other) - len(one) <= 2
+    return (
+        longer or one in {other[:i] + other[i + 1 :] for i in range(len(other))} or ENDING.sub("", one) == ENDING.sub("", other)
+    )
+
+
+def classes_of(path: str) -> list[str]:
+    return [node.name for node in ast.parse((PACKAGE / path).read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+
+
+def test_no_two_files_have_names_alike() -> None:
+    names = [Path(path).stem for path in FILES if not path.endswith("__init__.py")]
+    shared = {Path(path).stem for path in FILES if room_of(path) in domains() and "/" in path} & EVERY_ROOM
+    once = sorted(set(names))
+    assert {name for name in once if names.count(name) > 1} <= shared
+    assert not [(a, b) for index, a in enumerate(once) for b in once[index + 1 :] if alike(a, b)]
+
+
+def test_no_two_classes_have_names_alike() -> None:
+    """The domain's types are called as clients call them, `createOrder` and `createOrders`; the sample's as the domain's."""
+    rooms = [path for path in FILES if room_of(path) not in {*domains(), "models", "sample"}]
+    names = sorted(name for path in rooms for name in classes_of(path))
+    assert len(names) > 100
+    twice = {name for name in names if names.count(name) > 1}
+    found = {frozenset({a, b}) for index, a in enumerate(names) for b in names[index + 1 :] if a != b and alike(a, b)}
+    assert not twice
+    assert found - ALIKE.keys() == set()
+    assert not ALIKE.keys() - found, "excused for nothing"
+
+
+def test_names_alike_are_seen() -> None:
+    for pair in ("page pages", "paging page", "Undo Undone", "mirror_of mirror_or", "operation operations", "entity entities"):
+        assert alike(*pair.split()), pair
+    for pair in ("keyset cursors", "payload plan", "matching mutations", "rows references"):
+        assert not alike(*pair.split()), pair

@@ -26,8 +26,8 @@ from graph.settings import Settings
 
 
 @dataclass(slots=True)
-class Read:
-    """A read on one thread: when it must be over, and whether somebody still waits for it."""
+class TimeLimit:
+    """How long a read on a thread may take: when it must be over, and whether somebody still waits for it."""
 
     deadline: float = 0.0
     given_up: bool = False
@@ -95,7 +95,7 @@ class Readers:
             self._connections.append(connection)
         return connection
 
-    def _run(self, sql: str, arguments: Sequence[Any], read: Read) -> Any:
+    def _run(self, sql: str, arguments: Sequence[Any], read: TimeLimit) -> Any:
         read.deadline = monotonic() + self._timeout
         self._local.read = read
         connection = self._connection()
@@ -120,7 +120,7 @@ class Readers:
         connection.close()
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        read = Read()
+        read = TimeLimit()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
         except sqlite3.Error as error:

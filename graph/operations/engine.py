@@ -1,6 +1,6 @@
 """The engine: runs operations, and keeps documents and plans between requests.
 
-What goes in: a document's text, variables, a `Context`. What comes out: an `Answer`: JSON text for queries, which went from
+What goes in: a document's text, variables, a `Context`. What comes out: a `Response`: JSON text for queries, which went from
 the database untouched, or graphql-core's result for mutations, with the database's fragments spliced in. What is refused
 here: `RequestRefused`, and `TooComplex`, `AnswerTooLarge` and `Unavailable` from the database.
 
@@ -34,8 +34,8 @@ from graph.operations.budget import Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.variables import coerce
 from graph.read.payloads.execution import PayloadExecutor
-from graph.read.payloads.running import judged
-from graph.read.payloads.statements import PlannedMutation, plan_mutation
+from graph.read.payloads.planned import PlannedMutation, plan_mutation
+from graph.read.payloads.running import judge_mutation
 from graph.read.planning.cost import Price, bytes_of, prices, too_expensive, total
 from graph.read.planning.plan import Plan
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
@@ -97,7 +97,7 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of a query's plan."""
 
     data: bytes | None
@@ -106,7 +106,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Counters:
+class StepCounts:
     """How often the expensive steps ran; a known query moves none of them."""
 
     parsed: int = 0
@@ -125,7 +125,7 @@ class Engine:
         self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
-        self.counters = Counters()
+        self.counters = StepCounts()
         self.budget = Budget(settings.max_answer_bytes, settings.pool_timeout_seconds)
 
     def document(self, text: str, operation_name: str | None) -> Document:
@@ -146,7 +146,7 @@ class Engine:
         context: Context,
         *,
         only_queries: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `TooComplex`, `Unavailable`."""
         document = self.document(text, operation_name)
         variables = coerce(self.settings, document, raw_variables)
@@ -158,7 +158,7 @@ class Engine:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
         return await self._mutation(document, variables, context)
 
-    async def _query(self, document: Document, variables: VariableValues, context: Context) -> Answer:
+    async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
         key = (document, document.shape(variables.coerced), context.scope.key)
         compiled = self.plans.get(key)
         if compiled is None:
@@ -170,7 +170,7 @@ class Engine:
         if context.share is not None:
             await context.share.ask(compiled.bytes)
         data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
-        return Answer(data, cost=compiled.cost)
+        return Response(data, cost=compiled.cost)
 
     def _compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
         self.counters.planned += 1
@@ -207,7 +207,7 @@ class Engine:
         assert isinstance(result, ExecutionResult)
         return {key: orjson.dumps((result.data or {}).get(key)).decode() for key in keys}
 
-    async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Answer:
+    async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Response:
         self.counters.executed += 1
         scope = context.scope
         key = (document, document.shape(variables.coerced), scope.key)
@@ -218,7 +218,7 @@ class Engine:
             planned = plan_mutation(operation, lambda plan: self._write(plan, scope), self._afford)
             self.mutations.put(key, planned, planned.weight)
         # So is what every field is told: nothing runs of an operation that has one bad input.
-        context.running = judged(self.schema, planned, variables)
+        context.running = judge_mutation(self.schema, planned, variables)
         found = context.running.prices()
         self._afford(found)
         if context.share is not None:
@@ -232,4 +232,4 @@ class Engine:
             return cast("ExecutionResult", result)
 
         result = await self.around(context, execute)
-        return Answer(None, result)
+        return Response(None, result)

@@ -21,8 +21,8 @@ from graph.orders.rules import moved
 from graph.read.rows import rows
 from graph.scope import SERVER
 from graph.write import door
-from graph.write.changes import Changes, parent_of
 from graph.write.errors import MOST_PIECES, ROOT, Refused, out_of_stock, over_stocked
+from graph.write.pending import PendingRows, parent_of
 from graph.write.unit import Unit
 
 HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
@@ -37,7 +37,7 @@ LOCK = (
 )
 
 
-async def move_stock(unit: Unit, changes: Changes) -> None:
+async def move_stock(unit: Unit, changes: PendingRows) -> None:
     """Take what new lines hold, give back what removed, reduced and cancelled ones held."""
     taken: dict[int, int] = defaultdict(int)
     lines: dict[int, list[Base]] = defaultdict(list)
@@ -67,7 +67,7 @@ async def move_stock(unit: Unit, changes: Changes) -> None:
     await door.add(unit, Item, "stock", {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
 
 
-def _moves(unit: Unit, changes: Changes, line: OrderItem) -> list[tuple[int, int]]:
+def _moves(unit: Unit, changes: PendingRows, line: OrderItem) -> list[tuple[int, int]]:
     """Pieces that a line takes (positive) and gives back (negative), by item."""
     state: Any = instance_state(line)
     target = unit.target(line, "item")

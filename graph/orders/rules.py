@@ -13,8 +13,8 @@ from typing import Any
 from graph.models import Customer, Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
 from graph.write.answers import row_of
-from graph.write.changes import Changes, changed_columns, former_parent, parent_of, put
 from graph.write.errors import ROOT, ArchivedError, Row
+from graph.write.pending import PendingRows, changed_columns, former_parent, parent_of, put
 from graph.write.unit import Unit
 
 #: Inputs can multiply to more than a BIGINT; what is over this is refused by the constraint on the subtotal anyway.
@@ -23,7 +23,7 @@ MOST = 2 * 10**18
 PRICED = frozenset({"quantity", "price_paid"})
 
 
-async def keep_orders(unit: Unit, changes: Changes) -> None:
+async def keep_orders(unit: Unit, changes: PendingRows) -> None:
     """Prices, positions and totals, in this order."""
     session = unit.session.sync_session
     orders: dict[int, Order] = {id(order): order for order in changes.written(Order)}
@@ -64,7 +64,7 @@ async def keep_orders(unit: Unit, changes: Changes) -> None:
             unit.refuse(not_editable(order, unit.origin(order).path))
 
 
-def _added_to(order: Order, changes: Changes) -> Customer | None:
+def _added_to(order: Order, changes: PendingRows) -> Customer | None:
     """The customer who was there before and gets a new order."""
     customer: Customer | None = order.__dict__.get("customer")
     return customer if customer is not None and customer not in changes.new and order in changes.new else None
@@ -84,7 +84,7 @@ def refuse_archived(unit: Unit, row: Any, relation: str, target: Any) -> None:
     )
 
 
-def _number(order: Order, changes: Changes, sees: Callable[[OrderItem], bool], *, again: bool) -> None:
+def _number(order: Order, changes: PendingRows, sees: Callable[[OrderItem], bool], *, again: bool) -> None:
     """New lines follow the highest position there was; gaps stay. A replaced list is numbered again, after all others;
     lines that the writer does not see keep theirs."""
     removed = [line.position for line in changes.deleted if isinstance(line, OrderItem) and line.order_id == order.id]

@@ -25,7 +25,7 @@ FRAMES = 8
 PACKAGE = Path(__file__).parents[1]
 
 
-class Line(logging.Formatter):
+class LogLine(logging.Formatter):
     """A record as one line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -128,7 +128,7 @@ class Quiet(logging.StreamHandler[Any]):
 CONFIG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": Line}},
+    "formatters": {"line": {"()": LogLine}},
     "handlers": {"quiet": {"()": Quiet, "formatter": "line"}},
     "root": {"handlers": ["quiet"], "level": "INFO"},
     # Alembic tells every step, and SQLAlchemy's pool, a class of ours, what it failed to say to a connection that is gone.

@@ -15,7 +15,7 @@ from graphql import ExecutionResult, GraphQLError
 
 from graph.database.failures import Unavailable
 from graph.operations.documents import RequestRefused
-from graph.operations.engine import Answer
+from graph.operations.engine import Response
 from graph.read.payloads.fragments import splice
 from graph.read.refusals import each_cause_once, is_refusal, root
 
@@ -25,7 +25,7 @@ LEFT_FOR_ERRORS = 2**14
 logger = logging.getLogger("ordergraph.serve")
 
 
-def answer_body(answer: Answer, request_id: str, max_bytes: int, *, with_cost: bool) -> tuple[int, bytes]:
+def answer_body(answer: Response, request_id: str, max_bytes: int, *, with_cost: bool) -> tuple[int, bytes]:
     """The response to an operation that ran."""
     if answer.data is not None:
         extensions = b',"extensions":{"cost":%d}' % (answer.cost or 0) if with_cost else b""

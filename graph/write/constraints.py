@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from graph.write.bounds import check_columns, own_maximum, range_of
-from graph.write.changes import Changes
 from graph.write.columns import mirror_if_any
 from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
 from graph.write.object_graph import Graph
+from graph.write.pending import PendingRows
 
 
 def attribute_of(mapper: Mapper[Any], column: Any) -> str:
@@ -102,7 +102,7 @@ def still_referenced(path: Iterable[str], type_: str, counts: dict[str, int]) ->
     )
 
 
-def named(error: sa.exc.IntegrityError, graph: Graph, changes: Changes) -> list[MutationError]:
+def named(error: sa.exc.IntegrityError, graph: Graph, changes: PendingRows) -> list[MutationError]:
     """What the driver tells of a refusal that nobody could explain."""
     original: Any = error.orig
     name = getattr(original, "constraint_name", None) or getattr(getattr(original, "__cause__", None), "constraint_name", None)

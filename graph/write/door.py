@@ -28,11 +28,11 @@ from graph.context import Context
 from graph.database import capabilities
 from graph.read.rows import Door, left, rows, ruled, seen
 from graph.scope import SERVER
-from graph.write.changes import parent_keys
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
 from graph.write.images import among, falling, images, note, note_fallen, note_flush
 from graph.write.object_graph import Graph
+from graph.write.pending import parent_keys
 from graph.write.record import RECORD, Record, record_of
 
 logger = logging.getLogger("ordergraph.write")

@@ -23,7 +23,7 @@ from sqlalchemy import Dialect
 from graph.base import Base
 from graph.context import Context
 from graph.database import Capabilities, capabilities
-from graph.write.changes import put
+from graph.write.pending import put
 
 #: The names of what a draw is told.
 PARAMETERS = ("tables", "attributes", "numbers")

@@ -29,11 +29,11 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from graph.base import Base, Choice
 from graph.write import door
-from graph.write.changes import Changes
 from graph.write.columns import attribute_name
 from graph.write.constraints import unique_error
 from graph.write.errors import MutationError
 from graph.write.object_graph import Graph
+from graph.write.pending import PendingRows
 from graph.write.unique_keys import UniqueKey, held, is_key, unique_keys, value_of, wanted
 
 #: How often a value is tried that may be taken, and how many when one is tried after the other.
@@ -41,7 +41,7 @@ TRIES = 3
 FEW = 50
 
 
-async def delete_first(graph: Graph, changes: Changes) -> None:
+async def delete_first(graph: Graph, changes: PendingRows) -> None:
     """Delete what the flush would delete in the end; what is below it goes by cascades. The flush finds it gone."""
     if _leaves_deleted(changes):
         return  # a row that leaves a parent that goes would go with it
@@ -53,7 +53,7 @@ async def delete_first(graph: Graph, changes: Changes) -> None:
         await door.delete(graph, model, keys[model])
 
 
-def _leaves_deleted(changes: Changes) -> bool:
+def _leaves_deleted(changes: PendingRows) -> bool:
     gone = {(type(row).__mapper__.local_table, row.id) for row in changes.deleted}
     for row in changes.dirty if gone else ():
         mapper = type(row).__mapper__
@@ -64,7 +64,7 @@ def _leaves_deleted(changes: Changes) -> bool:
     return False
 
 
-async def step_aside(graph: Graph, changes: Changes) -> list[MutationError]:
+async def step_aside(graph: Graph, changes: PendingRows) -> list[MutationError]:
     """Put every key that another row of the input takes on a value nobody has. The errors are those of rows that cannot."""
     found: list[MutationError] = []
     by_mapper: dict[Mapper[Any], list[Any]] = defaultdict(list)

@@ -22,10 +22,10 @@ from sqlalchemy.orm.base import NO_VALUE
 
 from graph.base import Base
 from graph.read.sql.constructs import member, unchanged
-from graph.write.changes import name_and_key
 from graph.write.columns import mirror_if_any
 from graph.write.errors import Row
 from graph.write.object_graph import Graph
+from graph.write.pending import name_and_key
 from graph.write.record import Record, Written, record_of
 
 

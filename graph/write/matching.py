@@ -75,7 +75,7 @@ async def lock_matching(
     door = Door(unit.scope)
     row = door.rows(model, "matched", lockable=True)
     key = row.id
-    where = Conditions(Values(unit.dialect, door)).of(row, unit.field.where or EVERYTHING)
+    where = Conditions(ImmediateBinder(unit.dialect, door)).of(row, unit.field.where or EVERYTHING)
     found = sa.select(key).where(where, *(condition(row) for condition in more))
     keys = list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
     hold(unit, input_, len(keys))
@@ -250,7 +250,7 @@ def _strange(type_: GraphQLInputType, value: Any, place: Path) -> Iterator[tuple
                         yield (*here, operator, *([str(index)] if many else [])), owner
 
 
-class Values:
+class ImmediateBinder:
     """Binds the values of a filter as they are in this request."""
 
     def __init__(self, dialect: Dialect, door: Door) -> None:

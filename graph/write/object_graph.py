@@ -19,7 +19,6 @@ from strawberry import Some
 
 from graph.base import Base, utc_now
 from graph.context import Context
-from graph.write.changes import put
 from graph.write.columns import (
     Step,
     attribute_name,
@@ -37,6 +36,7 @@ from graph.write.errors import ROOT, MutationError, Order, Path, by_name, invali
 from graph.write.mutation_inputs import ABSENT, chosen, given, input_fields, sent
 from graph.write.new_rows import new_row
 from graph.write.origins import Origin, Reference
+from graph.write.pending import put
 
 R = TypeVar("R", bound=Base)
 

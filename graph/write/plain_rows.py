@@ -22,7 +22,6 @@ from graph.read.sql.constructs import value_rows
 from graph.scope import SERVER
 from graph.write import door
 from graph.write.answers import Result
-from graph.write.changes import Changes, put
 from graph.write.columns import refusal, required, start_of, stored, type_name, validators
 from graph.write.errors import (
     MOST_PIECES,
@@ -37,6 +36,7 @@ from graph.write.errors import (
 )
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.new_rows import new_row
+from graph.write.pending import PendingRows, put
 from graph.write.unique_keys import unique_keys
 from graph.write.unit import Unit
 from graph.write.violations import violations
@@ -53,7 +53,7 @@ class OnConflict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class InsertCounts:
     """What became of the rows."""
 
     inserted: int
@@ -147,7 +147,7 @@ class Plain:
         A key that a row has which the scope does not see is always refused: that row is not changed.
         """
         rows = [self.unit.create(self.model, input_, self.path(i)) for i, input_ in enumerate(self.inputs)]
-        found = [*self.unit.errors, *await violations(self.unit, Changes.of(self.unit.session.sync_session, list(rows)))]
+        found = [*self.unit.errors, *await violations(self.unit, PendingRows.of(self.unit.session.sync_session, list(rows)))]
         name = next(str(each.name) for each in unique_keys(self.table) if each.columns.keys() == [self.key])
         ours = [error for error in found if isinstance(error, UniqueError) and error.constraint == name]
         theirs = {error.row.key for error in ours if error.row is not None}
@@ -157,7 +157,7 @@ class Plain:
             raise Refused(error for error in found if error not in allowed)
 
 
-async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
+async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
     """Insert rows as `on_conflict` says."""
     unit, table = plain.unit, plain.table
     values, number = plain.values(), len(plain.inputs)
@@ -168,14 +168,14 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
         error = on_conflict is OnConflict.ERROR
         await plain.explain(taken=error, twice=error)
     if not number:
-        return Written(0)
+        return InsertCounts(0)
     keyed = plain.keyed(identities)
     if on_conflict is OnConflict.ERROR:
-        return Written(await door.insert(unit, keyed, plain.insert(values, plain.start())))
+        return InsertCounts(await door.insert(unit, keyed, plain.insert(values, plain.start())))
     if on_conflict is OnConflict.SKIP:
         order = sorted(range(number), key=identities.__getitem__)
         inserted = await door.insert(unit, keyed, plain.insert(_picked(values, order), plain.start()), skip=True)
-        return Written(inserted, skipped=number - inserted)
+        return InsertCounts(inserted, skipped=number - inserted)
     if await door.hides(unit, keyed):
         await plain.explain(taken=False, twice=False)
     last = {identity: index for index, identity in enumerate(identities)}
@@ -187,7 +187,7 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> Written:
     clause = versioned(table, sets, unit.now)
     made = await door.merge(unit, keyed, insert, clause, returning=[table.c.created_at])
     inserted = sum(created == unit.now for created in made.scalars())
-    return Written(inserted, updated=number - inserted)
+    return InsertCounts(inserted, updated=number - inserted)
 
 
 def _picked(values: dict[str, list[Any]], order: Sequence[int]) -> dict[str, list[Any]]:

@@ -91,7 +91,7 @@ async def _rows(
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class PreparedLookup:
     """A SELECT of rows by some of their attributes, spelled for a driver, and how to read what it gives.
 
     Made once and sent to the driver it costs 50 us of processor time for a row, built anew and executed by the session 900 to
@@ -115,10 +115,10 @@ class Lookup:
 
 #: Kept by mapped class, attributes looked up by, kind of database and of viewer, and whether it draws: building and hashing a
 #: select costs more than running it.
-LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, Hashable, bool], Lookup] = {}
+LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, Hashable, bool], PreparedLookup] = {}
 
 
-def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> Lookup:
+def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> PreparedLookup:
     key = (model, attributes, capabilities(dialect), scope.key, draws)
     found = LOOKUPS.get(key)
     if found is None:
@@ -126,7 +126,7 @@ def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, sc
     return found
 
 
-def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> Lookup:
+def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> PreparedLookup:
     encoders: dict[str, Callable[[Any], Any]] = {}
 
     def bind_viewer(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
@@ -153,7 +153,7 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, s
     decoders = [
         (index, column.type.dialect_impl(dialect).result_processor(dialect, None)) for index, column in enumerate(columns)
     ]
-    return Lookup(
+    return PreparedLookup(
         str(compiled),
         tuple((name, encoders.get(name) or rule(name)) for name in compiled.positiontup or ()),
         namedtuple(model.__name__, [column.key for column in columns]),

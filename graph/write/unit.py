@@ -22,7 +22,6 @@ from graph.context import Context
 from graph.read.payloads.running import RunningField
 from graph.read.rows import Door, rows
 from graph.write import door
-from graph.write.changes import Changes, align, raise_versions
 from graph.write.columns import key_in_id, missing, type_name
 from graph.write.constraints import named
 from graph.write.drawn_keys import give_keys
@@ -31,6 +30,7 @@ from graph.write.freed_keys import delete_first, step_aside
 from graph.write.images import among, parts
 from graph.write.mutation_inputs import ABSENT
 from graph.write.object_graph import Graph
+from graph.write.pending import PendingRows, align, raise_versions
 from graph.write.references import look_up
 from graph.write.violations import restrictions, violations
 
@@ -147,11 +147,11 @@ class Unit(Graph):
         await self.look_up()
         session = self.session.sync_session
         session.add_all(self.parents)
-        changes = Changes(session)
+        changes = PendingRows(session)
         for rule in RULES:
             await rule(self, changes)
         if session.identity_map:  # nothing is there yet whose version could move
-            changes = Changes(session)
+            changes = PendingRows(session)
             raise_versions(session, changes, self.raised)
             align(changes.dirty)
         if self.errors or self.explaining:
@@ -188,7 +188,7 @@ def _stale(row: Any, expected: int, path: Path) -> StaleVersionError:
     )
 
 
-Rule = Callable[[Unit, Changes], Awaitable[None]]
+Rule = Callable[[Unit, PendingRows], Awaitable[None]]
 #: Rules of the domain, run before every flush in this order: each sees what is about to be written, completes it and collects
 #: errors. `graph.schema` lists them.
 RULES: list[Rule] = []

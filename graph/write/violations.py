@@ -19,7 +19,6 @@ from graph.database import capabilities
 from graph.read.rows import rows, seen
 from graph.scope import SERVER
 from graph.write.bounds import check_columns
-from graph.write.changes import Changes
 from graph.write.columns import required, stored, type_name
 from graph.write.constraints import (
     attribute_of,
@@ -32,6 +31,7 @@ from graph.write.constraints import (
 )
 from graph.write.errors import MutationError, ReferenceNotFoundError
 from graph.write.object_graph import Graph
+from graph.write.pending import PendingRows
 from graph.write.unique_keys import Token, UniqueKey, is_key, unique_keys, value_of, wanted
 
 #: A check and a row that breaks it.
@@ -41,7 +41,7 @@ Broken = tuple[Mapper[Any], sa.CheckConstraint, Any]
 ROWS_A_CHECK = 400
 
 
-async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
+async def violations(graph: Graph, changes: PendingRows) -> list[MutationError]:
     """Every reason the database would have to refuse the rows that are new or changed, those that go being gone."""
     found: list[MutationError] = []
     broken: list[Broken] = []
@@ -62,7 +62,7 @@ async def violations(graph: Graph, changes: Changes) -> list[MutationError]:
     return found
 
 
-async def restrictions(graph: Graph, changes: Changes) -> list[MutationError]:
+async def restrictions(graph: Graph, changes: PendingRows) -> list[MutationError]:
     """Every reason the database would have to refuse to delete what goes."""
     found: list[MutationError] = []
     deleted: dict[Mapper[Any], list[Any]] = defaultdict(list)

@@ -34,7 +34,7 @@ class Caught:
 
     def __init__(self) -> None:
         self.handler = logs.Quiet(60)
-        self.handler.setFormatter(logs.Line())
+        self.handler.setFormatter(logs.LogLine())
         self.handler.setStream(io.StringIO())
 
     @property

@@ -32,8 +32,8 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from graph.context import Context
 from graph.database.failures import Unavailable
 from graph.read.payloads.fragments import Fragment, RowByPlace, cut, response_keys
+from graph.read.payloads.planned import NodePlan
 from graph.read.payloads.running import OF_ERRORS, RunningField, RunningMutation, running_in
-from graph.read.payloads.statements import NodePlan
 from graph.read.planning.cost import too_expensive
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import KEYS

@@ -41,7 +41,7 @@ def splice(value: Any) -> Any:
 
 
 def cut(text: bytes) -> dict[int, Fragment]:
-    """The rows of a `Rows` statement by key, `key:bytes;JSON` with commas between. A row's JSON goes on as it is."""
+    """The rows of a `RowsByKey` statement by key, `key:bytes;JSON` with commas between. A row's JSON goes on as it is."""
     found: dict[int, Fragment] = {}
     position = 0
     try:

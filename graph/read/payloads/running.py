@@ -18,7 +18,7 @@ from strawberry.dataloader import DataLoader
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge
 from graph.read.payloads.fragments import Fragment
-from graph.read.payloads.statements import NodePlan, PlannedField, PlannedMutation
+from graph.read.payloads.planned import NodePlan, PlannedField, PlannedMutation
 from graph.read.planning.arguments import lift
 from graph.read.planning.cost import Price, filter_cost
 from graph.read.planning.filters import read_where
@@ -126,7 +126,7 @@ def running_in(context: Context) -> RunningMutation:
     return context.running
 
 
-def judged(schema: GraphQLSchema, planned: PlannedMutation, variables: VariableValues) -> RunningMutation:
+def judge_mutation(schema: GraphQLSchema, planned: PlannedMutation, variables: VariableValues) -> RunningMutation:
     """All that a mutation is told, read and judged. Raises `BadUserInput`."""
     planned.judge(variables)
     return RunningMutation(variables, planned, {each.key: _read(schema, each, variables) for each in planned.fields})

@@ -19,13 +19,13 @@ from graph.read.planning.plan import (
     Filter,
     Lookup,
     Many,
-    Nodes,
     Not,
     One,
     Page,
     Plan,
     Related,
-    Rows,
+    RowsById,
+    RowsByKey,
     SummaryPart,
     SummaryRoot,
     Value,
@@ -79,7 +79,7 @@ def bytes_of(prices: Iterable[Price]) -> int:
 def prices(plan: Plan, longest: int) -> tuple[Price, ...]:
     """What the roots of a plan cost; of rows that a mutation shows, what one of them costs. `longest`: a text's characters."""
     fold = _Fold(longest)
-    if isinstance(plan.roots, Rows):
+    if isinstance(plan.roots, RowsByKey):
         return (fold.row((), plan.roots.entity),)
     found: list[Price] = []
     for root in plan.roots:
@@ -88,7 +88,7 @@ def prices(plan: Plan, longest: int) -> tuple[Price, ...]:
                 found.append(fold.page(root, ()))
             case Lookup(key, _, _, entity):
                 found.append(fold.row((key,), entity))
-            case Nodes(key):
+            case RowsById(key):
                 found += [fold.row((key,), entity, rows) for entity, rows in zip(root.entities, root.counts, strict=True)]
             case SummaryRoot(key):
                 rows, size = (root.size, "first") if root.groups else (1, "")

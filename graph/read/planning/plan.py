@@ -202,7 +202,7 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
+class RowsById:
     """Rows by global ids, in the order given; one row where `single`.
 
     Only types that the ids name are here; `counts` says how many ids name each.
@@ -216,7 +216,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowsByKey:
     """Rows by their keys: entities of mutation payloads. The keys are bound as a list; each row comes as `key:bytes;JSON`."""
 
     entity: Entity
@@ -256,11 +256,11 @@ class SummaryRoot:
 
 
 Field = Typename | Value | One | Many | Page
-Root = Typename | Page | Lookup | Nodes | Meta | SummaryRoot
+Root = Typename | Page | Lookup | RowsById | Meta | SummaryRoot
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A whole query operation, or one entity of a mutation's payload."""
 
-    roots: tuple[Root, ...] | Rows
+    roots: tuple[Root, ...] | RowsByKey

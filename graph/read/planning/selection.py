@@ -41,13 +41,13 @@ from graph.read.planning.plan import (
     Lookup,
     Many,
     Meta,
-    Nodes,
     One,
     Page,
     PagePart,
     Plan,
     Root,
-    Rows,
+    RowsById,
+    RowsByKey,
     Search,
     SortKey,
     SummaryPart,
@@ -89,7 +89,7 @@ def plan_query(operation: PlanningContext) -> Plan:
 
 def plan_rows(operation: PlanningContext, type_name: str, details: FieldDetailsList) -> Plan:
     """The plan of rows of a type that a mutation has written, as the fields in `details` select them."""
-    return Plan(Rows(_entity(operation, type_name, details)))
+    return Plan(RowsByKey(_entity(operation, type_name, details)))
 
 
 def meta_keys(plan: Plan) -> list[str]:
@@ -125,7 +125,9 @@ def _nodes(operation: PlanningContext, key: str, details: FieldDetailsList, argu
     if len(texts) > operation.settings.max_page_size:
         raise BadUserInput(f"at most {operation.settings.max_page_size} ids at a time", (name,))
     counts = Counter(type_ for text in texts if (type_ := id_type(text)))
-    return Nodes(key, leaf.source, single, tuple(_entity(operation, type_, details) for type_ in counts), tuple(counts.values()))
+    return RowsById(
+        key, leaf.source, single, tuple(_entity(operation, type_, details) for type_ in counts), tuple(counts.values())
+    )
 
 
 def _summary(operation: PlanningContext, key: str, type_name: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:

@@ -18,7 +18,20 @@ from graph.base import Base
 from graph.database import capabilities
 from graph.read.planning.arguments import Constant, Given, Source, resolve
 from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
-from graph.read.planning.plan import Entity, Lookup, Many, Meta, Nodes, One, Page, Plan, Rows, SummaryRoot, Typename, Value
+from graph.read.planning.plan import (
+    Entity,
+    Lookup,
+    Many,
+    Meta,
+    One,
+    Page,
+    Plan,
+    RowsById,
+    RowsByKey,
+    SummaryRoot,
+    Typename,
+    Value,
+)
 from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_reader, type_of
@@ -30,14 +43,14 @@ from graph.read.types.mirror import MIRRORS, Mirror
 from graph.read.types.scalars import parse_id
 from graph.scope import Scope
 
-#: The variable under which the keys of `Rows` are bound, and introspection answers by response key. No GraphQL variable
+#: The variable under which the keys of `RowsByKey` are bound, and introspection answers by response key. No GraphQL variable
 #: can have such a name.
 KEYS = "#keys"
 META = "#meta"
 
 
 @dataclass(frozen=True, slots=True)
-class Bind:
+class Parameter:
     """One parameter: where its value stands and how it becomes what the driver takes. `judged` says that it may be refused."""
 
     source: Source
@@ -50,14 +63,14 @@ class Statement:
     """SQL in the driver's own spelling, and its parameters in order."""
 
     sql: str
-    binds: tuple[Bind, ...]
+    binds: tuple[Parameter, ...]
 
     def arguments(self, variables: Mapping[str, Any]) -> list[Any]:
         """The values of the parameters for coerced variables. Raises `BadUserInput` for a cursor of another order."""
         return [bind.encode(resolve(bind.source, variables)) for bind in self.binds]
 
     @property
-    def judged(self) -> tuple[Bind, ...]:
+    def judged(self) -> tuple[Parameter, ...]:
         """The parameters whose values `arguments` may refuse."""
         return tuple(bind for bind in self.binds if bind.judged)
 
@@ -72,7 +85,7 @@ class Writer:
         self.dialect = dialect
         self.door = Door(scope, lambda name, type_: self.bind(Given((VIEWER, name)), type_))
         self.conditions = Conditions(self)
-        self.binds: dict[str, Bind] = {}
+        self.binds: dict[str, Parameter] = {}
         self.aliases = 0
         self.room = room(dialect)
 
@@ -87,16 +100,16 @@ class Writer:
     ) -> ColumnElement[Any]:
         name = f"p{len(self.binds) + 1}"
         process = type_.dialect_impl(self.dialect).bind_processor(self.dialect)
-        self.binds[name] = Bind(source, (lambda value: process(encode(value))) if process else encode, judged)
+        self.binds[name] = Parameter(source, (lambda value: process(encode(value))) if process else encode, judged)
         return bindparam(name, type_=type_, required=False)
 
     def write(self, plan: Plan, max_bytes: int) -> Statement:
-        query = self._rows(plan.roots) if isinstance(plan.roots, Rows) else select(self._roots(plan))
+        query = self._rows(plan.roots) if isinstance(plan.roots, RowsByKey) else select(self._roots(plan))
         if not capabilities(self.dialect).bounds_texts:
             query = bounded(query, max_bytes)
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
-            self.binds.get(name) or Bind(Constant(None), constant(compiled, name, self.dialect))
+            self.binds.get(name) or Parameter(Constant(None), constant(compiled, name, self.dialect))
             for name in compiled.positiontup or ()
         ]
         return Statement(str(compiled), tuple(binds))
@@ -118,7 +131,7 @@ class Writer:
                     members.append((root.key, [or_null(self._lookup(root))]))
                 case SummaryRoot():
                     members.append((root.key, SummaryWriter(self, self._by_key, root).parts()))
-                case Nodes():
+                case RowsById():
                     members.append((root.key, self._nodes(root)))
         return joined(json_object(members), sum(not isinstance(root, (Typename, Meta)) for root in plan.roots))
 
@@ -132,7 +145,7 @@ class Writer:
         row = self.row(MIRRORS[entity.type_name])
         return self._one_row(entity, row, IN_SUMMARY, row.id == key)
 
-    def _nodes(self, root: Nodes) -> list[Part]:
+    def _nodes(self, root: RowsById) -> list[Part]:
         def pairs(value: Any) -> list[tuple[str, int]]:
             found = [parse_id(text) for text in ([value] if root.single else value)]
             return [pair if pair is not None and pair[0] in MIRRORS else ("", 0) for pair in found]
@@ -148,7 +161,7 @@ class Writer:
             return [select(each).select_from(ids).scalar_subquery()]
         return ["[", func.coalesce(select(JoinedRows(each)).select_from(ids).scalar_subquery(), literal("")), "]"]
 
-    def _rows(self, root: Rows) -> Select[Any]:
+    def _rows(self, root: RowsByKey) -> Select[Any]:
         mirror = MIRRORS[root.entity.type_name]
         row = self.row(mirror)
         listed = member(

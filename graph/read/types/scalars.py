@@ -18,9 +18,9 @@ from sqlalchemy.types import TypeEngine
 
 from graph import base
 from graph.read.types.amounts import hundredths, minor_units, money_text, percent_text, whole_number
+from graph.read.types.codec import Position, Scalar, bare, custom, escaped, moment, one_of, quoted, undecorated
 from graph.read.types.encodings import MoneyText, literal
 from graph.read.types.operators import EQUALITY, RANGE, TEXT
-from graph.read.types.records import Position, Scalar, bare, custom, escaped, moment, one_of, quoted, undecorated
 from graph.read.types.times import day, time_text, utc_time
 from graph.sums import Total
 from graph.texts import CodePointText, by_code_point

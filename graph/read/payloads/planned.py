@@ -28,7 +28,7 @@ from graph.read.planning.arguments import resolve
 from graph.read.planning.cost import Price, prices
 from graph.read.planning.plan import Plan
 from graph.read.planning.selection import PlanningContext, plan_rows
-from graph.read.sql.statement import Bind, Statement
+from graph.read.sql.statement import Parameter, Statement
 from graph.read.types.mirror import MIRRORS
 
 
@@ -62,7 +62,7 @@ class PlannedMutation:
     nodes: dict[tuple[str, ...], NodePlan] = field(default_factory=dict)
     single: list[Price] = field(default_factory=list)
     weight: int = 0
-    judged: list[Bind] = field(default_factory=list)
+    judged: list[Parameter] = field(default_factory=list)
 
     def judge(self, variables: VariableValues) -> None:
         """Hold the cursors in the payloads against their lists. Raises `BadUserInput`."""

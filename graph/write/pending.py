@@ -35,7 +35,7 @@ def changed_columns(row: Base) -> set[str]:
     }
 
 
-class Changes:
+class PendingRows:
     """The rows a flush would write: new and deleted ones in the order they came to the session, changed ones by their keys.
 
     A session keeps its changed rows as a set, in an order that is another in every run.
@@ -54,7 +54,7 @@ class Changes:
         self.dirty.sort(key=name_and_key)
 
     @classmethod
-    def of(cls, session: Session, new: list[Any]) -> Changes:
+    def of(cls, session: Session, new: list[Any]) -> PendingRows:
         """Rows that will be inserted without the session."""
         changes = cls(session)
         changes.new = new
@@ -127,7 +127,7 @@ def parent_keys(row: Base) -> Iterator[tuple[type[Base], Any]]:
             yield relation.mapper.class_, _target_key(row, relation.key)[1][0]
 
 
-def raise_versions(session: Session, changes: Changes, raised: set[Any]) -> None:
+def raise_versions(session: Session, changes: PendingRows, raised: set[Any]) -> None:
     """Raise the version of every root that changes or whose children do, once for each unit of work."""
     gone = {id(row) for row in changes.deleted}
     written: list[tuple[Any, Any]] = []
