@@ -39,7 +39,7 @@ KEYS = sa.Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class IdempotencyKey:
     """A client's key and what it stands for."""
 
     client: str
@@ -56,16 +56,16 @@ def check_keys(running: RunningMutation) -> None:
             raise BadUserInput(message, ("key",))
 
 
-def key_of(context: Context, field: RunningField) -> Key | None:
+def key_of(context: Context, field: RunningField) -> IdempotencyKey | None:
     """The idempotency key of a field, if it has one."""
     values = field.directives.get("idempotent")
     if values is None:
         return None
     meant = json.dumps([field.name, field.arguments], sort_keys=True, default=str)
-    return Key(context.client, values["key"], hashlib.sha256(meant.encode()).hexdigest())
+    return IdempotencyKey(context.client, values["key"], hashlib.sha256(meant.encode()).hexdigest())
 
 
-async def claim(session: AsyncSession, database: Database, key: Key) -> str | None:
+async def claim(session: AsyncSession, database: Database, key: IdempotencyKey) -> str | None:
     """Take the key for this transaction, or return the answer it has. Raises `Refused`."""
     now = utc_now()
     row = {"client": key.client, "key": key.text, "fingerprint": key.fingerprint, "created_at": now, "answer": None}
@@ -91,7 +91,7 @@ async def claim(session: AsyncSession, database: Database, key: Key) -> str | No
     return str(kept.answer)
 
 
-async def store(session: AsyncSession, key: Key, answer: str) -> None:
+async def store(session: AsyncSession, key: IdempotencyKey, answer: str) -> None:
     """Keep what the request answers."""
     where = sa.and_(KEYS.c.client == key.client, KEYS.c.key == key.text)
     await session.execute(sa.update(KEYS).where(where).values(answer=answer))
