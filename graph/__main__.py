@@ -125,7 +125,7 @@ def sample() -> None:
 def purge_keys() -> None:
     """Delete idempotency keys that are past their time (ORDERGRAPH_IDEMPOTENCY_SECONDS)."""
     from graph.database import Database
-    from graph.write.idempotency import purge
+    from graph.write.expired_keys import purge
 
     settings = usable_settings()
 

@@ -79,6 +79,7 @@ class Settings:
     pgbouncer: bool = setting(False, "Whether PgBouncer in transaction mode stands before PostgreSQL")
     read_threads: int = setting(4, "Threads that read an SQLite file")
     idempotency_seconds: int = setting(24 * 3600, "How long an idempotency key is kept")
+    idempotency_purge_seconds: float = setting(60.0, "How often the server looks for keys past their time, to delete them")
 
     @property
     def currency_exponent(self) -> int:

@@ -154,6 +154,7 @@ def test_a_module_opens_with_what_it_is_for(path: str) -> None:
 BESIDE_THE_DOOR = {
     "write/door.py": "it is the door",
     "write/idempotency.py": "its keys are no rows that clients see",
+    "write/expired_keys.py": "as above",
     "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
     "sample/__init__.py": "it fills an empty database, before anybody listens",
     "database/postgres.py": "it says how this database inserts and draws keys",

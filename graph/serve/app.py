@@ -5,9 +5,10 @@ What goes in: settings. What comes out: a Starlette application that owns one `D
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from graph.schema import schema
 from graph.serve import logs
 from graph.serve.view import GraphQLView
 from graph.settings import Settings
+from graph.write.expired_keys import keep_purging
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -31,7 +33,11 @@ def create_app(settings: Settings | None = None) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tune_collector()
+        purging = asyncio.create_task(keep_purging(database))
         yield
+        purging.cancel()
+        with suppress(asyncio.CancelledError):
+            await purging
         await database.close()
         logs.finish()
 

@@ -97,13 +97,6 @@ async def store(session: AsyncSession, key: IdempotencyKey, answer: str) -> None
     await session.execute(sa.update(KEYS).where(where).values(answer=answer))
 
 
-async def purge(database: Database) -> int:
-    """Delete keys past their time; how many there were."""
-    oldest = utc_now() - timedelta(seconds=database.settings.idempotency_seconds)
-    async with database.engine.begin() as connection:
-        return (await connection.execute(sa.delete(KEYS).where(KEYS.c.created_at < oldest))).rowcount
-
-
 MESSAGES = {
     ErrorCode.IDEMPOTENCY_KEY_REUSED: ("The key was used with another mutation or input", False),
     ErrorCode.IDEMPOTENCY_IN_PROGRESS: ("A request with this key is running; ask again", True),

@@ -11,7 +11,7 @@ import pytest
 
 from graph.database import Database
 from graph.settings import Settings
-from graph.write.idempotency import purge
+from graph.write.expired_keys import purge
 from tests.conftest import Ask, Statements
 from tests.words import ERRORS, count, done, stocks
 
