@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
     "write": {"settings", "base", "scope", "texts", "database", "context", "read"},
     "operations": {"settings", "base", "scope", "database", "context", "read"},
+    "stock": {"write"},
     "sample": {"settings", "base", "database", "models"},
     "comparison": set(),
     "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
@@ -44,7 +45,7 @@ READ: dict[str, set[str]] = {
     "sql": {"refusals", "rows", "types", "planning"},
     "payloads": {"refusals", "rows", "types", "planning", "sql"},
 }
-DOMAIN = {"settings", "base", "scope", "sums", "texts", "database", "context", "models", "read", "write"}
+DOMAIN = {"settings", "base", "scope", "sums", "texts", "database", "context", "models", "read", "write", "stock"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 
 

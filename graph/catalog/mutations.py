@@ -31,6 +31,7 @@ from graph.catalog.payloads import (
 )
 from graph.catalog.stock_adjustment import adjust_stock
 from graph.read.types.scalars import global_id
+from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
 from graph.write.mutation_inputs import given
@@ -39,7 +40,7 @@ from graph.write.resolvers import mutation
 from graph.write.soft_delete import archive, archive_matching
 from graph.write.unit import Unit
 
-STOCK = Counter("stock", "stock_delta", "stockDelta")
+STOCK = Counter("stock", "stock_delta", "stockDelta", MOST_PIECES, out_of_stock, over_stocked)
 
 
 @mutation("Make an item.")

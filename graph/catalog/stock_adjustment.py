@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from graph.catalog.inputs import AdjustStockInput
 from graph.catalog.payloads import AdjustStockPayload
 from graph.models import Item
+from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write import door
 from graph.write.answers import Answer, answer
 from graph.write.columns import key_in_id, missing
-from graph.write.errors import MOST_PIECES, ROOT, MutationError, Refused, Row, invalid, out_of_stock, over_stocked
+from graph.write.errors import ROOT, MutationError, Refused, Row, invalid
 from graph.write.mutation_inputs import chosen
 from graph.write.resolvers import mutation
 from graph.write.unit import Unit

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 import strawberry
 
-import graph.orders.types  # noqa: F401  # describes the status
 from graph import models
-from graph.models import OrderStatus
+from graph.orders.status import OrderStatus
 from graph.write.errors import ErrorCode, MutationError, coded
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
-import graph.orders.types  # noqa: F401  # describes the status
-from graph.models import OrderItem, OrderStatus
+from graph.models import OrderItem
+from graph.orders.status import OrderStatus
 from graph.read.types.filter_inputs import generated
 from graph.read.types.scalars import DateTime, Money, Percent
 from graph.write.batches import OnError

@@ -20,8 +20,9 @@ from graph.models import Item, Order, OrderItem, OrderStatus
 from graph.orders.rules import moved
 from graph.read.rows import rows
 from graph.scope import SERVER
+from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write import door
-from graph.write.errors import MOST_PIECES, ROOT, Refused, out_of_stock, over_stocked
+from graph.write.errors import ROOT, Refused
 from graph.write.pending import PendingRows, parent_of
 from graph.write.unit import Unit
 

@@ -9,7 +9,7 @@ import strawberry
 from sqlalchemy import distinct, func
 
 from graph import models
-from graph.orders.types import OrderStatus
+from graph.orders.status import OrderStatus
 from graph.read.planning.groups import SUMMARIES, Group, Measure, Summary
 from graph.read.sql.constructs import DayOf, MonthText
 from graph.read.types.fields import summary

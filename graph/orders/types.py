@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 from graph import models
-from graph.models import OrderStatus as OrderStatus  # noqa: PLC0414  # made an enum of GraphQL's below, for the whole domain
+from graph.orders.status import OrderStatus
 from graph.read.types.fields import Connection, connection, lookup
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
@@ -15,19 +15,6 @@ from graph.read.types.scalars import DateTime, Money
 if TYPE_CHECKING:
     from graph.catalog.types import Item
     from graph.customers.types import Customer
-
-
-STATUSES = {
-    OrderStatus.PENDING: "Entered; its lines may still change.",
-    OrderStatus.PAID: "Paid; waits to be shipped.",
-    OrderStatus.SHIPPED: "On its way; final.",
-    OrderStatus.CANCELLED: "Called off; final.",
-}
-_status: Any = strawberry.enum(
-    OrderStatus, description="Where an order stands: PENDING to PAID to SHIPPED, or CANCELLED before that."
-)
-for _value in _status.__strawberry_definition__.values:
-    _value.description = STATUSES[_value.value]
 
 
 @mirror(models.OrderItem, sorts=("position", "quantity", "price_paid"))

@@ -22,9 +22,6 @@ from graph.read.types.mirror import Node
 Path = tuple[str, ...]
 ROOT: Path = ("input",)
 
-#: What a 32-bit counter and GraphQL's Int hold.
-MOST_PIECES = 2**31 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -169,13 +166,6 @@ class ArchivedError(MutationError):
         return await _read(info, self, self.row)  # type: ignore[no-any-return]  # a Fragment, spliced in by completion
 
 
-@strawberry.type(description="There are not as many pieces in stock.")
-class StockError(MutationError):
-    code: ErrorCode = coded(ErrorCode.OUT_OF_STOCK)
-    requested: int = strawberry.field(description="How many pieces the whole input takes.")
-    available: int = strawberry.field(description="How many there are.")
-
-
 @strawberry.type(description="A value has the wrong form.")
 class InvalidInputError(MutationError):
     code: ErrorCode = coded(ErrorCode.INVALID_INPUT)
@@ -252,21 +242,10 @@ def error_types() -> list[type[MutationError]]:
     return sorted(MutationError.__subclasses__(), key=lambda type_: type_.__name__)
 
 
-def out_of_stock(requested: int, available: int, path: Iterable[str]) -> StockError:
-    """There are not as many pieces. Lines of one item may together ask for more than an Int holds."""
-    message = f"{requested} wanted, {available} in stock"
-    return StockError(message=message, path=list(path), requested=min(requested, MOST_PIECES), available=available)
-
-
 def invalid(path: Path, reason: str) -> InvalidInputError:
     """A value is not what it should be. An entry of a list is called by its list and its place: `remove.0`."""
     named = next((index for index in range(len(path) - 1, 0, -1) if not path[index].isdigit()), 0)
     return InvalidInputError(message=f"{'.'.join(path[named:])} {reason}", path=list(path), reason=reason)
-
-
-def over_stocked(path: Path) -> InvalidInputError:
-    """There would be more pieces than a counter holds."""
-    return invalid(path, f"must not take the stock above {MOST_PIECES:,}")
 
 
 def forbidden(type_name: str, path: Iterable[str]) -> ForbiddenError:

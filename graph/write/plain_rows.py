@@ -8,7 +8,7 @@ list, unless it is to be skipped or the last is to win.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,15 +24,12 @@ from graph.write import door
 from graph.write.answers import Result
 from graph.write.columns import refusal, required, start_of, stored, type_name, validators
 from graph.write.errors import (
-    MOST_PIECES,
     ROOT,
     MutationError,
     Path,
     Refused,
     Row,
     UniqueError,
-    out_of_stock,
-    over_stocked,
 )
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.new_rows import new_row
@@ -197,11 +194,18 @@ def _picked(values: dict[str, list[Any]], order: Sequence[int]) -> dict[str, lis
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A column that an upsert adds to: its name, the input's field that holds what to add, and that field's GraphQL name."""
+    """A column that an upsert adds to: its name, the input's field that holds what to add, and that field's GraphQL name.
+
+    `most` is what it holds. `short` tells, of what is wanted and what is there, that it is too little; `over` that it would be
+    too much.
+    """
 
     column: str
     attribute: str
     name: str
+    most: int
+    short: Callable[[int, int, Path], MutationError]
+    over: Callable[[Path], MutationError]
 
 
 async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Result]:
@@ -236,7 +240,7 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
         added = sa.bindparam("delta", type_=column.type)
         after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + added
         # More than the column holds is told by its CHECK, as less than nothing is.
-        sets[counter.column] = sa.case((added.is_(None), column), (after > MOST_PIECES, -1), else_=after)
+        sets[counter.column] = sa.case((added.is_(None), column), (after > counter.most, -1), else_=after)
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
     await door.merge(unit, keyed, insert, versioned(table, sets, unit.now), in_order)
     there = rows_of(plain.model, SERVER)  # they may have left the sight of who wrote them
@@ -276,9 +280,9 @@ async def _out_of_range(
     for index, identity, delta in moving:
         path, available = (*plain.path(index), counter.name), there.get(identity, 0)
         if available + delta < 0:
-            errors.append(out_of_stock(-delta, available, path))
-        elif available + delta > MOST_PIECES:
-            errors.append(over_stocked(path))
+            errors.append(counter.short(-delta, available, path))
+        elif available + delta > counter.most:
+            errors.append(counter.over(path))
     return errors
 
 

@@ -1,0 +1,33 @@
+"""Stock: what everybody refuses who moves it, orders and the catalog alike.
+
+What goes in: how many pieces are wanted and there. What comes out: errors for a payload. Nothing is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import strawberry
+
+from graph.write.errors import ErrorCode, InvalidInputError, MutationError, Path, coded, invalid
+
+#: What the column of the stock and GraphQL's Int hold.
+MOST_PIECES = 2**31 - 1
+
+
+@strawberry.type(description="There are not as many pieces in stock.")
+class StockError(MutationError):
+    code: ErrorCode = coded(ErrorCode.OUT_OF_STOCK)
+    requested: int = strawberry.field(description="How many pieces the whole input takes.")
+    available: int = strawberry.field(description="How many there are.")
+
+
+def out_of_stock(requested: int, available: int, path: Iterable[str]) -> StockError:
+    """There are not as many pieces. Lines of one item may together ask for more than an Int holds."""
+    message = f"{requested} wanted, {available} in stock"
+    return StockError(message=message, path=list(path), requested=min(requested, MOST_PIECES), available=available)
+
+
+def over_stocked(path: Path) -> InvalidInputError:
+    """There would be more pieces than a counter holds."""
+    return invalid(path, f"must not take the stock above {MOST_PIECES:,}")
