@@ -48,7 +48,7 @@ async def delete_first(graph: Graph, changes: PendingRows) -> None:
     keys: dict[type[Base], list[int]] = defaultdict(list)
     for row in changes.deleted:
         keys[type(row)].append(row.id)
-    tables = Base.metadata.sorted_tables
+    tables = next(iter(keys)).metadata.sorted_tables if keys else []
     for model in sorted(keys, key=lambda model: tables.index(model.__mapper__.local_table), reverse=True):  # type: ignore[arg-type]  # a table
         await door.delete(graph, model, keys[model])
 
