@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import hypothesis
 import orjson
 import pytest
 from httpx2 import ASGITransport, AsyncClient
@@ -20,20 +19,13 @@ from starlette.applications import Starlette
 from graph import database as driver
 from graph.database import Database
 from graph.settings import Settings
-from tests import postgres
-from tests.audit import audit_url, checked_out
-from tests.engines import Engines, Postgres, Sqlite
+from tests import examples, postgres
+from tests.audit import checked_out
+from tests.engines import TEMPLATES, Engines, Postgres, Sqlite
 from tests.snapshots import Snapshots, compare
+from tests.stock import Making
 
-# Generated cases are the same in every run, so that a failure is a failure everywhere; the fixtures they share are only read.
-hypothesis.settings.register_profile(
-    "ci",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("ci")
+examples.load_profile()
 
 #: The beginnings of statements that only steer a transaction or a connection.
 NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG")
@@ -49,8 +41,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_engines(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
-    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+def sqlite_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sqlite]:
+    engines = Sqlite(tmp_path_factory.mktemp("sqlite"))
+    yield engines
+    engines.close()
 
 
 @pytest.fixture(scope="session")
@@ -89,13 +83,13 @@ def audited(request: pytest.FixtureRequest) -> bool:
 @contextmanager
 def made(engines: Engines, template: str, *, audited: bool = True) -> Iterator[str]:
     """A database of a test's own. Whatever the test did, the shop in it must be whole afterwards."""
-    url = engines.new(template)
+    url = engines.lend(template)
+    passed = False
     try:
         yield url
-        if audited:
-            asyncio.run(audit_url(url))
+        passed = True
     finally:
-        engines.drop(url)
+        engines.take_back(url, template, audited=audited and passed)
 
 
 @pytest.fixture
@@ -106,9 +100,30 @@ def bare_url(engines: Engines, audited: bool) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_url(engines: Engines, audited: bool) -> Iterator[str]:
-    """A migrated database without rows."""
-    with made(engines, "empty", audited=audited) as url:
+def begins_with(request: pytest.FixtureRequest) -> str:
+    """The template of a test's database: without rows, or with what its module calls SHOP where it asks for `shop`."""
+    if "shop" not in request.fixturenames or not hasattr(request.module, "SHOP"):
+        return "empty"
+    name: str = request.module.__name__
+    TEMPLATES[name] = ("empty", partial(fill_with, request.module.SHOP))
+    return name
+
+
+async def fill_with(making: list[Making], url: str) -> None:
+    """Make a small shop in an empty database."""
+    async with asking(Settings(database_url=url)) as ask:
+        for field, input_ in making:
+            payload = await ask.data(
+                f"mutation ($input: {field[0].upper()}{field[1:]}Input!) {{ {field}(input: $input) {{ errors {{ message }} }} }}",
+                {"input": input_},
+            )
+            assert payload[field]["errors"] == []
+
+
+@pytest.fixture
+def empty_url(engines: Engines, begins_with: str, audited: bool) -> Iterator[str]:
+    """A migrated database without rows; with `shop` in the same test it is the shop's."""
+    with made(engines, begins_with, audited=audited) as url:
         yield url
 
 
@@ -279,6 +294,13 @@ async def ask(empty_url: str, knowing: bool) -> AsyncIterator[Ask]:
     """`await ask(query, variables)` before an empty database; with `database` in the same test it is the same one."""
     async with asking(Settings(database_url=empty_url), knowing=knowing) as asker:
         yield asker
+
+
+@pytest.fixture
+async def shop(ask: Ask) -> Ask:
+    """`ask` before the small shop that the test's module calls SHOP, with a connection that is open, as while a server serves."""
+    async with ask.app.state.database.engine.connect():
+        return ask
 
 
 @pytest.fixture

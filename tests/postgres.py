@@ -29,11 +29,20 @@ OPTIONS = (
 ).split()
 
 
+#: Copying files is faster than logging them, for small databases too.
+CREATE = 'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'
+DROP = 'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
+
+
 @dataclass(frozen=True)
 class Server:
     """A server and the database on it from which others are made."""
 
     url: str
+
+    def url_of(self, name: str) -> str:
+        """The URL of another database on it."""
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
 
     def execute(self, statement: str) -> None:
         """Run one statement outside any test database."""
@@ -48,12 +57,12 @@ class Server:
         asyncio.run(run())
 
     def create(self, name: str, template: str = "template0") -> str:
-        """Make a database and return its URL. Copying files is faster than logging them, for small databases too."""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+        """Make a database and return its URL."""
+        self.execute(CREATE.format(name=name, template=template))
+        return self.url_of(name)
 
     def drop(self, name: str) -> None:
-        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.execute(DROP.format(name=name))
 
 
 NAMES = count(1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
 import asyncpg
@@ -22,19 +21,22 @@ Rows = dict[tuple[str, int], Mapping[str, Any]]
 
 
 class Snapshots:
-    """Reads all rows of a shop, on a connection that is kept, since a database may take no new one; one that died is replaced."""
+    """Reads all rows of a shop, on a connection that is kept, since a database may take no new one; one that died is replaced.
+
+    Nothing is read again where the database says that nobody wrote since.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection: asyncpg.Connection | None = None
+        self._file: sqlite3.Connection | None = None
+        self._last: tuple[Any, Rows] = None, {}
 
     async def take(self) -> Rows:
         """Every row by type and key."""
         where = make_url(self.url)
         if where.get_backend_name() == "sqlite":
-            with closing(sqlite3.connect(str(where.database), isolation_level=None)) as file:
-                file.row_factory = sqlite3.Row
-                return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in file.execute(query)}
+            return self._read_file(str(where.database))
         if self._connection is not None:
             try:
                 return await self._read(self._connection)
@@ -43,10 +45,30 @@ class Snapshots:
         self._connection = await asyncpg.connect(self.url)
         return await self._read(self._connection)
 
+    def _read_file(self, path: str) -> Rows:
+        if self._file is None:
+            self._file = sqlite3.connect(path, isolation_level=None)
+            self._file.row_factory = sqlite3.Row
+        (state,) = self._file.execute("PRAGMA data_version").fetchone()  # moves when another connection commits
+        if self._last[0] != state:
+            self._last = (
+                state,
+                {(type_, row["id"]): dict(row) for type_, query in _queries() for row in self._file.execute(query)},
+            )
+        return self._last[1]
+
     async def _read(self, connection: asyncpg.Connection) -> Rows:
-        return {(type_, row["id"]): dict(row) for type_, query in _queries() for row in await connection.fetch(query)}
+        state = await connection.fetchval("SELECT pg_current_snapshot()")  # which transactions are seen
+        if self._last[0] != state:
+            self._last = (
+                state,
+                {(type_, row["id"]): dict(row) for type_, query in _queries() for row in await connection.fetch(query)},
+            )
+        return self._last[1]
 
     async def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
 

@@ -19,6 +19,7 @@ from graph.models import Customer, Order, OrderStatus
 from tests.both import Both, both_before
 from tests.conftest import Ask
 from tests.engines import Postgres, Sqlite
+from tests.examples import examples
 from tests.walk import Row, found, global_id, load, shown
 from tests.words import count as rows_of
 from tests.words import done, mutate, refusals
@@ -94,7 +95,7 @@ TOTALS = """query($e: String!, $spent: Decimal!) {
   customers(where: {email: {eq: $e}, totalSpent: {lt: $spent}}) { totalCount } }"""
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(20))
 @given(amounts=st.lists(AMOUNTS, min_size=1, max_size=12), spent=st.integers(-5, 10**20))
 @example(amounts=[1, 2], spent=3)
 @example(amounts=[1, 1, 2], spent=4)

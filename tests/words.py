@@ -72,3 +72,10 @@ async def stocks(ask: Ask) -> dict[str, int | None]:
     """The stock of every item by sku."""
     answer = await ask("{ items(where: {or: [{archived: {eq: true}}, {archived: {eq: false}}]}) { nodes { sku stock } } }")
     return {item["sku"]: item["stock"] for item in answer["data"]["items"]["nodes"]}
+
+
+def code(answer: dict[str, Any]) -> str:
+    """The code of a request that was refused for one reason."""
+    (error,) = answer["errors"]
+    assert "data" not in answer
+    return str(error["extensions"]["code"])

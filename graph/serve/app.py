@@ -9,6 +9,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -58,14 +59,13 @@ async def alive(request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
+@cache
 def tune_collector() -> None:
     """Take modules, models and schema out of the garbage collector's sight, and let it look less often.
 
     Full collections over everything that was loaded at start cost a point read's 99th percentile three times its worth. Once a
     process: what an application made before its lifespan would never be freed when a later one froze it too.
     """
-    if gc.get_freeze_count():
-        return
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

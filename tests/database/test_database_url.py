@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote
 import asyncpg
 import pytest
 from asyncpg.exceptions import TargetServerAttributeNotMatched
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graph import migrate
@@ -23,6 +23,7 @@ from graph.settings import DatabaseUrlError, Settings
 from tests import wire
 from tests.conftest import asking
 from tests.engines import Postgres
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,7 @@ def pieces(password: str) -> Iterator[str]:
     return (password[start : start + 5] for start in range(len(password) - 4))
 
 
+@settings(max_examples=examples(30))
 @given(PASSWORDS)
 @example("p@ss:w/rd#")
 @example(string.printable.strip() + " ")

@@ -25,6 +25,7 @@ from tests.audit import rows_of
 from tests.conftest import Ask, asking
 from tests.engines import Postgres, Sqlite
 from tests.faults import Places, places, refusing
+from tests.stock import item
 from tests.words import ERRORS, done
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
@@ -78,11 +79,14 @@ async def send(ask: Ask, query: str) -> Answer:
     return Answer(answer.status_code, answer.json())
 
 
+SHOP = [item("A", 1, 5)]
+
+
 @pytest.fixture
-async def shop(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
+def shop(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Tried again at once."""
     monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
-    await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
-    return ask
+    return shop
 
 
 def codes(ask: Ask) -> list[str]:

@@ -95,3 +95,83 @@ async def test_a_payload_that_cannot_be_answered_is_refused_before_anything_is_w
 async def test_one_of_is_one(ask_sample: Ask, query: str) -> None:
     answer = await ask_sample(query)
     assert {error["extensions"]["code"] for error in answer["errors"]} <= {"BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"}
+
+
+async def test_plans_are_not_shared_by_requests_of_another_shape(ask_shop: Ask) -> None:
+    query = """query(
+      $first: Int, $last: Int, $after: String, $where: OrderWhere, $order: [OrderSort!], $yes: Boolean!, $ids: [ID!]!
+    ) {
+      orders(first: $first, last: $last, after: $after, where: $where, orderBy: $order) {
+        nodes { id note @include(if: $yes) status @skip(if: $yes) }
+      }
+      nodes(ids: $ids) { __typename }
+    }"""
+    base: dict[str, Any] = {"yes": True, "ids": ["Order:1"]}
+    cursor = (await ask_shop.data("{ orders(first: 5) { pageInfo { endCursor } } }"))["orders"]["pageInfo"]["endCursor"]
+    changes: list[dict[str, Any]] = [
+        {"yes": False},
+        {"first": 1},
+        {"first": 2},
+        {"first": 0},
+        {"first": None},
+        {"last": 1},
+        {"last": 2},
+        {"after": cursor},
+        {"after": None},
+        {"where": {"note": {"isNull": True}}},
+        {"where": {"note": {"isNull": False}}},
+        {"where": {"note": {"eq": None}}},
+        {"where": {"note": {"ne": None}}},
+        {"where": {"note": {"eq": "50% off"}}},
+        {"where": {"note": {"ne": "50% off"}}},
+        {"where": {"status": {"eq": "PAID"}}},
+        {"where": {"status": {"in": ["PAID", "CANCELLED"]}}},
+        {"where": {"status": {"in": []}}},
+        {"where": {"or": []}},
+        {"where": {"or": [{"note": {"eq": ""}}]}},
+        {"where": {"or": [{"note": {"eq": ""}}, {"status": {"eq": "PAID"}}]}},
+        {"where": {"and": [{"note": {"eq": ""}}, {"status": {"eq": "PAID"}}]}},
+        {"where": {"id": {"in": ["Order:3", "Order:5"]}}},
+        {"where": {"id": {"in": ["Order:3", "Item:5", "x"]}}},
+        {"where": {"customer": {"archived": {"eq": True}}}},
+        {"where": {"customer": {"archived": {"eq": False}}}},
+        {"where": {"items": {"some": {"quantity": {"gt": 100}}}}},
+        {"where": {"items": {"every": {"quantity": {"gt": 100}}}}},
+        {"where": {"items": {"none": {"quantity": {"gt": 100}}}}},
+        {"order": [{"field": "ORDER_DATE"}]},
+        {"order": [{"field": "ORDER_DATE", "direction": "DESC"}]},
+        {"order": [{"field": "TOTAL_AMOUNT"}]},
+        {"order": [{"field": "STATUS"}, {"field": "TOTAL_AMOUNT"}]},
+        {"order": [{"field": "TOTAL_AMOUNT"}, {"field": "STATUS"}]},
+        {"order": []},
+        {"ids": ["Item:1"]},
+        {"ids": ["Order:1", "Item:1"]},
+        {"ids": ["Item:1", "Order:1"]},
+        {"ids": ["x"]},
+        {"ids": []},
+    ]
+    # What an engine answers that has never seen the operation: its text is made new by a comment.
+    alone = [await ask_shop.raw(f"{query} # {index}", {**base, **change}) for index, change in enumerate(changes)]
+    for _ in range(2):
+        shared = [await ask_shop.raw(query, {**base, **change}) for change in changes]
+        for change, one, other in zip(changes, shared, alone, strict=True):
+            assert one == other, change
+    assert all(b'"errors"' not in answer for answer in alone)
+
+
+async def test_enum_and_boolean_variables_inside_literals_shape_the_plan(ask_shop: Ask) -> None:
+    query = """query($field: OrderSortField!, $way: Direction! = DESC, $null: Boolean, $archived: Boolean, $status: OrderStatus) {
+      orders(first: 1, orderBy: [{field: $field, direction: $way}], where: {note: {isNull: $null}, status: {eq: $status}}) {
+        nodes { id }
+      }
+      customers(where: {archived: {eq: $archived}}) { totalCount }
+    }"""
+    seen = set()
+    for field in ("ORDER_DATE", "TOTAL_AMOUNT"):
+        for way in ({}, {"way": "ASC"}):
+            for null in (True, False):
+                given = {"field": field, "null": null, "archived": null, "status": "SHIPPED", **way}
+                fresh = await ask_shop.raw(f"{query} # {given}", given)
+                assert await ask_shop.raw(query, given) == fresh
+                seen.add(fresh)
+    assert len(seen) == 8

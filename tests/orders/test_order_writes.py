@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask, Statements
+from tests.stock import customer, item
 from tests.words import ORDER, codes, count, done, mutate, refusals, stocks
 
 
@@ -14,15 +15,14 @@ def line(sku: str = "A", quantity: int = 1, **more: Any) -> dict[str, Any]:
     return {"item": {"sku": sku}, "quantity": quantity, **more}
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Items A (1.00, 10 in stock), B (2.00, not tracked), C (3.00, 5 in stock); Ada with one order of A 2, B 1, C 1; Bob."""
-    for sku, price, stock in (("A", 1, 10), ("B", 2, None), ("C", 3, 5)):
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": price, "stock": stock})
-    lines = [line("A", 2), line("B"), line("C")]
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": [{"items": lines}]})
-    await done(ask, "createCustomer", {"name": "Bob", "email": "bob@example.com"})
-    return ask
+#: Items A (1.00, 10 in stock), B (2.00, not tracked), C (3.00, 5 in stock); Ada with one order of A 2, B 1, C 1; Bob.
+SHOP = [
+    item("A", 1, 10),
+    item("B", 2),
+    item("C", 3, 5),
+    customer("Ada", [line("A", 2), line("B"), line("C")]),
+    customer("Bob"),
+]
 
 
 async def order(ask: Ask, id_: str = "Order:1") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.both import Both, both_before
 from tests.engines import Postgres, Sqlite
+from tests.examples import examples
 from tests.generated import requests
 from tests.walk import Field, load, whole
 
@@ -39,7 +40,7 @@ def columns(rows: dict[str, list[Any]]) -> list[list[Any]]:
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(50))
 @given(data=st.data())
 def test_generated_reads_equal_a_plain_walk(both: Both, rows: dict[str, list[Any]], data: st.DataObject) -> None:
     request = data.draw(requests(rows))

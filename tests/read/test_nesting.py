@@ -22,6 +22,7 @@ from graph.read.sql.statement import Statement, write
 from graph.schema import schema
 from graph.scope import OPEN
 from graph.settings import Settings
+from tests.examples import examples
 from tests.walk import LISTS, ONE, PAGES, ROOTS, SORTS, VALUES
 
 DEPTH = 15
@@ -118,7 +119,7 @@ def compiled(query: str) -> Statement:
 
 
 # To shrink an operation of this size takes minutes and shows little.
-@settings(max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(25), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(query=operations(room=MAX_FILTER))
 def test_sqlite_can_parse_whatever_is_within_the_limits(parser: sqlite3.Connection, query: str) -> None:
     try:

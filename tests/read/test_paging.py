@@ -18,6 +18,7 @@ from graph.models import Item
 from graph.settings import Settings
 from tests import generated
 from tests.conftest import Ask, asking
+from tests.examples import examples
 from tests.walk import PAGES, ROOTS, SORTS, Row, attribute, found, global_id, load, ordered
 
 
@@ -76,7 +77,7 @@ async def walk(ask: Ask, query: str, variables: dict[str, Any], size: int, *, ba
         cursor = info["startCursor" if backward else "endCursor"]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(12))
 @given(data=st.data())
 def test_walking_all_pages_meets_every_row_once_in_order(shop: Shop, data: st.DataObject) -> None:
     name, type_name = data.draw(st.sampled_from([*ROOTS.items(), ("orders", "Order"), ("orderItems", "OrderItem")]))

@@ -15,6 +15,7 @@ from graph.database import Database
 from graph.read.rows import Door
 from graph.schema import schema
 from graph.scope import Scope
+from tests.examples import examples
 from tests.generated import requests
 from tests.unseen import SCOPES, Pair, is_seen, pair, rules
 
@@ -26,7 +27,7 @@ def shops(request: pytest.FixtureRequest) -> Iterator[Pair]:
         yield made
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_generated_reads_do_not_tell_of_what_is_hidden(shops: Pair, data: st.DataObject) -> None:
     request = data.draw(requests(shops.rows))

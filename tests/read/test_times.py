@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.both import Both, both_before
 from tests.conftest import Ask
 from tests.engines import Postgres, Sqlite
+from tests.examples import examples
 from tests.words import done
 
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -135,7 +136,7 @@ PAGE = """query($c: ID!, $a: String) { orders(
   nodes { id orderDate } pageInfo { endCursor hasNextPage } } }"""
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(20))
 @given(times=st.lists(st.tuples(MOMENTS, OFFSETS), min_size=1, max_size=8))
 @example(times=[(moment, 0) for moment in EDGES])
 def test_generated_moments_are_told_alike(both: Both, times: list[tuple[datetime, int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ import pytest
 from httpx2 import Response
 
 from tests.conftest import Ask, Statements
+from tests.words import code
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
@@ -234,3 +236,16 @@ async def test_a_body_has_a_limit_however_it_arrives(ask_with: AskWith) -> None:
                     assert answer.status_code == 200
                     assert "createItem" in answer.json()["data"]
             assert await items(ask) == (0 if expected else 1)
+
+
+@pytest.mark.parametrize(("pause", "status"), [(0.0, 200), (30.0, 408)])
+async def test_a_body_that_does_not_arrive_in_half_the_time(ask_with: AskWith, pause: float, status: int) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"query": '
+        await asyncio.sleep(pause)
+        yield b'"{ customers { totalCount } }"}'
+
+    async with ask_with(request_timeout_seconds=1.0) as ask:
+        answer = await ask.client.post("/graphql", content=parts(), headers={"content-type": "application/json"})
+        assert answer.status_code == status
+        assert status == 200 or code(answer.json()) == "REQUEST_TIMEOUT"

@@ -14,21 +14,11 @@ from graph.database import Database
 from graph.models import OrderItem
 from graph.write.bounds import allowed
 from tests.conftest import Ask
+from tests.stock import customer, item, line
 from tests.words import count, done, mutate, refusals
 
-
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Items A (1.00, 10 in stock) and B (2.00, not tracked); Ada with an order of A and B, 3.00."""
-    for sku, price, stock in (("A", 1, 10), ("B", 2, None)):
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": price, "stock": stock})
-    orders = [{"items": [line("A"), line("B")]}]
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders})
-    return ask
-
-
-def line(sku: str, quantity: int = 1, **more: Any) -> dict[str, Any]:
-    return {"item": {"sku": sku}, "quantity": quantity, **more}
+#: Items A (1.00, 10 in stock) and B (2.00, not tracked); Ada with an order of A and B, 3.00.
+SHOP = [item("A", 1, 10), item("B", 2), customer("Ada", [line("A"), line("B")])]
 
 
 def made(quantity: int = 1, **more: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask, Statements
+from tests.stock import customer, item, line
 from tests.words import codes, count, done, mutate, refusals, stocks
 
 BULK: dict[str, dict[str, Any]] = {
@@ -21,16 +22,14 @@ EVERYTHING = """{ customers { nodes { id version archived } } items { nodes { id
     orders { nodes { id version note discount totalAmount items { id } } } }"""
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Items A and B; Ada with orders of 1.00, 2.00 and none; Bob without orders; Cy with an order of 1.00."""
-    for sku in "AB":
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": "1", "stock": 10})
-    lines = [{"item": {"sku": "A"}, "quantity": 1}]
-    orders = [{"items": lines}, {"items": lines * 2}, {}]
-    for name, theirs in (("ada", orders), ("bob", []), ("cy", orders[:1])):
-        await done(ask, "createCustomer", {"name": name, "email": f"{name}@example.com", "orders": theirs})
-    return ask
+#: Items A and B; Ada with orders of 1.00, 2.00 and none; Bob without orders; Cy with an order of 1.00.
+SHOP = [
+    item("A", 1, 10),
+    item("B", 1, 10),
+    customer("ada", [line("A")], [line("A"), line("A")], []),
+    customer("bob"),
+    customer("cy", [line("A")]),
+]
 
 
 NOTHING: dict[str, tuple[dict[str, Any], list[str]]] = {

@@ -17,6 +17,7 @@ from tests.audit import audit, pieces, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, passing, places
 from tests.servers import Client, Served, start
+from tests.stock import customer, item
 from tests.words import CUSTOMER, ITEM, ORDER, count, done
 
 STOCK = 1_000_000
@@ -201,14 +202,12 @@ def document(name: str, operation: str, on_field: str = "") -> str:
     return f"mutation ($input: {type_}!) {operation} {{ {field} }}"
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """One customer with two orders of three lines, of items whose stock is counted."""
-    for sku in "AB":
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": "1.50", "stock": 100})
-    orders = [{"items": lines("A", "B", "A")}, {"items": lines("B", "A", "B")}]
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders})
-    return ask
+#: One customer with two orders of three lines, of items whose stock is counted.
+SHOP = [
+    item("A", "1.50", 100),
+    item("B", "1.50", 100),
+    customer("Ada", lines("A", "B", "A"), lines("B", "A", "B")),
+]
 
 
 TABLES = [

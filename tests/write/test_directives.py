@@ -13,18 +13,15 @@ from graph.database import Database
 from graph.settings import Settings
 from graph.write.expired_keys import purge
 from tests.conftest import Ask, Statements
+from tests.stock import customer, item
 from tests.words import ERRORS, count, done, stocks
 
 ONCE = f"""mutation Once($input: CreateCustomerInput!, $key: String!) {{
     createCustomer(input: $input) @idempotent(key: $key) {{ customer {{ id name orders {{ nodes {{ id }} }} }} {ERRORS} }} }}"""
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Item A (1.00, 10 in stock); Ada."""
-    await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 10})
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com"})
-    return ask
+#: Item A (1.00, 10 in stock); Ada.
+SHOP = [item("A", 1, 10), customer("Ada")]
 
 
 def eve(**more: Any) -> dict[str, Any]:

@@ -12,21 +12,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import IdentitySet
 
 from tests.conftest import Ask
+from tests.stock import customer, item, line
 from tests.words import ERRORS, codes, count, done, mutate, refusals, stocks
 
-
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Items A (1.00, 10 in stock) and B (2.00, not tracked); Ada with an order of four lines of one A each."""
-    for sku, price, stock in (("A", 1, 14), ("B", 2, None)):
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": price, "stock": stock})
-    orders = [{"items": [line("A")] * 4}]
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders})
-    return ask
-
-
-def line(sku: str, quantity: int = 1, **more: Any) -> dict[str, Any]:
-    return {"item": {"sku": sku}, "quantity": quantity, **more}
+#: Items A (1.00, 10 in stock) and B (2.00, not tracked); Ada with an order of four lines of one A each.
+SHOP = [item("A", 1, 14), item("B", 2), customer("Ada", [line("A")] * 4)]
 
 
 def changed(number: int, **more: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from graph.write.idempotency import KEYS
 from tests.audit import rows_of
 from tests.conftest import Ask, Statements, asking, opened
 from tests.database.test_silence import until
-from tests.write.test_concurrency import another_writer
+from tests.write.crowd import another_writer
 
 CREATE = (
     'mutation { createItem(input: {sku: "A", name: "x", price: "1"}) @idempotent(key: "fresh") { item { id } errors { code } } }'

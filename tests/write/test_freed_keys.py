@@ -37,6 +37,7 @@ from graph.write.mutation_inputs import ABSENT
 from graph.write.mutation_inputs import given as sent
 from graph.write.resolvers import mutation
 from graph.write.unit import Unit
+from tests.examples import examples
 
 
 class Base(DeclarativeBase):
@@ -517,7 +518,7 @@ codes = st.sampled_from(["ONE", "TEN", "SIX", "NEW"])
 places = st.integers(1, 3)
 
 
-@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(20), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(data=st.data())
 def test_any_permutation_is_written_or_refused_as_a_plain_model_says(books: Books, data: st.DataObject) -> None:
     books.reset()

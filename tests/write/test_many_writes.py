@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import stock
 from tests.conftest import Ask, Statements
 from tests.words import ITEM, codes, count, done, mutate, refusals, stocks
 
@@ -18,14 +19,8 @@ ENTRY = """results { index customer { id email orders { nodes { totalAmount } } 
     errors { code path ... on UniqueError { existing { id } } } }"""
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Items A (1.00, 10 in stock) and B (2.00, not tracked); Ada with an order of two A."""
-    for sku, price, stock in (("A", 1, 10), ("B", 2, None)):
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": price, "stock": stock})
-    orders = [{"items": [{"item": {"sku": "A"}, "quantity": 2}]}]
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders})
-    return ask
+#: Items A (1.00, 10 in stock) and B (2.00, not tracked); Ada with an order of two A.
+SHOP = [stock.item("A", 1, 10), stock.item("B", 2), stock.customer("Ada", [stock.line("A", 2)])]
 
 
 def customer(name: str, *skus: str) -> dict[str, Any]:

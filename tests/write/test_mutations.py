@@ -9,15 +9,11 @@ import pytest
 from graph.database import Database
 from graph.models import Customer, Order
 from tests.conftest import Ask, Statements
+from tests.stock import item
 from tests.words import CUSTOMER, ITEM, ORDER, count, done
 
-
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """A shop with two items, A at 1.50 and B at 2."""
-    for sku, price in (("A", "1.50"), ("B", "2")):
-        await done(ask, "createItem", {"sku": sku, "name": f"Item {sku}", "price": price})
-    return ask
+#: Two items, A at 1.50 and B at 2.
+SHOP = [item("A", "1.50", name="Item A"), item("B", 2, name="Item B")]
 
 
 def lines(*skus: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from graphql import (
 from graph.schema import schema
 from graph.write.mutation_inputs import InputError, check, is_filter
 from tests.conftest import Ask
+from tests.stock import customer, item, line
 from tests.words import ITEM, ORDER, count, done, mutate, refusals, stocks
 
 MUTATIONS: Any = schema._schema.mutation_type.fields  # type: ignore[union-attr]  # there are mutations
@@ -103,14 +104,8 @@ KNOWN = [field for field in MUTATIONS if re.search("Customer|Item|Order|Stock|Ar
 PLACES = [(field, *found) for field in KNOWN for found in nulls(MUTATIONS[field].args["input"].type)]
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Item A, and Ada with two orders of a line each; item B, which nobody wants."""
-    for sku in "AB":
-        await done(ask, "createItem", {"sku": sku, "name": sku, "price": "3", "stock": 10})
-    orders = [{"items": [{"item": {"sku": "A"}, "quantity": 1}]}] * 2
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders})
-    return ask
+#: Item A, and Ada with two orders of a line each; item B, which nobody wants.
+SHOP = [item("A", 3, 10), item("B", 3, 10), customer("Ada", [line("A")], [line("A")])]
 
 
 async def test_null_is_refused_at_its_place_wherever_it_has_no_meaning(shop: Ask) -> None:

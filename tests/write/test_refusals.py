@@ -6,18 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests import stock
 from tests.conftest import Ask
 from tests.words import codes, count, done, mutate, refusals
 
-
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Ada with one order of two lines of item A, and an item B."""
-    await done(ask, "createItem", {"sku": "A", "name": "Apple", "price": "1"})
-    await done(ask, "createItem", {"sku": "B", "name": "Bee", "price": "2"})
-    lines = [{"item": {"sku": "A"}, "quantity": 1}, {"item": {"sku": "A"}, "quantity": 2}]
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": [{"items": lines}]})
-    return ask
+#: Ada with one order of two lines of item A, and an item B.
+SHOP = [
+    stock.item("A", name="Apple"),
+    stock.item("B", 2, name="Bee"),
+    stock.customer("Ada", [stock.line("A"), stock.line("A", 2)]),
+]
 
 
 def customer(*orders: dict[str, Any], email: str = "new@example.com", name: str = "New") -> dict[str, Any]:

@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ask
+from tests.stock import customer, item, line
 from tests.words import ITEM, done, mutate, refusals
 
 LINES = "order { version totalAmount items { id position } }"
 
 
-@pytest.fixture
-async def shop(ask: Ask) -> Ask:
-    """Ada with an order of two lines, of an item whose stock is counted."""
-    await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 10})
-    line = {"item": {"sku": "A"}, "quantity": 1}
-    await done(ask, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": [{"items": [line, line]}]})
-    return ask
+#: Ada with an order of two lines, of an item whose stock is counted.
+SHOP = [item("A", 1, 10), customer("Ada", [line("A"), line("A")])]
 
 
 @pytest.mark.parametrize("lines", [{}, {"items": []}])
