@@ -66,6 +66,14 @@ def test_what_a_text_points_to_is_there(source: str) -> None:
     assert missing(source, (ROOT / source).read_text(encoding="utf-8")) == []
 
 
+def test_the_rooms_that_the_page_of_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rooms = "|".join(path.name for path in (ROOT / "graph").iterdir() if path.is_dir())
+    named = re.findall(rf"`((?:{rooms})/[\w./]*)`", text)
+    assert len(named) > 20
+    assert not [place for place in named if not (ROOT / "graph" / place).exists()]
+
+
 def test_the_check_sees_what_is_not_there() -> None:
     text = (
         "`graph.operation`, `graph.operations.engine.Engine`, `graph.read.planning.plan.Gone`, `graph/nowhere.py`, `graph/read/`,"
