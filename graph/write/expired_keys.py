@@ -22,8 +22,8 @@ from graph.write.idempotency import KEYS
 
 logger = logging.getLogger("ordergraph.keys")
 
-#: Keys that one step deletes at most: a few milliseconds of a writer's turn.
-STEP = 500
+#: Keys that one step deletes at most: about 10 ms of a turn, among 100,000 keys on a machine that is busy.
+STEP = 100
 #: How long is rested after a full step, behind which there may be more: so many times what the step took, and no less than this.
 SHARE, SHORTEST_REST_SECONDS = 10, 0.1
 
