@@ -8,6 +8,7 @@ that cannot be reached or is not migrated, a schema that is none: one line on th
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,6 +79,7 @@ def serve(host: str, port: int, no_sample: bool) -> None:
             "graph.serve.app:create_app",
             factory=True,
             http=bounded(settings),
+            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
             access_log=False,
             server_header=False,
             log_config=None,

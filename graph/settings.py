@@ -72,6 +72,7 @@ class Settings:
 
     head_timeout_seconds: float = setting(10.0, "Time the head of a request may take to arrive")
     request_timeout_seconds: float = setting(10.0, "Time a request may take")
+    send_timeout_seconds: float = setting(20.0, "Time an answer may take to be sent, once it is made")
     statement_timeout_seconds: float = setting(5.0, "Time a statement may take")
     lock_timeout_seconds: float = setting(2.0, "Time a statement may wait for a lock")
     pool_size: int = setting(15, "Connections to PostgreSQL at most; each is opened when first needed and kept")

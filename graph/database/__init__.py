@@ -68,15 +68,16 @@ class Database:
         info = {"connections": connections}
         return AsyncSession(connections.engine, expire_on_commit=False, autoflush=False, info=info)
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None) -> Any:
         """The answer of a compiled read, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
+        limit = max_bytes or self.settings.max_answer_bytes
         for listener in driver_listeners:
             listener(sql)
         try:
-            found = await self.connections(Purpose.READ).fetch(sql, arguments)
+            found = await self.connections(Purpose.READ).fetch(sql, arguments, limit)
         except Exception as error:
             raise self._judged(error) from error
-        return self._bounded(found)
+        return self._bounded(found, limit)
 
     async def fetch_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Any:
         """The answer of a compiled read, on the connection of a session's transaction. Raises `AnswerTooLarge`."""
@@ -84,15 +85,15 @@ class Database:
             rows = await self.rows_within(session, sql, arguments)
         except Exception as error:
             raise self._judged(error) from error
-        return self._bounded(rows[0][0] if rows else None)
+        return self._bounded(rows[0][0] if rows else None, self.settings.max_answer_bytes)
 
     def _judged(self, error: Exception) -> Exception:
         return AnswerTooLarge(self.settings.max_answer_bytes) if is_too_large(error) else error
 
-    def _bounded(self, found: Any) -> Any:
+    def _bounded(self, found: Any, limit: int) -> Any:
         """What a compiled read made, as bytes whatever the driver makes of it."""
         answer = found.encode() if isinstance(found, str) else found
-        if isinstance(answer, bytes) and len(answer) > self.settings.max_answer_bytes:
+        if isinstance(answer, bytes) and len(answer) > limit:
             raise AnswerTooLarge(self.settings.max_answer_bytes)
         return answer
 

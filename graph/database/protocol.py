@@ -91,8 +91,11 @@ class Connections(Protocol):
     def turns(self) -> Turns:
         """As many as transactions can run at once."""
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        """The first value of the first row of a query, a text as its UTF-8. Raises `Unavailable`, `TooComplex`."""
+    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
+        """The first value of the first row of a query, a text as its UTF-8. It may fail where it makes more bytes.
+
+        Raises `Unavailable`, `TooComplex`.
+        """
 
     async def begin(self, session: AsyncSession) -> Any:
         """Begin the transaction of a session, bounded as the settings say. Returns the driver's connection."""

@@ -26,9 +26,10 @@ from graph.settings import Settings
 
 
 @dataclass(slots=True)
-class TimeLimit:
-    """How long a read on a thread may take: when it must be over, and whether somebody still waits for it."""
+class ReadLimits:
+    """What a read on a thread may take: how long its texts get, when it must be over, and whether somebody still waits for it."""
 
+    max_bytes: int
     deadline: float = 0.0
     given_up: bool = False
 
@@ -75,7 +76,6 @@ class Readers:
 
     def __init__(self, path: str, settings: Settings) -> None:
         self._path = path
-        self._max_bytes = settings.max_answer_bytes + BESIDE_ANSWER
         self._timeout = settings.statement_timeout_seconds
         self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
         self._local = threading.local()
@@ -88,17 +88,17 @@ class Readers:
             connection = sqlite3.connect(f"{address(self._path)}?mode=rw", uri=True, **arguments)  # which makes no file
             connection.execute("PRAGMA query_only=ON")
             connection.text_factory = bytes
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._max_bytes)
             local = self._local
             connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
             self._local.connection = connection
             self._connections.append(connection)
         return connection
 
-    def _run(self, sql: str, arguments: Sequence[Any], read: TimeLimit) -> Any:
+    def _run(self, sql: str, arguments: Sequence[Any], read: ReadLimits) -> Any:
         read.deadline = monotonic() + self._timeout
         self._local.read = read
         connection = self._connection()
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, read.max_bytes + BESIDE_ANSWER)
         try:
             row = connection.execute(sql, arguments).fetchone()
             value = row[0] if row else None
@@ -119,8 +119,8 @@ class Readers:
         self._connections.remove(connection)
         connection.close()
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
-        read = TimeLimit()
+    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
+        read = ReadLimits(max_bytes)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
         except sqlite3.Error as error:

@@ -158,9 +158,9 @@ class File:
     def _pool(self) -> Pool:
         return pool_of(self.engine)  # another one after the engine was disposed of
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
+    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
         """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""
-        return await self._readers.fetch(sql, arguments)
+        return await self._readers.fetch(sql, arguments, max_bytes)
 
     async def begin(self, session: AsyncSession) -> Any:
         """Begin, which waits for other processes that write."""

@@ -78,12 +78,13 @@ class Share:
     def __exit__(self, *_: object) -> None:
         self.keep(0)
 
-    async def ask(self, size: int) -> None:
-        """Wait until there is room for an answer of at most this size. Raises `Unavailable`."""
+    async def ask(self, size: int) -> int:
+        """Wait until there is room for an answer of this size; returns how large it may be. Raises `Unavailable`."""
+        size = min(max(size, SMALL), self._budget.greatest)
         if size > SMALL:
-            size = min(size, self._budget.greatest)
             await self._budget.take(size)
             self._size += size
+        return size
 
     def keep(self, size: int) -> None:
         """The answer has this size: what it might have had more is free, and what nobody foresaw is counted."""

@@ -30,6 +30,7 @@ from sqlalchemy import Dialect
 from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
+from graph.database.failures import AnswerTooLarge
 from graph.operations.budget import Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.variables import coerce
@@ -37,10 +38,9 @@ from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
 from graph.read.planning.cost import Price, bytes_of, prices, too_expensive, total
-from graph.read.planning.plan import Plan
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import META, Statement, write
+from graph.read.sql.statement import LIMIT, META, Statement, write
 from graph.scope import Scope
 from graph.settings import Settings
 
@@ -167,20 +167,28 @@ class Engine:
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: self._introspect(document, variables, compiled.meta)}
-        if context.share is not None:
-            await context.share.ask(compiled.bytes)
-        data = await context.database.fetch(compiled.statement.sql, compiled.statement.arguments(values))
-        return Response(data, cost=compiled.cost)
+        return Response(await self._fetch(compiled, values, context), cost=compiled.cost)
+
+    async def _fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
+        """What a statement makes, within the share that its answer has of all bytes. Raises as `Database.fetch` does."""
+        sql, share, greatest = compiled.statement.sql, context.share, self.settings.max_answer_bytes
+        limit = greatest if share is None else await share.ask(compiled.bytes)
+        while True:
+            try:
+                return await context.database.fetch(sql, compiled.statement.arguments({**values, LIMIT: limit}), limit)
+            except AnswerTooLarge:
+                if share is None or limit == greatest:
+                    raise
+            # Escapes made its texts longer than they may be as they are stored.
+            share.keep(0)
+            limit = await share.ask(greatest)
 
     def _compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
         self.counters.planned += 1
         plan = plan_query(self.operation(document, variables))
         found = prices(plan, self.settings.max_text_length)
         self._afford(found)
-        return Compiled(total(found), bytes_of(found), self._write(plan, scope), tuple(meta_keys(plan)))
-
-    def _write(self, plan: Plan, scope: Scope) -> Statement:
-        return write(plan, self.dialect, scope, self.settings.max_answer_bytes)
+        return Compiled(total(found), bytes_of(found), write(plan, self.dialect, scope), tuple(meta_keys(plan)))
 
     def _afford(self, found: Sequence[Price]) -> None:
         if total(found) > self.settings.max_cost:
@@ -215,7 +223,7 @@ class Engine:
         if planned is None:
             # What the payloads select is judged before anything is written.
             operation = self.operation(document, variables)
-            planned = plan_mutation(operation, lambda plan: self._write(plan, scope), self._afford)
+            planned = plan_mutation(operation, lambda plan: write(plan, self.dialect, scope), self._afford)
             self.mutations.put(key, planned, planned.weight)
         # So is what every field is told: nothing runs of an operation that has one bad input.
         context.running = judge_mutation(self.schema, planned, variables)

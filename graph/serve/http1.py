@@ -2,7 +2,8 @@
 
 What goes in: bytes of a connection. What comes out: requests for the application, and its answers. What is refused here: a head
 that is too large (431) or too slow (408), what is no HTTP (400), CONNECT (405), a connection for which there is no room (503).
-A connection that says nothing is closed; where there are too many, the one that has been silent for longest gives way.
+A connection that says nothing is closed, and one whose client does not read. Where there are too many, the one that has been
+silent for longest gives way.
 
 An offer to go on in another protocol than WebSocket, such as HTTP/2, is passed over, as RFC 9110 allows: the request is answered
 as it is.
@@ -70,6 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.feeding = 0  # bytes in the parser's hands
         self.ended = False  # whether a message ended in them
         self.timer: asyncio.TimerHandle | None = None
+        self.sending: asyncio.TimerHandle | None = None
 
     # ---- the connection
 
@@ -86,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self.clients.silent.pop(self, None)
         self._wait(None)
+        self._sent()
 
     def _wait(self, seconds: float | None) -> None:
         """Close the connection after a while; `None`: not any more."""
@@ -105,6 +108,24 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HEAD_TOO_SLOW)
         else:
             self.transport.abort()
+
+    # ---- a client that does not read
+
+    def pause_writing(self) -> None:
+        """More lies here than the network takes: the client has a while to read it."""
+        super().pause_writing()
+        if self.sending is None:
+            self.sending = self.loop.call_later(self.settings.send_timeout_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._sent()  # while there is more of an answer its time goes on
+
+    def _sent(self) -> None:
+        if self.sending is not None:
+            self.sending.cancel()
+            self.sending = None
 
     # ---- bytes
 
@@ -193,6 +214,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self.flow.write_paused:
+            self._sent()
         if self.transport.is_closing() or not self.cycle.response_complete:
             return
         if self.refused:

@@ -24,6 +24,8 @@ from graph.serve.responses import answer_body, refusal_body
 from graph.settings import Settings
 
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
+#: How much of an answer is handed to the server at once, which waits until the network takes more: what it holds is held twice.
+PIECE = 2**18
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 
@@ -99,4 +101,8 @@ class GraphQLView:
         if status == 405:
             headers.append((b"allow", b"GET, POST"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        if scope["method"] == "HEAD":
+            body = b""
+        for start in range(0, len(body) or 1, PIECE):
+            more = start + PIECE < len(body)
+            await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": more})

@@ -19,7 +19,7 @@ from graph.context import Context
 from graph.database import Database
 from graph.operations.variables import coerce
 from graph.read.planning.selection import plan_query
-from graph.read.sql.statement import write
+from graph.read.sql.statement import LIMIT, write
 from graph.schema import schema
 from graph.scope import OPEN
 from graph.settings import Settings
@@ -77,8 +77,8 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = engine.document(query, None)
     variables = coerce(engine.settings, document, {})
-    made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN, engine.settings.max_answer_bytes)
-    return made.sql, made.arguments(variables.coerced)
+    made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN)
+    return made.sql, made.arguments({**variables.coerced, LIMIT: engine.settings.max_answer_bytes})
 
 
 async def deep_cursor(database: Database, query: str) -> str:

@@ -113,9 +113,7 @@ def compiled(query: str) -> Statement:
     limits = Settings(max_cost=10**12)
     engine = Engine(schema._schema, limits, sqlite.dialect(paramstyle="qmark"), None)  # type: ignore[arg-type]  # nothing runs
     document = engine.document(query, None)
-    return write(
-        plan_query(engine.operation(document, coerce(limits, document, {}))), engine.dialect, OPEN, limits.max_answer_bytes
-    )
+    return write(plan_query(engine.operation(document, coerce(limits, document, {}))), engine.dialect, OPEN)
 
 
 # To shrink an operation of this size takes minutes and shows little.

@@ -36,7 +36,7 @@ from graph.read.payloads.planned import NodePlan
 from graph.read.payloads.running import OF_ERRORS, RunningField, RunningMutation, running_in
 from graph.read.planning.cost import too_expensive
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import KEYS
+from graph.read.sql.statement import KEYS, LIMIT
 
 
 class PayloadExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -117,9 +117,10 @@ async def read_entities(
     """
     found = {key: RowByPlace() for key in keys}
     for place, statement in running_in(context).planned.entities.get((field.key, *names), ()):
-        variables = {**with_viewer(field.variables.coerced, context.scope), KEYS: list(keys)}
+        limit = context.database.settings.max_answer_bytes
+        variables = {**with_viewer(field.variables.coerced, context.scope), KEYS: list(keys), LIMIT: limit}
         text = await context.database.fetch_within(context.session, statement.sql, statement.arguments(variables))
-        running_in(context).note_bytes(field.key, len(text), context.database.settings.max_answer_bytes)
+        running_in(context).note_bytes(field.key, len(text), limit)
         for key, row in cut(text).items():
             found[key][place] = row
     return found
@@ -151,21 +152,21 @@ async def _read_nodes(
     shared = running.shared
     if shared is not None and shared.failed and not shared.over:
         return [None] * len(wanted)  # the verdicts of the second pass are what is answered
-    limit = context.database.settings.max_cost
+    limit, max_bytes = context.database.settings.max_cost, context.database.settings.max_answer_bytes
     found: dict[NodePlan, dict[int, Fragment]] = {}
     for plan, listed in keys.items():
         # As many rows as the request has sent may be named.
         price = replace(plan.price, rows=len(listed))
         if price.fields and price.total > limit:
             raise too_expensive([price], limit)
-        variables = {**with_viewer(running.variables.coerced, context.scope), KEYS: sorted(listed)}
+        variables = {**with_viewer(running.variables.coerced, context.scope), KEYS: sorted(listed), LIMIT: max_bytes}
         arguments = plan.statement.arguments(variables)
         if shared is None or shared.over:
             text = await _fetch_in_time(context, plan.statement.sql, arguments)
         else:
             async with alone:
                 text = await context.database.fetch_within(context.session, plan.statement.sql, arguments)
-        running.note_bytes(OF_ERRORS, len(text), context.database.settings.max_answer_bytes)
+        running.note_bytes(OF_ERRORS, len(text), max_bytes)
         found[plan] = cut(text)
     return [found[plan].get(key) for plan, key in wanted]
 

@@ -183,12 +183,11 @@ def _joined_sqlite(element: JoinedRows, compiler: Any, **kw: Any) -> str:
     return f"group_concat({one(element, compiler, **kw)}, ',')"
 
 
-def bounded(query: sa.Select[Any], limit: int) -> sa.Select[Any]:
-    """The text that a query is, as its UTF-8; PostgreSQL refuses one of more bytes than the limit."""
+def bounded(query: sa.Select[Any], most: ColumnElement[int]) -> sa.Select[Any]:
+    """The text that a query is, as its UTF-8; PostgreSQL refuses one of more bytes than `most`."""
     # Without OFFSET the planner would put the text, and make it, in each of the three places. A histogram of fewer than one
     # bucket is an error that nothing else here can make.
     (text,) = query.offset(sa.literal_column("0")).subquery("answer").c
-    most: ColumnElement[int] = sa.literal_column(str(limit))
     size = func.octet_length(text)
     utf8 = func.convert_to(text, literal("UTF8"), type_=sa.LargeBinary())
     too_long = func.width_bucket(sa.literal_column("0"), sa.literal_column("0"), sa.literal_column("1"), most - size)

@@ -43,9 +43,10 @@ from graph.read.types.mirror import MIRRORS, Mirror
 from graph.read.types.scalars import parse_id
 from graph.scope import Scope
 
-#: The variable under which the keys of `RowsByKey` are bound, and introspection answers by response key. No GraphQL variable
-#: can have such a name.
+#: The variables under which the keys of `RowsByKey`, how many bytes may be made, and introspection by response key are bound.
+#: No GraphQL variable can have such a name.
 KEYS = "#keys"
+LIMIT = "#limit"
 META = "#meta"
 
 
@@ -75,9 +76,9 @@ class Statement:
         return tuple(bind for bind in self.binds if bind.judged)
 
 
-def write(plan: Plan, dialect: Dialect, scope: Scope, max_bytes: int) -> Statement:
-    """The one statement of a plan, for all viewers of the kind of this scope. It fails where it makes more bytes."""
-    return Writer(dialect, scope).write(plan, max_bytes)
+def write(plan: Plan, dialect: Dialect, scope: Scope) -> Statement:
+    """The one statement of a plan, for all viewers of the kind of this scope. It fails where it makes too many bytes."""
+    return Writer(dialect, scope).write(plan)
 
 
 class Writer:
@@ -103,10 +104,10 @@ class Writer:
         self.binds[name] = Parameter(source, (lambda value: process(encode(value))) if process else encode, judged)
         return bindparam(name, type_=type_, required=False)
 
-    def write(self, plan: Plan, max_bytes: int) -> Statement:
+    def write(self, plan: Plan) -> Statement:
         query = self._rows(plan.roots) if isinstance(plan.roots, RowsByKey) else select(self._roots(plan))
         if not capabilities(self.dialect).bounds_texts:
-            query = bounded(query, max_bytes)
+            query = bounded(query, self.bind(Given((LIMIT,)), sa.Integer()))
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
             self.binds.get(name) or Parameter(Constant(None), constant(compiled, name, self.dialect))

@@ -1,0 +1,78 @@
+"""Clients that do not read: their answers hold bounded memory for a bounded time, and others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from graph.serve.http1 import BoundedProtocol
+from tests.servers import Client, serving
+from tests.slow_readers import LARGE, NOTE, asking_without_reading, resident
+from tests.sockets import PATIENCE, listening, request, until
+
+SIZE = 8 * 2**20
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    """An application with an answer in pieces, as the view has them."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(SIZE).encode())]})
+    for sent in range(2**18, SIZE + 1, 2**18):
+        await send({"type": "http.response.body", "body": b"x" * 2**18, "more_body": sent < SIZE})
+
+
+async def test_an_answer_that_nobody_reads_ends_and_so_does_what_made_it() -> None:
+    async with listening(large, send_timeout_seconds=0.3) as server:
+        silent, dripping = await server.connect(), await server.connect()
+        for peer in (silent, dripping):
+            peer.writer.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14
+            )  # a small window
+            peer.reader._transport.pause_reading()  # type: ignore[attr-defined]  # the stream would read ahead
+            peer.send(request())
+        await until(lambda: len(server.state.tasks) == 2)
+        for _ in range(10):  # to read now and then does not make the time longer
+            dripping.reader._transport.resume_reading()  # type: ignore[attr-defined]  # a little
+            await asyncio.sleep(0.02)
+            dripping.reader._transport.pause_reading()  # type: ignore[attr-defined]  # and no more
+        await until(lambda: not server.state.tasks and not server.state.connections)
+
+
+async def test_an_answer_that_is_read_arrives_and_the_connection_stays() -> None:
+    async with listening(large, send_timeout_seconds=20.0) as server:
+        peer = await server.connect()
+        for _ in range(2):
+            peer.send(request())
+            status, body = await peer.answer()
+            assert (status, len(body)) == (200, SIZE)
+        (connection,) = server.state.connections
+        assert isinstance(connection, BoundedProtocol)
+        assert connection.sending is None
+
+
+async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_others(empty_url: str, tmp_path: Path) -> None:
+    short = {"REQUEST": "4", "STATEMENT": "3", "LOCK": "1", "POOL": "1"}
+    settings = {f"ORDERGRAPH_{name}_TIMEOUT_SECONDS": value for name, value in short.items()}
+    async with serving(empty_url, tmp_path, 1, **settings) as (served,), httpx2.AsyncClient() as http:
+        ask = Client(http, served.url)
+        create = "mutation($input: CreateCustomerInput!) { createCustomer(input: $input) { errors { code } } }"
+        for email in ("a@example.com", "b@example.com"):
+            input_ = {"name": "Ada", "email": email, "orders": [{"note": NOTE}] * 50}
+            assert (await ask.data(create, {"input": input_}))["createCustomer"] == {"errors": []}
+        assert len(await ask.raw(LARGE)) > 10 * 2**20
+        before = resident(served.process.pid)
+        async with asking_without_reading(served.port, LARGE, 30):
+            for _ in range(8):
+                point = await ask.data('{ order(by: {id: "Order:1"}) { status } }')
+                assert point == {"order": {"status": "PENDING"}}
+                now = resident(served.process.pid)
+                assert before is None or now is None or now - before < 300 * 2**20
+                await asyncio.sleep(0.1)
+            served.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(PATIENCE):
+                while served.process.poll() is None:  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(0.05)
