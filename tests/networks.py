@@ -26,9 +26,10 @@ class Wire:
     server: asyncio.StreamWriter
     last: int | None = None
     answers: bool = False
-    #: Silent from the client's message on that holds this: behind it, or before it.
+    #: Silent from the client's message on that holds this, behind it and `more` that follow it, or before it.
     behind: bytes | None = None
     before: bytes | None = None
+    more: int = 0
     sent: int = 0
     silent: bool = False
     #: Whether the client said something to one who was silent, and did not only leave.
@@ -44,9 +45,10 @@ class Wire:
             self.silent = True
             return False
         self.sent += 1
-        if (self.behind is not None and self.behind in data) or (self.last == self.sent and not self.answers):
+        if self.behind is not None and self.behind in data:
+            self.behind, self.last = None, self.sent + self.more
+        if self.last == self.sent and not self.answers:
             self.silent = True
-            return True
         return True
 
 
@@ -61,6 +63,7 @@ class Network:
     #: What a wire that is opened now is silent behind, or before.
     behind: bytes | None = None
     before: bytes | None = None
+    more: int = 0
 
     def silence(self) -> int:
         """Forget the connections there are; how many of them were open."""
@@ -69,11 +72,14 @@ class Network:
             wire.silent = True
         return len(open_)
 
-    def lose(self, *, behind: bytes | None = None, before: bytes | None = None) -> None:
-        """From now on be silent on a connection behind, or before, a client's message that holds these bytes."""
-        self.behind, self.before = behind, before
+    def lose(self, *, behind: bytes | None = None, before: bytes | None = None, more: int = 0) -> None:
+        """From now on be silent on a connection behind a client's message that holds these bytes and `more`, or before it.
+
+        A statement that is not known yet is sent in two messages: its text, and its values.
+        """
+        self.behind, self.before, self.more = behind, before, more
         for wire in self.wires:
-            wire.behind, wire.before = behind, before
+            wire.behind, wire.before, wire.more = behind, before, more
 
 
 @asynccontextmanager
@@ -102,7 +108,7 @@ async def network(url: str) -> AsyncIterator[Network]:
             upstream, server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.port or 5432}")
         else:
             upstream, server = await asyncio.open_connection(target.host or "127.0.0.1", target.port or 5432)
-        wire = Wire(writer, server, behind=made.behind, before=made.before, silent=made.dark)
+        wire = Wire(writer, server, behind=made.behind, before=made.before, more=made.more, silent=made.dark)
         made.wires.append(wire)
         for pump in (to_server(reader, wire), to_client(upstream, wire)):
             task = asyncio.ensure_future(quietly(pump))

@@ -71,7 +71,7 @@ async def test_a_commit_whose_answer_is_lost(shop: Shop, happened: bool, caplog:
     """The network loses the answer, or the COMMIT itself: nobody can tell these apart, and so the answers are equal."""
     heard: list[Any] = []
     shop.database.listeners.append(heard.append)
-    shop.net.lose(**{"behind" if happened else "before": COMMIT})
+    shop.net.lose(behind=COMMIT if happened else None, before=None if happened else COMMIT)
     alone, keyed, atomic, later = await shop.all(
         f"mutation {{ {create('alone')} }}",
         f"mutation {{ {create('keyed', 'k1')} }}",

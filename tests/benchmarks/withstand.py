@@ -1,0 +1,351 @@
+"""What a running server withstands: `python -m tests.benchmarks.withstand`.
+
+What goes in: options. What comes out: for each fault a line: what happened, a figure, and FAIL where it was not what must happen.
+The server is a process of its own under its default settings, and every fault has a fresh one. What is refused here: nothing; the
+exit status is 1 where a line says FAIL.
+
+Another fault is an async function that takes a `Scene` and returns what `Outcome` holds, marked with `@fault("its name")`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx2
+
+from graph import migrate
+from graph.settings import Settings
+from tests import postgres
+from tests.audit import audit_url, rows_of
+from tests.networks import Network, network
+from tests.pgbouncer import pooler
+from tests.servers import Served, start
+
+REQUEST_SECONDS = Settings().request_timeout_seconds
+#: What a request may take beyond its limit, on a machine that does other things as well.
+GRACE_SECONDS = 1.0
+
+READ = "{ items { totalCount } }"
+STOCK = 'mutation { adjustStock(input: {item: {sku: "A"}, delta: -1}) { item { stock } errors { code } } }'
+
+
+def create(name: str, key: str = "") -> str:
+    """A customer with an order and a line."""
+    directive = f'@idempotent(key: "{key}")' if key else ""
+    return f"""mutation {{ createCustomer(
+      input: {{name: "{name}", email: "{name}@x.example", orders: [{{items: [{{item: {{sku: "B"}}, quantity: 1}}]}}]}}
+    ) {directive} {{ customer {{ id orders {{ nodes {{ totalAmount items {{ quantity }} }} }} }} errors {{ code }} }} }}"""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client got, and after how long."""
+
+    query: str
+    seconds: float
+    #: `OK`, or the code that says why not.
+    code: str
+    body: dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What came of a fault: the figure for the table, and what should not have been."""
+
+    figure: str
+    wrong: list[str] = field(default_factory=list)
+
+    def must(self, holds: bool, what: str) -> None:
+        """Note what does not hold."""
+        if not holds:
+            self.wrong.append(what)
+
+
+@dataclass
+class Scene:
+    """A server behind a network, before a database of its own."""
+
+    url: str
+    net: Network
+    served: Served
+    client: httpx2.AsyncClient
+    folder: Path
+
+    async def send(self, query: str) -> Reply:
+        """One request, whatever becomes of it."""
+        began = time.monotonic()
+        try:
+            answer = await self.client.post(f"{self.served.url}/graphql", json={"query": query}, timeout=4 * REQUEST_SECONDS)
+        except httpx2.TransportError as error:
+            return Reply(query, time.monotonic() - began, type(error).__name__, {})
+        body = answer.json()
+        payload = next(iter((body.get("data") or {}).values()), None) or {}
+        errors = [*payload.get("errors", ()), *(error["extensions"] for error in body.get("errors", ()))]
+        return Reply(query, time.monotonic() - began, errors[0]["code"] if errors else "OK", body)
+
+    async def all(self, queries: Sequence[str]) -> list[Reply]:
+        """Requests, all at once."""
+        return await asyncio.gather(*(self.send(query) for query in queries))
+
+    async def warm(self) -> None:
+        """Open every connection, on each the statements known."""
+        for _ in range(2):
+            await self.all([create(f"warm{time.monotonic_ns()}x{n}") for n in range(Settings().pool_size)])
+
+    async def rows(self, query: str) -> Sequence[Any]:
+        """What a query finds, past the server and its network."""
+        (found,) = await rows_of(self.url, query)
+        return found
+
+    async def healed(self) -> float:
+        """How long it takes until everything is answered again."""
+
+        async def serves() -> bool:
+            return all(reply.code == "OK" for reply in await self.all([STOCK, READ] * 5))
+
+        return await until(serves)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> float:
+    """How long it takes until a condition holds, which it must at some time."""
+    began = time.monotonic()
+    async with asyncio.timeout(10 * REQUEST_SECONDS):
+        while not await holds():  # noqa: ASYNC110  # nobody tells when a server has done something
+            await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+Fault = Callable[[Scene], Awaitable[Outcome]]
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(name: str) -> Callable[[Fault], Fault]:
+    """Name a fault."""
+
+    def named(function: Fault) -> Fault:
+        FAULTS[name] = function
+        return function
+
+    return named
+
+
+def summary(replies: Sequence[Reply]) -> str:
+    """How many answers of each kind there were, and the slowest."""
+    counted = Counter(reply.code for reply in replies).most_common()
+    return ", ".join(f"{number} {code}" for code, number in counted) + f"; slowest {slowest(replies):.1f} s"
+
+
+def slowest(replies: Sequence[Reply]) -> float:
+    return max(reply.seconds for reply in replies)
+
+
+def in_time(outcome: Outcome, replies: Sequence[Reply]) -> None:
+    """Every request is answered within its limit and a second."""
+    limit = REQUEST_SECONDS + GRACE_SECONDS
+    outcome.must(slowest(replies) <= limit, f"an answer took {slowest(replies):.1f} s")
+
+
+async def told_rightly(scene: Scene, outcome: Outcome, replies: Sequence[Reply]) -> None:
+    """What is said to have happened did, and what is said to have failed did not."""
+    there = {name for (name,) in await scene.rows("SELECT name FROM customer")}
+    for reply in replies:
+        name = reply.query.partition('name: "')[2].partition('"')[0]
+        if reply.code == "OK":
+            outcome.must(name in there, f"{name} was acknowledged and is not there")
+        elif reply.code != "COMMIT_UNKNOWN":
+            outcome.must(name not in there, f"{name} was answered {reply.code} and is there")
+
+
+@fault("a connection falls silent at message n of a write, for every n")
+async def silent_at_any_message(scene: Scene) -> Outcome:
+    await scene.warm()
+    wires = scene.net.wires[-Settings().pool_size :]
+    for n, wire in enumerate(wires):
+        wire.sent, wire.last, wire.answers = 0, n // 2, n % 2 > 0
+    replies = await scene.all([create(f"n{n}") for n in range(len(wires))])
+    outcome = Outcome(summary(replies))
+    in_time(outcome, replies)
+    await told_rightly(scene, outcome, replies)
+    outcome.must(await scene.healed() < REQUEST_SECONDS, "it did not heal")
+    return outcome
+
+
+@fault("every idle connection was forgotten")
+async def forgotten(scene: Scene) -> Outcome:
+    await scene.warm()
+    count = scene.net.silence()
+    replies = await scene.all([create(f"first{n}") for n in range(3)] + [READ] * 3)
+    later = await scene.all([create(f"later{n}") for n in range(20)] + [READ] * 20)
+    outcome = Outcome(f"{count} connections: first {summary(replies)}; then {summary(later)}")
+    in_time(outcome, [*replies, *later])
+    outcome.must({reply.code for reply in [*replies, *later]} == {"OK"}, "somebody was refused")
+    return outcome
+
+
+@fault("nobody answers, new connections neither")
+async def dark(scene: Scene) -> Outcome:
+    await scene.warm()
+    scene.net.dark = True
+    scene.net.silence()
+    replies = await scene.all([create(f"d{n}") for n in range(20)] + [READ] * 20)
+    scene.net.dark = False
+    healed = await scene.healed()
+    outcome = Outcome(f"{summary(replies)}; healed in {healed:.1f} s")
+    in_time(outcome, replies)
+    outcome.must(healed <= 5, "it took longer than 5 s to heal")
+    await told_rightly(scene, outcome, [reply for reply in replies if reply.query != READ])
+    return outcome
+
+
+@fault("the server's processes are stopped for 15 s")
+async def processes_stopped(scene: Scene) -> Outcome:
+    await scene.warm()
+    pids = [pid for (pid,) in await scene.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'ordergraph'")]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        replies: list[Reply] = []
+        while time.monotonic() < began + 15:
+            replies += await scene.all([create(f"s{len(replies)}x{n}") for n in range(2)] + [READ] * 2)
+            await asyncio.sleep(0.2)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    outcome = Outcome(f"{len(pids)} processes: {summary(replies)}")
+    in_time(outcome, replies)
+    await told_rightly(scene, outcome, [reply for reply in replies if reply.query != READ])
+    return outcome
+
+
+@fault("a client is lost in the middle of its transaction")
+async def dead_transaction(scene: Scene) -> Outcome:
+    await scene.warm()
+
+    async def locked() -> bool:
+        return await scene.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") != []
+
+    async def unlocked() -> bool:
+        return not await locked()
+
+    scene.net.lose(behind=b"UPDATE item", more=1)
+    lost = asyncio.ensure_future(scene.send(STOCK))
+    await until(locked)
+    scene.net.lose()
+    free = await until(unlocked)
+    outcome = Outcome(f"its locks were free after {free:.1f} s; it was answered {summary([await lost])}")
+    outcome.must(free <= REQUEST_SECONDS + GRACE_SECONDS, "its locks stayed")
+    in_time(outcome, [await lost])
+    return outcome
+
+
+@fault("the answers to COMMITs are lost")
+async def answers_lost(scene: Scene) -> Outcome:
+    await scene.warm()
+    scene.net.lose(behind=b"COMMIT;")
+    half = Settings().pool_size // 2
+    replies = await scene.all([create(f"u{n}") for n in range(half)] + [create(f"k{n}", f"k{n}") for n in range(half)])
+    scene.net.lose()
+    outcome = Outcome(summary(replies))
+    in_time(outcome, replies)
+    outcome.must({reply.code for reply in replies} == {"COMMIT_UNKNOWN"}, "a COMMIT was claimed to be known")
+    again = await scene.all([create(f"k{n}", f"k{n}") for n in range(half)])
+    outcome.must({reply.code for reply in again} == {"OK"}, "asked again, a key was not answered")
+    (count,) = (await scene.rows("SELECT count(*) FROM customer WHERE name LIKE 'k%'"))[0]
+    outcome.must(count == half, f"{half} keys made {count} customers")
+    return outcome
+
+
+@fault("COMMITs wait for a standby that is missing")
+async def standby_missing(scene: Scene) -> Outcome:
+    await scene.warm()
+    for statement in ("ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()"):
+        await scene.rows(statement)
+    try:
+        replies = await scene.all([create(f"w{n}") for n in range(10)])
+        outcome = Outcome(summary(replies))
+        in_time(outcome, replies)
+        outcome.must({reply.code for reply in replies} == {"COMMIT_UNKNOWN"}, "a COMMIT was claimed to be known")
+        shown = await scene.rows("SELECT count(*) FROM customer WHERE name LIKE 'w_'")
+        outcome.must(shown == [(0,)], "what no standby has was shown")
+    finally:
+        for statement in ("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"):
+            await scene.rows(statement)
+    return outcome
+
+
+@fault("servers start behind PgBouncer")
+async def behind_pgbouncer(scene: Scene) -> Outcome:
+    tries, up = 8, 0
+    with pooler(scene.url) as pooled:
+        for _ in range(tries):
+            try:
+                served = await start(pooled, scene.folder, ORDERGRAPH_PGBOUNCER="true")
+            except AssertionError:
+                continue
+            up += 1
+            served.kill()
+    outcome = Outcome(f"{up} of {tries} came up")
+    outcome.must(up == tries, "not all came up")
+    return outcome
+
+
+@asynccontextmanager
+async def scene_at(url: str, folder: Path) -> AsyncIterator[Scene]:
+    """A server behind a network, before a new database with two items."""
+    await migrate.upgrade(url)
+    async with network(url) as net, httpx2.AsyncClient(limits=httpx2.Limits(max_connections=200)) as client:
+        served = await start(net.url, folder)
+        try:
+            scene = Scene(url, net, served, client, folder)
+            for item in ('sku: "A", name: "A", price: "1", stock: 10000', 'sku: "B", name: "B", price: "1"'):
+                await scene.send(f"mutation {{ createItem(input: {{{item}}}) {{ errors {{ code }} }} }}")
+            yield scene
+        finally:
+            served.kill()
+    await audit_url(url)
+
+
+async def withstand(chosen: Sequence[str]) -> int:
+    """Run faults one after the other and print a line for each; how many failed."""
+    failed = 0
+    folder = Path(tempfile.mkdtemp(prefix="withstand-"))
+    options = ("wal_level=replica", "max_wal_senders=2", "synchronous_commit=on", "max_connections=200")
+    try:
+        with postgres.started(postgres.binaries(), *options) as own:
+            for number, name in enumerate(chosen):
+                url = await asyncio.to_thread(postgres.Server(own.url).create, f"withstand{number}")
+                async with scene_at(url, folder) as scene:
+                    outcome = await FAULTS[name](scene)
+                failed += bool(outcome.wrong)
+                click.echo(f"{'FAIL' if outcome.wrong else 'ok  '} {name}: {outcome.figure}")
+                for wrong in outcome.wrong:
+                    click.echo(f"       {wrong}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return failed
+
+
+@click.command()
+@click.option("--only", default="", metavar="WORDS", help="Only faults whose names contain one of these, comma-separated.")
+def main(only: str) -> None:
+    """Break a running server in every way there is a name for."""
+    chosen = [name for name in FAULTS if any(word in name for word in only.split(","))]
+    sys.exit(1 if asyncio.run(withstand(chosen)) else 0)
+
+
+if __name__ == "__main__":
+    main()
