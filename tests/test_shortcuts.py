@@ -42,6 +42,7 @@ from graph.write.columns import start_of, target_attributes
 from graph.write.converters import converter
 from graph.write.mutation_inputs import is_filter
 from graph.write.new_rows import new_row
+from tests.inputs import least_of
 
 BUILT = schema._schema
 INPUT_OBJECTS = {name: type_ for name, type_ in BUILT.type_map.items() if isinstance(type_, GraphQLInputObjectType)}
@@ -161,6 +162,23 @@ def test_coercers_do_what_graphql_core_does(name: str, data: st.DataObject) -> N
     )
     value = data.draw(values(wrapped, junk=True) | values(wrapped))
     assert same(coercer(wrapped)(value), coerce_input_value(value, wrapped))
+
+
+@pytest.mark.parametrize("name", INPUT_OBJECTS)
+def test_coercers_take_no_field_too_much_and_of_a_choice_exactly_one(name: str) -> None:
+    type_ = INPUT_OBJECTS[name]
+    coerce = coercer(type_)
+    right = {key: least_of(field.type) for key, field in type_.fields.items() if is_required_input_field(field)}
+    right = right or {key: least_of(field.type) for key, field in list(type_.fields.items())[:1]}
+    assert coerce(right) is not Undefined
+    assert coerce({**right, "noSuchField": None}) is Undefined
+    if type_.is_one_of:
+        first, *others = type_.fields
+        assert coerce({}) is Undefined
+        assert coerce({first: None}) is Undefined
+        for other in others:
+            assert coerce({**right, other: None}) is Undefined
+            assert coerce({**right, other: least_of(type_.fields[other].type)}) is Undefined
 
 
 @pytest.mark.parametrize("name", [name for name in INPUT_OBJECTS if not is_filter(name)])

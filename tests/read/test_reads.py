@@ -13,6 +13,7 @@ from graph.database import Database
 from graph.models import Item, Order
 from tests.conftest import Ask, Statements
 from tests.walk import ordered
+from tests.words import code
 
 # ---- one statement
 
@@ -49,8 +50,13 @@ async def test_a_query_operation_is_one_statement(ask_shop: Ask, statements: Sta
 
 
 async def test_a_refused_query_asks_the_database_nothing(ask_shop: Ask, statements: Statements) -> None:
-    for query in ("{ nothing }", "{", '{ orders(after: "x") { nodes { id } } }', "{ orders(first: 101) { nodes { id } } }"):
-        assert "errors" in await ask_shop(query)
+    refused = {
+        "{ nothing }": "GRAPHQL_VALIDATION_FAILED",
+        "{": "GRAPHQL_PARSE_FAILED",
+        '{ orders(after: "x") { nodes { id } } }': "BAD_USER_INPUT",
+        "{ orders(first: 101) { nodes { id } } }": "BAD_USER_INPUT",
+    }
+    assert {query: code(await ask_shop(query)) for query in refused} == refused
     assert len(statements) == 0
 
 

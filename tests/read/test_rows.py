@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.context import Context
 from graph.database import Database
-from graph.read.rows import Door
+from graph.models import Customer, Item, Order, OrderItem
+from graph.read.rows import Door, seen
 from graph.schema import schema
 from graph.scope import Scope
 from tests.examples import examples
 from tests.generated import requests
 from tests.unseen import SCOPES, Pair, is_seen, pair, rules
+from tests.walk import load
 
 
 @pytest.fixture(scope="module", params=[(kind, name) for kind in sorted(SCOPES) for name in ("sqlite", "postgres")], ids="-".join)
@@ -111,6 +115,18 @@ async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(
         assert "Customer:3" not in await names(SCOPES["thirds"])
         assert "Customer:3" in await names(Scope("open"))
         assert engine.counters.planned == planned + 2
+
+
+async def test_what_an_update_may_name_is_what_is_seen(shop_database: Database) -> None:
+    found = await load(shop_database)
+    with rules():
+        for kind, scope in SCOPES.items():
+            for model in (Customer, Item, Order, OrderItem):
+                table: Any = model.__table__
+                query = sa.select(table.c.id).where(seen(model, scope)).order_by(table.c.id)
+                async with shop_database.session() as session:
+                    ids = list(await session.scalars(query))
+                assert ids == sorted(row.id for row in found[model.__name__] if is_seen(row, kind)), (kind, model)
 
 
 def test_a_door_does_not_open_to_the_past() -> None:

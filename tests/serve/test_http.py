@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from httpx2 import Response
@@ -138,6 +139,29 @@ async def test_a_get_answers_as_a_post_does_and_a_head_without_the_body(ask_shop
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length"):
         assert head.headers[name] == answer.headers[name]
+
+
+@pytest.mark.parametrize("query", [COUNT, CREATE, "{"])
+async def test_a_head_sends_no_byte_of_a_body(ask: Ask, query: str) -> None:
+    """As a server sees it: a client's library would hide a body that comes."""
+    sent: dict[str, list[Any]] = {}
+    for method in ("GET", "HEAD"):
+        sent[method] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any, to: list[Any] = sent[method]) -> None:
+            to.append(message)
+
+        asked: dict[str, Any] = {"type": "http", "method": method, "path": "/graphql", "headers": []}
+        await ask.app({**asked, "query_string": urlencode({"query": query}).encode()}, receive, send)
+    bodies = {method: b"".join(each.get("body", b"") for each in messages) for method, messages in sent.items()}
+    assert bodies["GET"].startswith(b"{")
+    assert bodies["HEAD"] == b""
+    (got, headed) = (messages[0] for messages in sent.values())
+    assert got["status"] == headed["status"]
+    assert dict(headed["headers"])[b"content-length"] == str(len(bodies["GET"])).encode()
 
 
 @pytest.mark.parametrize(
