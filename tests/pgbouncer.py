@@ -20,6 +20,8 @@ from sqlalchemy import make_url
 from tests.postgres import unprivileged
 
 PORT = 6432
+#: The processes of poolers by the URLs that lead through them.
+RUNNING: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def program() -> str:
@@ -50,17 +52,39 @@ def pooler(url: str, *lines: str) -> Iterator[str]:
         *lines,
     ]
     (folder / "ini").write_text("\n".join(configuration) + "\n")
+    query = {"host": str(folder), "port": str(PORT)}
+    url = target.set(host=None, port=None, query=query).render_as_string(hide_password=False)
+    RUNNING[url] = started(folder)
+    try:
+        yield url
+    finally:
+        stop(RUNNING.pop(url))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def restart(url: str) -> None:
+    """End a pooler with all its connections, and start it again."""
+    stop(RUNNING[url])
+    RUNNING[url] = started(Path(str(make_url(url).query["host"])))
+
+
+def started(folder: Path) -> subprocess.Popen[bytes]:
+    """A pooler that takes connections, as the configuration in a folder says."""
     before, identity = unprivileged(folder)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*before, program(), folder / "ini"], stdout=log, stderr=log, **identity)
     try:
         until_it_listens(process, folder)
-        query = {"host": str(folder), "port": str(PORT)}
-        yield target.set(host=None, port=None, query=query).render_as_string(hide_password=False)
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        stop(process)
+        raise
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a pooler at once."""
+    process.terminate()
+    process.wait()
 
 
 def until_it_listens(process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -22,7 +22,7 @@ from tests.conftest import Ask, asking
 from tests.database.test_silence import payload, until
 from tests.database.test_unavailable import send
 from tests.engines import Postgres
-from tests.pgbouncer import pooler
+from tests.pgbouncer import pooler, restart
 from tests.servers import serving
 from tests.test_commands import command, refused
 
@@ -126,6 +126,34 @@ async def test_reads_and_writes_at_once(ask: Ask, direct: str) -> None:
     assert not any(answer.codes for answer in answers)
     assert all(payload(answer).get("errors", []) == [] for answer in answers)
     assert await rows_of(direct, "SELECT count(*) FROM customer WHERE name LIKE 'c%' AND length(name) < 4") == [[(30,)]]
+
+
+async def test_a_pooler_that_ends_in_the_middle_of_writes(direct: str) -> None:
+    """Whatever each write is told is true, and reads and writes are answered again when the pooler is back."""
+    with pooler(direct) as url:
+        settings = Settings(database_url=url, pgbouncer=True, request_timeout_seconds=5.0, pool_timeout_seconds=1.0)
+        async with asking(settings) as ask:
+            await send(ask, CREATE.format("warm"))
+            asked = [asyncio.ensure_future(send(ask, CREATE.format(f"n{n}"))) for n in range(30)]
+            await asked[0]
+            restart(url)
+            told = {f"n{n}": await answer for n, answer in enumerate(asked)}
+            there = {name for (name,) in (await rows_of(direct, "SELECT name FROM customer"))[0]}
+            for name, answer in told.items():
+                codes = [error["code"] for error in payload(answer).get("errors", ())]
+                if answer.refused or codes == ["TRY_AGAIN"]:
+                    assert name not in there
+                elif codes != ["COMMIT_UNKNOWN"]:
+                    assert (answer.codes, codes) == ([], [])
+                    assert name in there
+
+            async def serves() -> bool:
+                return not any(
+                    answer.codes for answer in await asyncio.gather(*(send(ask, "{ items { totalCount } }") for _ in "abc"))
+                )
+
+            await until(serves)
+            assert payload(await send(ask, CREATE.format("next")))["errors"] == []
 
 
 async def test_nothing_is_left_in_a_session(ask: Ask, direct: str) -> None:

@@ -167,6 +167,27 @@ async def test_nobody_answers_at_all(shop: Shop) -> None:
     assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(495,)]
 
 
+async def test_nobody_waits_for_a_rollback(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused, or only tried, is answered as it is also where the network loses the ROLLBACK."""
+    monkeypatch.setattr("graph.database.postgres.SILENCE_SECONDS", 0.2)
+    taken = CREATE.format("taken")
+    async with shop_at(url, statement_timeout_seconds=0.5, lock_timeout_seconds=0.5) as shop:
+        assert payload(await shop.send(taken))["errors"] == []
+        shop.net.lose(before=b"ROLLBACK")
+        refused, tried, together = await shop.all(
+            taken,
+            taken.replace("mutation", "mutation @dryRun").replace("taken", "dry"),
+            taken.replace("mutation", "mutation @atomic"),
+        )
+        shop.net.lose()
+        assert refused.refused or [error["code"] for error in payload(refused)["errors"]] == ["UNIQUE"], refused
+        assert tried.refused or payload(tried)["errors"] == [], tried
+        assert together.refused or [error["code"] for error in payload(together)["errors"]] == ["UNIQUE"], together
+        assert checked_out(shop.database) == 0
+        assert await shop.rows("SELECT name FROM customer") == [("taken",)]
+        assert payload(await shop.send(CREATE.format("next")))["errors"] == []
+
+
 async def test_what_a_dead_transaction_holds_is_let_go(shop: Shop) -> None:
     async def held() -> bool:
         return await shop.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") != []
