@@ -205,4 +205,6 @@ def told(error: BaseException) -> str:
         return text
     # A driver's first line; DETAIL and HINT follow on others.
     said = str(driver.args[0] if isinstance(driver, PostgresError) and driver.args else driver).partition("\n")[0]
+    if isinstance(driver, TimeoutError):
+        said = said or "no answer in time"
     return f"{text}: {said}" if said else text

@@ -287,6 +287,24 @@ async def standby_missing(scene: Scene) -> Outcome:
     return outcome
 
 
+@fault("SIGTERM while nobody answers")
+async def ended_in_the_dark(scene: Scene) -> Outcome:
+    await scene.warm()
+    scene.net.dark = True
+    scene.net.silence()
+    asked = [asyncio.ensure_future(scene.send(query)) for query in [create("t"), READ] * 10]
+    await asyncio.sleep(0.5)
+    began = time.monotonic()
+    scene.served.process.terminate()
+    await asyncio.to_thread(scene.served.process.wait, 6 * REQUEST_SECONDS)
+    ended = time.monotonic() - began
+    replies = await asyncio.gather(*asked)
+    outcome = Outcome(f"the process ended after {ended:.1f} s; its requests {summary(replies)}")
+    outcome.must(ended <= REQUEST_SECONDS + 5, "it did not end")
+    in_time(outcome, replies)
+    return outcome
+
+
 @fault("servers start behind PgBouncer")
 async def behind_pgbouncer(scene: Scene) -> Outcome:
     tries, up = 8, 0
