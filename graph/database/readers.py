@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,19 +22,9 @@ from typing import Any
 import orjson
 
 from graph.database.failures import TooComplex, Trouble, Unavailable, is_stale, told, trouble
+from graph.database.file_limits import STEPS, FileReplaced, Identity, Owners, TimeLimit, put_aside
+from graph.database.turns import Turns
 from graph.settings import Settings
-
-
-@dataclass(slots=True)
-class ReadLimits:
-    """What a read on a thread may take: how long its texts get, when it must be over, and whether somebody still waits for it."""
-
-    max_bytes: int
-    deadline: float = 0.0
-    given_up: bool = False
-
-    def over(self) -> bool:
-        return self.given_up or monotonic() > self.deadline
 
 
 def address(path: str) -> str:
@@ -52,9 +42,12 @@ class Damaged(sqlite3.DatabaseError):
 #: Bytes up to which the JSON of an answer is quicker looked through here than by SQLite, which does it beside the loop.
 SHORT = 2_000
 
-#: Instructions of SQLite's machine between two looks at the clock.
-STEPS = 100_000
-
+#: How long any read may hold a thread; what takes longer is run anew where long ones are, which leave others threads enough.
+SHORT_SECONDS = 0.1
+#: Statements that are known to take longer.
+LONG_ONES = 200
+#: Seconds between two looks whether the file is the one that is open.
+LOOK_SECONDS = 0.1
 
 #: What SQLite's limit must leave above an answer's bytes for the rows that it is made of, whose columns are longer together.
 BESIDE_ANSWER = 2**16
@@ -72,34 +65,53 @@ def is_json(connection: sqlite3.Connection, text: bytes) -> bool:
 
 
 class Readers:
-    """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write."""
+    """Reads of an SQLite file: the standard library's driver in a few threads, a connection each, unable to write.
 
-    def __init__(self, path: str, settings: Settings) -> None:
+    Reads that take long have half of the threads at most, so that one client cannot take all of them: a read that is not over
+    soon is stopped and run anew when its turn comes, and the next ones of its statement wait for theirs at once, until one is
+    short.
+    """
+
+    def __init__(self, path: str, owners: Owners, settings: Settings) -> None:
         self._path = path
+        self._owners = owners
         self._timeout = settings.statement_timeout_seconds
-        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="sqlite-read")
+        threads = max(2, settings.read_threads)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite-read")
+        self._turns = Turns(threads // 2, settings.pool_timeout_seconds)
+        self._long: OrderedDict[str, None] = OrderedDict()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
     def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        local = self._local
+        connection: sqlite3.Connection | None = getattr(local, "connection", None)
+        now = monotonic()
+        if connection is not None and now > local.look:
+            local.look = now + LOOK_SECONDS
+            try:
+                local.identity.check()
+            except FileReplaced:
+                self._drop(connection)
+                connection = None
         if connection is None:
+            put_aside(self._path, self._owners)
+            identity = Identity(self._path, self._owners)
             arguments: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": self._timeout}
             connection = sqlite3.connect(f"{address(self._path)}?mode=rw", uri=True, **arguments)  # which makes no file
             connection.execute("PRAGMA query_only=ON")
             connection.text_factory = bytes
-            local = self._local
-            connection.set_progress_handler(lambda: local.read.over(), STEPS)  # noqa: PLW0108  # each read has its own
-            self._local.connection = connection
+            connection.set_progress_handler(lambda: local.limit.over(), STEPS)  # noqa: PLW0108  # each read has its own
+            local.connection, local.identity, local.look = connection, identity, now + LOOK_SECONDS
             self._connections.append(connection)
         return connection
 
-    def _run(self, sql: str, arguments: Sequence[Any], read: ReadLimits) -> Any:
-        read.deadline = monotonic() + self._timeout
-        self._local.read = read
+    def _run(self, sql: str, arguments: Sequence[Any], max_bytes: int, seconds: float, limit: TimeLimit) -> Any:
+        limit.begin(seconds)
+        self._local.limit = limit
         connection = self._connection()
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, read.max_bytes + BESIDE_ANSWER)
         try:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes + BESIDE_ANSWER)
             row = connection.execute(sql, arguments).fetchone()
             value = row[0] if row else None
             if isinstance(value, bytes) and value.startswith(b"{") and not is_json(connection, value):
@@ -120,9 +132,15 @@ class Readers:
         connection.close()
 
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
-        read = ReadLimits(max_bytes)
+        """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, sql, arguments, read)
+            if sql not in self._long:
+                try:
+                    return await self._read(sql, arguments, max_bytes, SHORT_SECONDS)
+                except sqlite3.Error as error:
+                    if trouble(error) is not Trouble.SLOW:
+                        raise
+            return await self._read_long(sql, arguments, max_bytes)
         except sqlite3.Error as error:
             found = trouble(error)
             if found is None:
@@ -130,8 +148,26 @@ class Readers:
             if found is Trouble.TOO_COMPLEX:
                 raise TooComplex from error
             raise Unavailable(told(error)) from error
+
+    async def _read_long(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
+        self._long[sql] = None
+        self._long.move_to_end(sql)
+        if len(self._long) > LONG_ONES:
+            self._long.popitem(last=False)
+        async with self._turns:
+            started = monotonic()
+            value = await self._read(sql, arguments, max_bytes, self._timeout)
+            if monotonic() - started < SHORT_SECONDS / 2:
+                self._long.pop(sql, None)
+            return value
+
+    async def _read(self, sql: str, arguments: Sequence[Any], max_bytes: int, seconds: float) -> Any:
+        limit = TimeLimit()
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._run, sql, arguments, max_bytes, seconds, limit)
         except asyncio.CancelledError:
-            read.given_up = True
+            limit.given_up = True
             raise
 
     def close(self) -> None:

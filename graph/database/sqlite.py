@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.util import greenlet_spawn
 
 from graph.database.failures import Trouble, Unavailable, sqlite_code, told, trouble
+from graph.database.file_limits import STEPS, Identity, Owners, TimeLimit, put_aside
 from graph.database.pool import Pool, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.readers import Readers, address
@@ -147,12 +148,17 @@ class File:
             hide_parameters=True,
             connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
         )
-        event.listen(self.engine.sync_engine, "connect", partial(_on_connect, writer_bytes(settings)))
-        event.listen(self.engine.sync_engine, "begin", _on_begin)
-        event.listen(self.engine.sync_engine, "invalidate", _on_invalidate)
+        engine = self.engine.sync_engine
+        path, owners = target.url.database or "", Owners()
+        event.listen(engine, "connect", partial(_on_connect, path, owners, writer_bytes(settings)))
+        event.listen(engine, "do_connect", lambda *_: put_aside(path, owners))
+        event.listen(engine, "begin", _on_begin)
+        event.listen(engine, "before_cursor_execute", self._on_statement)
+        event.listen(engine, "invalidate", _on_invalidate)
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
-        self._readers = Readers(target.url.database or "", settings)
+        self._readers = Readers(path, owners, settings)
+        self._seconds = settings.statement_timeout_seconds
 
     @property
     def _pool(self) -> Pool:
@@ -165,14 +171,23 @@ class File:
     async def begin(self, session: AsyncSession) -> Any:
         """Begin, which waits for other processes that write."""
         connection = await greenlet_spawn(session.sync_session.connection)
-        return connection.connection.driver_connection
+        driver = connection.connection.driver_connection
+        self.check(driver)
+        return driver
 
     async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query on the driver's connection."""
+        driver.time_limit.begin(self._seconds)
         return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]  # the driver is untyped
 
     def check(self, driver: Any) -> None:
-        """A file's connection is never gone."""
+        """Raise where the file was deleted or replaced: what is written to it nobody will find again."""
+        driver.identity.check()
+        driver.identity.check_log()
+
+    def _on_statement(self, connection: sa.Connection, *_: Any) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.time_limit.begin(self._seconds)
 
     async def commit(self, session: AsyncSession) -> None:
         """Commit."""
@@ -200,8 +215,12 @@ def writer_bytes(settings: Settings) -> int:
     return settings.max_answer_bytes + 4 * settings.max_body_bytes
 
 
-def _on_connect(max_bytes: int, connection: Any, record: Any) -> None:
-    connection.driver_connection._conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)  # noqa: SLF001  # the driver has no public way
+def _on_connect(path: str, owners: Owners, max_bytes: int, connection: Any, record: Any) -> None:
+    driver = connection.driver_connection
+    driver.time_limit, driver.identity = TimeLimit(), Identity(path, owners)
+    sqlite: sqlite3.Connection = driver._conn  # noqa: SLF001  # the driver has no public way to its limits
+    sqlite.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)
+    sqlite.set_progress_handler(driver.time_limit.over, STEPS)
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,147 @@
+"""SQLite, one file for all: no client takes its readers or its writer from the others, and a file that is gone is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+
+from graph.database import Database
+from graph.database.failures import TransientError, Unavailable
+from graph.settings import Settings
+from tests.conftest import Ask, asking
+from tests.engines import Sqlite
+from tests.words import count, done
+
+#: A statement that takes for ever.
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+FEW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT count(*) FROM n"
+
+
+@pytest.fixture
+def url(sqlite_engines: Sqlite) -> str:
+    return sqlite_engines.new("shop")
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    limits = {"statement_timeout_seconds": 0.6, "lock_timeout_seconds": 0.5}
+    database = Database(Settings(database_url=url, **limits))  # type: ignore[arg-type]  # numbers, each of its field's type
+    yield database
+    await database.close()
+
+
+async def test_long_reads_leave_threads_to_short_ones(database: Database) -> None:
+    long = [asyncio.create_task(database.fetch(f"{ENDLESS} -- {number}", ())) for number in range(8)]
+    for number in range(1, 20):
+        assert await database.fetch(FEW, (number,)) == number
+    assert not all(task.done() for task in long)
+    told = await asyncio.gather(*long, return_exceptions=True)
+    assert {type(error) for error in told} == {Unavailable}
+    assert await database.fetch(FEW, (5,)) == 5
+
+
+async def test_a_statement_is_long_as_long_as_it_takes_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graph.database.readers.SHORT_SECONDS", -1.0)  # over when it is looked at first
+    readers: Any = database._primary._readers  # type: ignore[attr-defined]  # of a file
+    assert await database.fetch(FEW, (30_000,)) == 30_000
+    assert list(readers._long) == [FEW]
+    monkeypatch.setattr("graph.database.readers.SHORT_SECONDS", 60.0)
+    assert await database.fetch(FEW, (3,)) == 3
+    assert not readers._long
+
+
+async def test_a_write_that_takes_too_long_is_interrupted_and_leaves_the_writer_to_others(database: Database) -> None:
+    async def write(sql: str) -> None:
+        session = database.session()
+
+        async def work() -> None:
+            await session.execute(sa.text("UPDATE orders SET note = 'kept'"))
+            await session.execute(sa.text(sql))
+
+        try:
+            await database.transaction(session, work)
+        finally:
+            await session.close()
+
+    notes = "SELECT group_concat(DISTINCT note) FROM orders"
+    before = await database.fetch(notes, ())
+    slow = asyncio.create_task(write(f"UPDATE item SET stock = ({ENDLESS})"))
+    await asyncio.sleep(0.05)
+    waits = asyncio.create_task(write("UPDATE item SET stock = 1 WHERE id = 1"))
+    with pytest.raises(TransientError):
+        await slow
+    await waits
+    assert before != b"kept"
+    assert await database.fetch(notes, ()) == b"kept"  # by the one that waited
+
+
+async def test_a_bulk_change_that_takes_too_long_answers_and_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graph.database.sqlite.STEPS", 100)
+    async with asking(Settings(database_url=url)) as ask:
+        before = await ask.raw("{ orderSummary { totalAmount { sum } } }")
+        file: Any = ask.app.state.database._primary
+        file._seconds, seconds = -1.0, file._seconds
+        field = 'discountOrders(input: {where: {or: [%s]}, percent: "10"}) { count errors { code path } }'
+        heavy = ", ".join(f'{{items: {{some: {{item: {{name: {{contains: "{letter}"}}}}}}}}}}' for letter in "qxyzjkvw")
+        answer = await ask(f"mutation {{ {field % heavy} }}")
+        assert answer["data"]["discountOrders"] == {"count": 0, "errors": [{"code": "TRY_AGAIN", "path": ["input"]}]}
+        file._seconds = seconds
+        assert await ask.raw("{ orderSummary { totalAmount { sum } } }") == before
+        await done(ask, "createItem", {"sku": "N", "name": "n", "price": "1"})
+
+
+async def refused(ask: Ask) -> bool:
+    """Whether a write is refused because the database does not serve."""
+    # Not with the snapshots of `ask`, which keep the first file open.
+    create = 'mutation { createItem(input: {sku: "N", name: "n", price: 1}) { item { id } errors { code } } }'
+    answer = orjson.loads(await ask._send(create))
+    return "errors" in answer and [error["extensions"]["code"] for error in answer["errors"]] == ["SERVICE_UNAVAILABLE"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "its folder moved", "its log deleted"])
+async def test_a_file_that_is_gone_is_noticed_before_a_write_is_acknowledged(url: str, how: str, tmp_path: Path) -> None:
+    path, folder = tmp_path / "shop" / "shop.db", tmp_path / "shop"
+    folder.mkdir()
+    os.rename(url.removeprefix("sqlite:///"), path)  # noqa: PTH104  # it takes no time
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(other)) as copy:
+        source.backup(copy)
+    async with asking(Settings(database_url=f"sqlite:///{path}")) as ask:
+        customers, orders, items = await count(ask)
+        await done(ask, "createItem", {"sku": "ours", "name": "n", "price": "1"})
+        if how == "deleted":
+            path.unlink()
+        elif how == "moved":
+            path.rename(tmp_path / "elsewhere.db")
+        elif how == "replaced":
+            other.rename(path)
+        elif how == "its folder moved":
+            folder.rename(tmp_path / "elsewhere")
+        else:
+            path.with_name("shop.db-wal").unlink()
+        assert await refused(ask)
+        if how == "its log deleted":
+            assert await refused(ask)
+            assert await count(ask) == (customers, orders, items + 1)  # and all of it is written back in the end
+        else:
+            if not path.exists():
+                assert await refused(ask)
+                assert not path.exists()  # and no empty one was made
+                folder.mkdir(exist_ok=True)
+                other.rename(path)
+            await asyncio.sleep(0.15)
+            assert await count(ask) == (customers, orders, items)  # what it was when it was copied
+            assert not await refused(ask)
+            assert await count(ask) == (customers, orders, items + 1)
+    with closing(sqlite3.connect(path)) as after:
+        found = [sku for (sku,) in after.execute("SELECT sku FROM item WHERE sku IN ('ours', 'N')")]
+    assert found == (["ours"] if how == "its log deleted" else ["N"])
