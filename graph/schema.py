@@ -24,7 +24,7 @@ from graph.customers import mutations as customers
 from graph.customers.types import CustomerQueries
 from graph.database import Capabilities, Database
 from graph.database.failures import AnswerTooLarge
-from graph.models import Order
+from graph.models import Customer, Item, Order
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.orders import mutations as orders
@@ -39,7 +39,7 @@ from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import DEFINITIONS
 from graph.settings import Settings
-from graph.write import mutation_inputs, unit
+from graph.write import locks, mutation_inputs, unit
 from graph.write.atomic import run_mutation
 from graph.write.converters import use_converters
 from graph.write.directives import DIRECTIVES
@@ -130,6 +130,7 @@ def _finish(built: GraphQLSchema) -> None:
 
 
 _finish(_built)
+locks.ORDER[:] = [Customer, Order, Item]
 unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})
 checks.check(_built)

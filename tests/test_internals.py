@@ -92,6 +92,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         ("2.1.9",),
         {
             "._invalidate_time": "database",
+            "._start_transaction": "database",
             ".class_manager": "write",
             ".committed_state": "write",
             ".new_instance": "write",

@@ -192,6 +192,12 @@ def test_rows_are_written_through_the_write_door_alone(path: str) -> None:
         assert not found & STATEMENTS, f"graph/{path} writes past the write door: {', '.join(sorted(found))}"
 
 
+def test_rows_are_locked_in_one_place() -> None:
+    """But for idempotency keys, which are no rows of the shop."""
+    found = {path for path in FILES if "with_for_update" in (PACKAGE / path).read_text(encoding="utf-8")}
+    assert found == {"write/locks.py", "write/expired_keys.py"}
+
+
 def test_the_write_door_has_no_exception_for_nothing() -> None:
     assert all(writes((PACKAGE / path).read_text(encoding="utf-8")) for path in BESIDE_THE_DOOR)
 
@@ -232,6 +238,7 @@ TABLES = {
     "write/door.py": "writes, with what the scope sees as a condition",
     "write/images.py": "the record of changes is of the server's own, for whoever may see it",
     "write/unit.py": "names rows by their keys, which were locked through the door",
+    "write/locks.py": "names unique keys",
     "write/bulk.py": "holds rows against checks whose keys were locked through the door",
     "write/plain_rows.py": "inserts, with a condition in the conflict clause",
     "orders/by_filter.py": "values that an UPDATE computes",

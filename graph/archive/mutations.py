@@ -21,6 +21,7 @@ from graph.write.answers import Answer, Payload, answer
 from graph.write.bulk import delete_rows, delete_rows_where
 from graph.write.errors import Refused
 from graph.write.images import among
+from graph.write.locks import Lock, locked
 from graph.write.matching import Capped, asked, hold, ids_of, judge_cap
 from graph.write.resolvers import mutation
 from graph.write.unit import Unit
@@ -36,7 +37,9 @@ class PurgeArchivedPayload(Payload):
     count: int = strawberry.field(default=0, description="How many customers and items are gone.")
     customers: int = strawberry.field(default=0, description="How many customers are gone, with all their orders.")
     items: int = strawberry.field(default=0, description="How many items are gone.")
-    items_kept: int = strawberry.field(default=0, description="How many archived items stay because they were sold.")
+    items_kept: int = strawberry.field(
+        default=0, description="How many archived items stay because they were sold, or in use just now."
+    )
     deleted_ids: list[strawberry.ID] = strawberry.field(
         default_factory=list,
         description="The global ids of all that is gone: the customers, their orders, the orders' lines, the items.",
@@ -50,31 +53,33 @@ async def purge_archived(unit: Unit, input: PurgeArchivedInput) -> Answer[PurgeA
         raise Refused(unit.errors)
     session = unit.session
     customer, order, item = unit.seen(Customer), rows(Order, SERVER), unit.seen(Item)
-    customers, orders, lines = await _lock(session, customer, customer.archived_at < input.before), [], []
+    customers, orders, lines = await _hold(session, customer, customer.archived_at < input.before), [], []
     if customers:
-        orders = await _lock(session, order, among(unit, order.customer_id, customers))
+        orders = await _hold(session, order, among(unit, order.customer_id, customers))
         if orders and asked(unit, "deletedIds"):
             line = unit.seen(OrderItem)
             theirs = sa.select(line.id).where(among(unit, line.order_id, orders)).order_by(line.id)
             lines = list((await session.scalars(theirs)).all())
             orders = list(await unit.seen_keys(Order, orders))
         await delete_rows(unit, Customer, customers)
-    archived, items = await _lock(session, item, item.archived_at < input.before), []
-    if archived:
+    # An item that somebody has at hand stays: to wait for one while others are held would be out of turn.
+    free, items = await _hold(session, item, item.archived_at < input.before, skip=True), []
+    if free:
         line, sold_item = rows(OrderItem, SERVER), rows(Item, SERVER)  # what is sold stays, whoever may see the order
         sold = sa.select(line.id).where(line.item_id == sold_item.id).exists()
-        items = await delete_rows_where(unit, Item, archived, ~sold)
+        items = await delete_rows_where(unit, Item, free, ~sold)
+    kept = await session.scalar(sa.select(sa.func.count()).select_from(item).where(item.archived_at < input.before))
     # Which items were sold is known only now that their lines are gone; a refusal undoes it all.
     hold(unit, input, len(customers) + len(items))
-    counts = {"customers": len(customers), "items": len(items), "items_kept": len(archived) - len(items)}
+    counts = {"customers": len(customers), "items": len(items), "items_kept": kept}
     gone = {"Customer": customers, "Order": orders, "OrderItem": lines, "Item": items}
     ids = ids_of(unit, "deleted_ids", ((name, key) for name, keys in gone.items() for key in keys))
     return answer({"count": len(customers) + len(items), **counts, **ids})
 
 
-async def _lock(session: AsyncSession, row: Any, where: ColumnElement[bool]) -> list[int]:
-    """The keys of the rows that match, locked in key order."""
-    return list((await session.scalars(sa.select(row.id).where(where).order_by(row.id).with_for_update(of=row))).all())
+async def _hold(session: AsyncSession, row: Any, where: ColumnElement[bool], *, skip: bool = False) -> list[int]:
+    """The keys of the rows that match, locked to be deleted; with `skip` without those that somebody else has locked."""
+    return list((await session.scalars(locked(sa.select(row.id).where(where), row, Lock.DELETE, skip=skip))).all())
 
 
 MUTATIONS = (purge_archived,)

@@ -34,6 +34,7 @@ from graph.read.types.scalars import global_id
 from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
+from graph.write.locks import Lock, for_input
 from graph.write.mutation_inputs import given
 from graph.write.plain_rows import Counter, Plain, insert_rows, upsert_rows
 from graph.write.resolvers import mutation
@@ -63,7 +64,8 @@ async def insert_items(unit: Unit, input: InsertItemsInput) -> Answer[InsertItem
 
 @mutation("Change an item.")
 async def update_item(unit: Unit, input: UpdateItemInput) -> Answer[UpdateItemPayload]:
-    item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"))
+    lock = for_input(models.Item, input)
+    item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"), lock=lock)
     unit.fill(item, input)
     await unit.flush()
     return answer(item=item)
@@ -97,7 +99,7 @@ async def archive_items(unit: Unit, input: ArchiveItemsInput) -> Answer[ArchiveI
 
 @mutation("Delete an item that was never ordered; one that was can only be archived.")
 async def delete_item(unit: Unit, input: DeleteItemInput) -> Answer[DeleteItemPayload]:
-    item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"))
+    item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     await unit.delete(item)
     return answer({"deleted_ids": [global_id("Item", item.id)]})
 

@@ -36,6 +36,7 @@ from graph.read.types.scalars import global_id
 from graph.scope import SERVER
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
+from graph.write.locks import Lock, for_input, locked
 from graph.write.mutation_inputs import given
 from graph.write.plain_rows import Plain, insert_rows, upsert_rows
 from graph.write.resolvers import mutation
@@ -63,7 +64,8 @@ async def insert_customers(unit: Unit, input: InsertCustomersInput) -> Answer[In
 
 @mutation("Change a customer and the customer's orders.")
 async def update_customer(unit: Unit, input: UpdateCustomerInput) -> Answer[UpdateCustomerPayload]:
-    customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"))
+    lock = for_input(models.Customer, input)
+    customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"), lock=lock)
     await load_orders(unit, customer, given(input, "orders"))
     unit.fill(customer, input)
     await unit.flush()
@@ -93,11 +95,11 @@ async def archive_customers(unit: Unit, input: ArchiveCustomersInput) -> Answer[
 
 @mutation("Delete a customer with all orders; PENDING and PAID ones give their stock back.")
 async def delete_customer(unit: Unit, input: DeleteCustomerInput) -> Answer[DeleteCustomerPayload]:
-    customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"))
+    customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     theirs = models.Order.customer_id == customer.id
     order, line = rows(models.Order, SERVER), unit.seen(models.OrderItem)
     orders = sa.select(order.id).where(theirs)
-    order_ids = (await unit.session.scalars(orders.order_by(order.id).with_for_update())).all()
+    order_ids = (await unit.session.scalars(locked(orders, order, Lock.DELETE))).all()
     order_ids = await unit.seen_keys(models.Order, order_ids)
     lines = sa.select(line.id).where(line.order_id.in_(orders))
     line_ids = (await unit.session.scalars(lines.order_by(line.id))).all()

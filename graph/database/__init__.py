@@ -98,10 +98,7 @@ class Database:
         return answer
 
     async def rows_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        """All rows of a query as the driver gives them, on the connection of a session's transaction.
-
-        SQLAlchemy begins with its own first statement: a query before it is not in the transaction yet, and locks nothing.
-        """
+        """All rows of a query as the driver gives them, on the connection of a session's transaction."""
         for listener in driver_listeners:
             listener(sql)
         info = session.info

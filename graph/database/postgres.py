@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -75,6 +75,7 @@ CAPABILITIES = Capabilities(
     parser_room=None,
     bounds_texts=False,
     copies_tables=False,
+    one_writer=False,
     schema_lock=sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)),
     embedded=False,
 )
@@ -138,6 +139,8 @@ class Link(asyncpg.Connection):
 
     committing = False
     leaving = False
+    #: Sends SQLAlchemy's BEGIN, which it would send with its own first statement.
+    start: Callable[[], Awaitable[None]]
     doubt: str | None = None
 
     def note(self, message: Any) -> None:
@@ -244,10 +247,15 @@ class Server:
         connection = await self._pool.taken(session.sync_session.connection)
         if self._transaction_limits is not None:
             await session.execute(self._transaction_limits)  # it leaks to nobody who gets the connection next
-        return connection.connection.driver_connection
+        link: Any = connection.connection.driver_connection
+        adapter: Any = connection.connection.dbapi_connection
+        link.start = adapter._start_transaction  # noqa: SLF001  # a query of the driver's own would come before the transaction
+        return link
 
     async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        """All rows of a query on the driver's connection."""
+        """All rows of a query on the driver's connection, in its transaction."""
+        if not driver.is_in_transaction():
+            await driver.start()
         return await driver.fetch(sql, *arguments)  # type: ignore[no-any-return]  # the driver is untyped
 
     def check(self, driver: Any) -> None:

@@ -71,6 +71,8 @@ class Capabilities:
     parser_room: int | None
     #: Whether a connection bounds how long a text may get; else a statement that may make long ones does.
     bounds_texts: bool
+    #: Whether there is one writer at a time, who need not lock rows.
+    one_writer: bool
     #: Whether a table is changed by copying it, which Alembic calls batch mode.
     copies_tables: bool
     #: Makes those wait who change the schema at the same time, until the first one's transaction ends; `None` where

@@ -42,6 +42,7 @@ CAPABILITIES = Capabilities(
     parser_room=100,
     bounds_texts=True,
     copies_tables=True,
+    one_writer=True,
     schema_lock=None,
     embedded=True,
 )

@@ -20,6 +20,7 @@ from graph.write.answers import Answer, answer
 from graph.write.bulk import delete_rows, update_rows
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.images import among
+from graph.write.locks import Lock
 from graph.write.matching import asked, ids_of, judge, lock_matching
 from graph.write.mutation_inputs import sent
 from graph.write.new_rows import new_row
@@ -92,7 +93,7 @@ async def discount_orders(unit: Unit, input: DiscountOrdersInput) -> Answer[Disc
 
 @mutation("Delete the orders that match a filter, or all of them, with their lines.")
 async def delete_orders(unit: Unit, input: DeleteOrdersInput) -> Answer[DeleteOrdersPayload]:
-    keys = await lock_matching(unit, Order, input)
+    keys = await lock_matching(unit, Order, input, lock=Lock.DELETE)
     lines: list[int] = []
     if keys:
         if asked(unit, "deletedIds") or asked(unit, "deleted"):

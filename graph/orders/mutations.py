@@ -28,6 +28,7 @@ from graph.read.types.scalars import global_id
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
 from graph.write.errors import ROOT
+from graph.write.locks import Lock
 from graph.write.mutation_inputs import given
 from graph.write.resolvers import mutation
 from graph.write.unit import Unit
@@ -55,7 +56,7 @@ async def update_order(unit: Unit, input: UpdateOrderInput) -> Answer[UpdateOrde
 
 @mutation("Delete an order with its lines, whatever its status. PENDING and PAID ones give stock back.")
 async def delete_order(unit: Unit, input: DeleteOrderInput) -> Answer[DeleteOrderPayload]:
-    order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"))
+    order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     line = unit.seen(models.OrderItem)
     lines = sa.select(line.id).where(line.order_id == order.id).order_by(line.id)
     line_ids = (await unit.session.scalars(lines)).all()

@@ -23,6 +23,7 @@ from graph.scope import SERVER
 from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write import door
 from graph.write.errors import ROOT, Refused
+from graph.write.locks import Lock, locked
 from graph.write.pending import PendingRows, parent_of
 from graph.write.unit import Unit
 
@@ -30,12 +31,8 @@ HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
 
 #: Stock holds over all rows, whoever writes.
 ALL: Any = rows(Item, SERVER)
-LOCK = (
-    sa.select(ALL.id, ALL.stock)
-    .where(ALL.id.in_(sa.bindparam("ids", expanding=True)), ALL.stock.is_not(None))
-    .order_by(ALL.id)
-    .with_for_update()
-)
+TRACKED = sa.select(ALL.id, ALL.stock).where(ALL.id.in_(sa.bindparam("ids", expanding=True)), ALL.stock.is_not(None))
+LOCK = locked(TRACKED, ALL, Lock.CHANGE)
 
 
 async def move_stock(unit: Unit, changes: PendingRows) -> None:

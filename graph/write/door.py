@@ -31,6 +31,7 @@ from graph.scope import SERVER
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
 from graph.write.images import among, falling, images, note, note_fallen, note_flush
+from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import parent_keys
 from graph.write.record import RECORD, Record, record_of
@@ -215,6 +216,7 @@ async def merge(
     statement = statement.on_conflict_do_update(index_elements=[rows_.key], set_=sets, where=where)
     if returning:
         statement = statement.returning(*returning)
+    await _lock(graph, rows_)
     result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement, parameters, sets=sets)
     await _hold(graph, rows_.model, rows_.key, rows_.values, rows_.place)
     return result
@@ -228,6 +230,15 @@ async def hides(graph: Graph, rows_: Keyed) -> bool:
     taken = among(graph, getattr(there, rows_.key), rows_.values)
     hidden = sa.select(there.id).where(taken, there.id.not_in(sa.select(mine.id))).limit(1)
     return await graph.session.scalar(hidden) is not None
+
+
+async def _lock(graph: Graph, rows_: Keyed) -> None:
+    """Lock rows that are there in the order of all writes: an INSERT would in that of their natural keys."""
+    if len(rows_.values) > 1 and not capabilities(graph.dialect).one_writer:
+        table: Any = rows_.model.__mapper__.local_table
+        where = _visible(graph, rows_.model, _with_keys(graph, rows_))
+        there = locked(sa.select(table.c.id).where(where), table, Lock.CHANGE).subquery()
+        await graph.session.execute(sa.select(sa.func.count()).select_from(there))
 
 
 def _with_keys(graph: Graph, rows_: Keyed) -> ColumnElement[bool]:
@@ -272,7 +283,7 @@ async def _execute(
     if record is None:
         return await graph.session.execute(statement, rows)
     where = where() if callable(where) else where
-    before = await images(graph, model, where)
+    before = await images(graph, model, where, Lock.DELETE if goes else Lock.CHANGE)
     fallen = await falling(graph, {model: before.keys()} if goes else {})
     result = await graph.session.execute(statement, rows)
     note(record, model, before, await images(graph, model, where), now=graph.now, sets=sets)

@@ -24,6 +24,7 @@ from graph.base import Base
 from graph.read.sql.constructs import member, unchanged
 from graph.write.columns import mirror_if_any
 from graph.write.errors import Row
+from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import name_and_key
 from graph.write.record import Record, Written, record_of
@@ -85,8 +86,8 @@ def _attributes(model: type[Base]) -> tuple[tuple[str, Any], ...]:
     return tuple((each.key, each.columns[0]) for each in model.__mapper__.column_attrs if not each.key.startswith("_"))
 
 
-async def images(graph: Graph, model: type[Base], where: ColumnElement[bool]) -> dict[int, Image]:
-    """The rows of a table that match, by key, locked in key order."""
+async def images(graph: Graph, model: type[Base], where: ColumnElement[bool], lock: Lock = Lock.CHANGE) -> dict[int, Image]:
+    """The rows of a table that match, by key, locked in key order for what is to become of them."""
     line = lineage(model)
     if line is None:
         return {}
@@ -100,7 +101,7 @@ async def images(graph: Graph, model: type[Base], where: ColumnElement[bool]) ->
     version = top.c.version if line.versioned else sa.null()
     owner = sa.null() if line.owner is None else top.c[line.root.__mapper__.columns[line.owner].key]
     found = sa.select(*(column for _, column in attributes), top.c.id, version, owner)
-    found = found.select_from(source).where(where).order_by(table.c.id).with_for_update(of=table)
+    found = locked(found.select_from(source).where(where), table, lock)
     made: dict[int, Image] = {}
     for row in await graph.session.execute(found):
         values = dict(zip((name for name, _ in attributes), row, strict=False))
@@ -127,7 +128,7 @@ async def falling(graph: Graph, gone: Mapping[type[Base], Collection[int]]) -> d
         below: dict[type[Base], set[int]] = defaultdict(set)
         for model, keys in level.items():
             for part, column, goes in parts(model):
-                there = await images(graph, part, among(graph, column, sorted(keys)))
+                there = await images(graph, part, among(graph, column, sorted(keys)), Lock.DELETE)
                 if goes:
                     below[part] |= there.keys() - found[part].keys() - set(gone.get(part, ()))
                 found[part].update(there)

@@ -32,6 +32,7 @@ from graph.texts import EDGES
 from graph.write.answers import camel
 from graph.write.columns import id_form, is_id_of, refusal, required
 from graph.write.errors import ROOT, Path, Refused, invalid
+from graph.write.locks import Lock, locked
 from graph.write.mutation_inputs import ABSENT, given, is_filter
 from graph.write.unit import Unit
 
@@ -68,16 +69,19 @@ class Matching(Capped):
 
 
 async def lock_matching(
-    unit: Unit, model: type[Base], input_: Matching, *more: Callable[[Any], ColumnElement[bool]]
+    unit: Unit,
+    model: type[Base],
+    input_: Matching,
+    *more: Callable[[Any], ColumnElement[bool]],
+    lock: Lock = Lock.CHANGE,
 ) -> list[int]:
     """The keys of the rows that are meant and match `more`, locked in key order. Raises `Refused`."""
     judge(unit, input_)
     door = Door(unit.scope)
     row = door.rows(model, "matched", lockable=True)
-    key = row.id
     where = Conditions(ImmediateBinder(unit.dialect, door)).of(row, unit.field.where or EVERYTHING)
-    found = sa.select(key).where(where, *(condition(row) for condition in more))
-    keys = list((await unit.session.scalars(found.order_by(key).with_for_update(of=row))).all())
+    found = sa.select(row.id).where(where, *(condition(row) for condition in more))
+    keys = list((await unit.session.scalars(locked(found, row, lock))).all())
     hold(unit, input_, len(keys))
     return keys
 

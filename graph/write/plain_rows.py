@@ -31,6 +31,7 @@ from graph.write.errors import (
     Row,
     UniqueError,
 )
+from graph.write.locks import Lock, locked
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.new_rows import new_row
 from graph.write.pending import PendingRows, put
@@ -266,15 +267,15 @@ def _deltas(plain: Plain, counter: Counter | None) -> list[int | None]:
 async def _out_of_range(
     plain: Plain, counter: Counter, identities: list[Any], deltas: Sequence[int | None]
 ) -> list[MutationError]:
-    """Rows that take more from a counter than is there, or add more than it holds, each by itself. Locks those that move it."""
+    """Rows that take more from a counter than is there, or add more than it holds, each by itself. Locks all rows."""
     moving = [(index, identities[index], delta) for index, delta in enumerate(deltas) if delta is not None]
     if not moving:
         return []
     row = plain.unit.seen(plain.model)
     key, column = getattr(row, plain.key), getattr(row, counter.column)
-    wanted = sorted({identity for _, identity, _ in moving})
-    found = sa.select(key, column).where(key.in_(wanted)).order_by(row.id).with_for_update(of=row)
-    stocks = await plain.unit.session.execute(found)
+    # All of them, or the others would be locked out of turn.
+    found = sa.select(key, column).where(key.in_(sorted(set(identities))))
+    stocks = await plain.unit.session.execute(locked(found, row, Lock.CHANGE))
     there = {stored(plain.table.columns[plain.key], each[0], plain.unit.dialect): each[1] or 0 for each in stocks}
     errors: list[MutationError] = []
     for index, identity, delta in moving:

@@ -25,6 +25,7 @@ from graph.read.sql.statement import constant
 from graph.scope import Scope
 from graph.write.columns import attribute_name, stored, target_attributes
 from graph.write.drawn_keys import PARAMETERS, Draw, draw_for, drawing
+from graph.write.locks import Lock, locked, rank
 from graph.write.object_graph import Graph
 from graph.write.origins import Reference
 
@@ -32,7 +33,9 @@ from graph.write.origins import Reference
 async def look_up(graphs: Sequence[Graph]) -> None:
     """Find what the references of several graphs of one session lead to, one SELECT for each type of target.
 
-    The first of them draws keys for the graphs' new parts, too; they are given when the rows are written.
+    The first of them draws keys for the graphs' new parts, too; they are given when the rows are written. What is found is
+    locked, which foreign keys would do later and in the order of the input. Several graphs are written one after the other, and
+    what one of them will change must be held before the first is written.
     """
     by_model: dict[type[Base], list[tuple[Graph, Reference]]] = defaultdict(list)
     if not graphs:
@@ -42,8 +45,9 @@ async def look_up(graphs: Sequence[Graph]) -> None:
         for reference in graph.references:
             by_model[reference.relation.mapper.class_].append((graph, reference))
         graph.references = []
-    for model, waiting in by_model.items():
-        found = await _rows(waiting[0][0], model, [reference for _, reference in waiting], draw)
+    lock = Lock.POINT_TO if len(graphs) == 1 else Lock.CHANGE
+    for model, waiting in sorted(by_model.items(), key=lambda each: rank(each[0])):
+        found = await _rows(waiting[0][0], model, [reference for _, reference in waiting], draw, lock)
         if draw is not None:
             for graph in graphs:
                 graph.keys = draw.keys
@@ -67,13 +71,13 @@ def _pairs(relation: RelationshipProperty[Any]) -> tuple[tuple[str, str], ...]:
 
 
 async def _rows(
-    graph: Graph, model: type[Base], references: Iterable[Reference], draw: Draw | None
+    graph: Graph, model: type[Base], references: Iterable[Reference], draw: Draw | None, lock: Lock
 ) -> dict[tuple[str, Any], Any]:
     """The rows that references of one type lead to, by attribute and stored value."""
     wanted: dict[str, set[Any]] = defaultdict(set)
     for reference in references:
         wanted[reference.attribute].add(reference.value)
-    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect, graph.scope, draws=draw is not None)
+    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect, graph.scope, lock, draws=draw is not None)
     given = {} if draw is None else draw.parameters
     values = {name: sorted(each) for name, each in wanted.items()} | {f"viewer_{n}": v for n, v in graph.scope.values.items()}
     arguments = [given[name] if encode is None else encode(values.get(name)) for name, encode in lookup.parameters]
@@ -113,27 +117,31 @@ class PreparedLookup:
         return self.row_type._make(decoded)
 
 
-#: Kept by mapped class, attributes looked up by, kind of database and of viewer, and whether it draws: building and hashing a
-#: select costs more than running it.
-LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, Hashable, bool], PreparedLookup] = {}
+#: Kept by mapped class, attributes looked up by, kind of database and of viewer, lock, and whether it draws: building and hashing
+#: a select costs more than running it.
+LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, Hashable, Lock, bool], PreparedLookup] = {}
 
 
-def _lookup(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> PreparedLookup:
-    key = (model, attributes, capabilities(dialect), scope.key, draws)
+def _lookup(
+    model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, lock: Lock, *, draws: bool
+) -> PreparedLookup:
+    key = (model, attributes, capabilities(dialect), scope.key, lock, draws)
     found = LOOKUPS.get(key)
     if found is None:
-        found = LOOKUPS[key] = _compile(model, attributes, dialect, scope, draws=draws)
+        found = LOOKUPS[key] = _compile(model, attributes, dialect, scope, lock, draws=draws)
     return found
 
 
-def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, *, draws: bool) -> PreparedLookup:
+def _compile(
+    model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, lock: Lock, *, draws: bool
+) -> PreparedLookup:
     encoders: dict[str, Callable[[Any], Any]] = {}
 
     def bind_viewer(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         encoders[f"viewer_{name}"] = type_.dialect_impl(dialect).bind_processor(dialect) or unchanged
         return sa.bindparam(f"viewer_{name}", type_=type_)
 
-    target = Door(scope, bind_viewer).rows(model)
+    target = Door(scope, bind_viewer).rows(model, lockable=True)
     columns = [getattr(target, name) for name in target_attributes(model)]
 
     def among(attribute: str) -> ColumnElement[bool]:
@@ -143,7 +151,7 @@ def _compile(model: type[Base], attributes: tuple[str, ...], dialect: Dialect, s
 
         return member(dialect, getattr(target, attribute), unchanged, bind, False)
 
-    select = sa.select(*columns).where(sa.or_(*map(among, attributes)))
+    select = locked(sa.select(*columns).where(sa.or_(*map(among, attributes))), target, lock)
     statement = drawing(select, dialect) if draws else select
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
 

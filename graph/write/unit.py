@@ -28,6 +28,7 @@ from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
 from graph.write.freed_keys import delete_first, step_aside
 from graph.write.images import among, parts
+from graph.write.locks import Lock, locked
 from graph.write.mutation_inputs import ABSENT
 from graph.write.object_graph import Graph
 from graph.write.pending import PendingRows, align, raise_versions
@@ -60,8 +61,9 @@ class Unit(Graph):
         path: Path = (*ROOT, "id"),
         expected: Any = ABSENT,
         expected_name: str = "expectedVersion",
+        lock: Lock = Lock.CHANGE,
     ) -> R:
-        """The root a mutation is about, locked, and the lists of its `parts`, whole.
+        """The root a mutation is about, locked for what is to become of it, and the lists of its `parts`, whole.
 
         Raises `Refused` with NOT_FOUND or STALE_VERSION, which stand alone. A row that the scope does not see is not there.
         """
@@ -69,7 +71,7 @@ class Unit(Graph):
         row: R | None = None
         if key is not None:
             rows_ = self.seen(model)
-            found = await self.load_all(self.locked(rows_, rows_.id == key), rows_, *parts)
+            found = await self.load_all(self.locked(rows_, rows_.id == key, lock=lock), rows_, *parts)
             row = found[0] if found else None
         if row is None:
             raise Refused([missing(type_name(model.__mapper__), id_, path)])
@@ -81,10 +83,9 @@ class Unit(Graph):
         """The rows of a class that the scope sees, for one statement."""
         return rows(model, self.scope)
 
-    def locked(self, rows_: Any, *where: Any) -> sa.Select[Any]:
+    def locked(self, rows_: Any, *where: Any, lock: Lock = Lock.CHANGE) -> sa.Select[Any]:
         """Rows that came through the door, locked in key order and as they are in the database now."""
-        found = sa.select(rows_).where(*where).order_by(rows_.id)
-        return found.with_for_update(of=rows_).execution_options(populate_existing=True)
+        return locked(sa.select(rows_).where(*where), rows_, lock).execution_options(populate_existing=True)
 
     async def load_all(self, found: sa.Select[Any], rows_: Any, *parts: str) -> list[Any]:
         """The objects of a SELECT of rows that came through the door, with the lists of their parts.
