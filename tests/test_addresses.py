@@ -14,6 +14,7 @@ from graph import migrate
 from graph.settings import Settings
 from graph.texts import Email, email_address
 from tests.conftest import Ask, asking
+from tests.examples import examples
 from tests.words import done, refusals
 
 STORED = "jürgen.ada@müller.example"
@@ -179,7 +180,7 @@ CHARACTERS = st.characters(codec="utf-8") | st.sampled_from("éßΣſKİᾳＡ�
 TEXTS = st.text(CHARACTERS, max_size=12)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(local=TEXTS, domain=TEXTS)
 def test_the_spelling_of_an_address_is_settled(local: str, domain: str) -> None:
     spelled = Email().normal(f"{local}@{domain}.com")

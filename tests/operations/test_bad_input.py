@@ -365,7 +365,7 @@ def attempted(root: GraphQLObjectType, ask: Ask) -> list[Attempt]:
     """All attempts at a root type's places, as few times as they differ.
 
     What must be refused asks no database: it is the same on both, and tried on one. The first wrong value of a place shows that
-    literals are refused there; the others are tried once a type. PostgreSQL sees what null comes to and what is left out.
+    it is judged there; the others are tried once a type. PostgreSQL sees what null comes to and what is left out.
     """
     judged_here = ask.app.state.database.dialect.name == "sqlite"
     seen: set[tuple[str, str]] = set()
@@ -373,10 +373,10 @@ def attempted(root: GraphQLObjectType, ask: Ask) -> list[Attempt]:
     def differs(attempt: Attempt) -> bool:
         if not judged_here:
             return attempt.path is None and attempt.what in ("null, literal", "absent variable")
-        if not attempt.what.startswith("wrong") or attempt.declared:
+        if not attempt.what.startswith("wrong"):
             return True
         kind = str(get_nullable_type(attempt.place.type)), attempt.what
-        first = attempt.what == f"wrong {literal(wrong_of(attempt.place.type)[0])}, literal"
+        first = attempt.what.startswith(f"wrong {literal(wrong_of(attempt.place.type)[0])}, ")
         new = kind not in seen
         seen.add(kind)
         return first or new

@@ -7,6 +7,7 @@ import enum
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from itertools import product
 from typing import Any
 
 import pytest
@@ -335,21 +336,20 @@ SORTED = {
 }
 
 
-@pytest.mark.parametrize("field", SORTED)
-def test_every_sort_works_page_by_page(read: Any, field: str) -> None:
-    for direction, ids in (("ASC", SORTED[field]), ("DESC", None)):
+def test_every_sort_works_page_by_page(read: Any) -> None:
+    for field, direction in product(SORTED, ("ASC", "DESC")):
         order = f"orderBy: [{{field: {field}, direction: {direction}}}]"
         whole = [each["id"] for each in read(f"{{ books({order}) {{ nodes {{ id }} }} }}")["nodes"]]
-        assert ids is None or whole == [f"Book:{n}" for n in ids]
+        assert direction == "DESC" or whole == [f"Book:{n}" for n in SORTED[field]], field
         for size, after in (("first", "after"), ("last", "before")):
+            query = f"query ($c: String) {{ books({order}, {size}: 1, {after}: $c) {{ edges {{ cursor node {{ id }} }} }} }}"
             found: list[str] = []
-            cursor = ""
+            cursor = None
             while len(found) < len(whole):
-                page = read(f"{{ books({order}, {size}: 1{cursor}) {{ edges {{ cursor node {{ id }} }} }} }}")
-                (edge,) = page["edges"]
+                (edge,) = read(query, {"c": cursor})["edges"]
                 found.append(edge["node"]["id"])
-                cursor = f', {after}: "{edge["cursor"]}"'
-            assert found == (whole if size == "first" else whole[::-1])
+                cursor = edge["cursor"]
+            assert found == (whole if size == "first" else whole[::-1]), (field, direction)
 
 
 def ids(page: Any) -> list[int]:
@@ -388,10 +388,11 @@ FOUND = {
 }
 
 
-@pytest.mark.parametrize("arguments", FOUND)
-def test_every_filter_works(read: Any, arguments: str) -> None:
-    given = f"({arguments})" if arguments else ""
-    assert ids(read(f"{{ books{given} {{ nodes {{ id }} }} }}")) == FOUND[arguments]
+def test_every_filter_works(read: Any) -> None:
+    found = {
+        arguments: ids(read(f"{{ books{f'({arguments})' if arguments else ''} {{ nodes {{ id }} }} }}")) for arguments in FOUND
+    }
+    assert found == FOUND
 
 
 def test_every_field_is_shown(read: Any) -> None:

@@ -40,7 +40,7 @@ def columns(rows: dict[str, list[Any]]) -> list[list[Any]]:
     ]
 
 
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(30))
 @given(data=st.data())
 def test_generated_reads_equal_a_plain_walk(both: Both, rows: dict[str, list[Any]], data: st.DataObject) -> None:
     request = data.draw(requests(rows))
