@@ -17,6 +17,7 @@ from graph.database.backends import backend_of, capabilities, configured
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.protocol import Capabilities, Connections, Purpose
 from graph.database.transactions import transaction
+from graph.database.turns import Turns
 from graph.settings import Settings
 
 __all__ = ["Capabilities", "Database", "Purpose", "capabilities", "driver_listeners"]
@@ -28,6 +29,11 @@ T = TypeVar("T")
 #: Called with the SQL of every statement that goes to a driver without SQLAlchemy's execution, which SQLAlchemy's own
 #: events do not see. Counting, logging and tracing hang here.
 driver_listeners: list[Callable[[str], None]] = []
+
+
+#: Mutations that are prepared at once for each connection that can write. One that is refused in the end costs as much as one
+#: that writes, so a crowd that waited there would leave those whose turn comes no time.
+AHEAD = 16
 
 
 class Database:
@@ -44,6 +50,8 @@ class Database:
         backend = backend_of(self.target)
         self.capabilities = backend.CAPABILITIES
         self._primary = backend.connect(self.target, settings)
+        #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
+        self.line = Turns(AHEAD * self._primary.turns.connections, settings.pool_timeout_seconds)
 
     def connections(self, purpose: Purpose) -> Connections:
         """What a read or a write runs on: this is decided here and nowhere else.

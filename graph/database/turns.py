@@ -17,6 +17,7 @@ class Turns:
     """Lets as many in at once as there are connections, the others in the order they came."""
 
     def __init__(self, connections: int, seconds: float) -> None:
+        self.connections = connections
         self._free = asyncio.Semaphore(connections)
         self._seconds = seconds
 

@@ -149,14 +149,14 @@ class Engine:
     ) -> Response:
         """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `TooComplex`, `Unavailable`."""
         document = self.document(text, operation_name)
-        variables = coerce(self.settings, document, raw_variables)
         if document.kind is OperationType.QUERY:
-            return await self._query(document, variables, context)
+            return await self._query(document, coerce(self.settings, document, raw_variables), context)
         if only_queries:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
         if document.kind is OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
-        return await self._mutation(document, variables, context)
+        async with context.database.line:
+            return await self._mutation(document, coerce(self.settings, document, raw_variables), context)
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
         key = (document, document.shape(variables.coerced), context.scope.key)

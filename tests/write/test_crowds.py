@@ -1,0 +1,51 @@
+"""A crowd that writes: those who must wait hold nothing, and take no time from those whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from graph.database import AHEAD
+from graph.operations.engine import Engine
+from graph.settings import Settings
+from tests.conftest import asking
+from tests.words import count
+
+CREATE = 'mutation { createItem(input: {sku: "%d", name: "n", price: 1}) { errors { code } } }'
+DONE: dict[str, Any] = {"data": {"createItem": {"errors": []}}}
+
+
+async def test_few_of_a_crowd_are_prepared_at_once(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once: list[int] = []
+    inside, mutation = 0, Engine._mutation
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal inside
+        inside += 1
+        at_once.append(inside)
+        try:
+            return await mutation(*arguments)
+        finally:
+            inside -= 1
+
+    monkeypatch.setattr(Engine, "_mutation", counted)
+    async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=9)) as ask:
+        answers = await asyncio.gather(*(ask._send(CREATE % number) for number in range(3 * AHEAD)))
+        assert max(at_once) == AHEAD
+        assert {bytes(answer) for answer in answers} == {b'{"data":{"createItem":{"errors":[]}}}'}
+        assert await count(ask) == (0, 0, 3 * AHEAD)
+
+
+async def test_who_waits_too_long_is_told_and_nothing_is_written(empty_url: str) -> None:
+    async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=0.1)) as ask:
+        line = ask.app.state.database.line
+        for _ in range(AHEAD):
+            await line.__aenter__()
+        (error,) = (await ask(CREATE % 1))["errors"]
+        assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+        assert await count(ask) == (0, 0, 0)  # reads stand in no line of writers
+        for _ in range(AHEAD):
+            await line.__aexit__()
+        assert await ask(CREATE % 1) == DONE
