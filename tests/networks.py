@@ -104,6 +104,7 @@ async def network(url: str) -> AsyncIterator[Network]:
             wire.client.close()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept(asyncio.current_task())
         if folder:
             upstream, server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.port or 5432}")
         else:
@@ -111,9 +112,12 @@ async def network(url: str) -> AsyncIterator[Network]:
         wire = Wire(writer, server, behind=made.behind, before=made.before, more=made.more, silent=made.dark)
         made.wires.append(wire)
         for pump in (to_server(reader, wire), to_client(upstream, wire)):
-            task = asyncio.ensure_future(quietly(pump))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            kept(asyncio.ensure_future(quietly(pump)))
+
+    def kept(task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def quietly(pump: object) -> None:
         with suppress(OSError):
@@ -127,8 +131,9 @@ async def network(url: str) -> AsyncIterator[Network]:
         yield made
     finally:
         listener.close()
-        for wire in made.wires:
-            wire.client.close()
-            wire.server.close()
-        if tasks:
-            await asyncio.wait(tasks)
+        while tasks:  # who was taken at last has a wire by now
+            for wire in made.wires:
+                wire.client.close()
+                wire.server.close()
+            await asyncio.wait(tasks, timeout=0.1)
+        await asyncio.sleep(0)  # what is closed is let go in the next turn of the loop

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -25,6 +27,7 @@ from tests.conftest import Ask, asking
 from tests.database.test_unavailable import Answer, send
 from tests.engines import Postgres, Sqlite
 from tests.networks import Network, network
+from tests.test_commands import free_port
 
 #: Long enough for a busy machine, short enough for a test; a request has the first half to arrive.
 LIMITS = {
@@ -40,6 +43,11 @@ CREATE = """
 mutation {{ createCustomer(
   input: {{name: "{0}", email: "{0}@x.example", orders: [{{items: [{{item: {{sku: "B"}}, quantity: 1}}]}}]}}
 ) {{ customer {{ name orders {{ nodes {{ totalAmount items {{ quantity }} }} }} }} errors {{ code path retryable }} }} }}"""
+#: A write of few messages.
+SMALL = """
+mutation {{ createCustomer(input: {{name: "{0}", email: "{0}@x.example"}}) {{
+  customer {{ name }} errors {{ code path retryable }}
+}} }}"""
 STOCK = 'mutation { adjustStock(input: {item: {sku: "A"}, delta: -1}) { item { stock } errors { code path retryable } } }'
 READ = "{ items { totalCount } }"
 
@@ -109,13 +117,21 @@ def payload(answer: Answer) -> dict[str, Any]:
 
 async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
     """Each write meets silence one message later than the one before it, with and without an answer to the last one."""
-    async with shop_at(url, pool_size=30) as shop:
-        await shop.all(*(CREATE.format(f"warm{n}") for n in range(30)))  # on each connection, which knows the statements then
-        assert len(shop.net.wires) == 30
-        for n, wire in enumerate(shop.net.wires):
+    async with shop_at(url, pool_size=14) as shop:
+        numbers = count()
+
+        async def writes() -> bool:
+            answers = await shop.all(*(SMALL.format(f"w{next(numbers)}") for _ in range(14)))
+            return [payload(answer).get("errors") for answer in answers] == [[]] * 14
+
+        for _ in range(2):  # the second time each connection knows the statements
+            await until(writes)
+        wires = [wire for wire in shop.net.wires if not wire.client.is_closing()]
+        assert len(wires) > 10
+        for n, wire in enumerate(wires):
             wire.sent, wire.last, wire.answers = 0, n // 2, n % 2 > 0
-        names = [f"c{n}" for n in range(30)]
-        answers = dict(zip(names, await shop.all(*(CREATE.format(name) for name in names)), strict=True))
+        names = [f"c{n}" for n in range(len(wires))]
+        answers = dict(zip(names, await shop.all(*(SMALL.format(name) for name in names)), strict=True))
         told = Counter[str]()
         there = {name for (name,) in await shop.rows("SELECT name FROM customer")}
         for name, answer in answers.items():
@@ -132,16 +148,15 @@ async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
         assert told["200"] > 2, told
         assert told["COMMIT_UNKNOWN"] > 0, told
         # What is silent is used by nobody again, and keeps nobody from writing.
-        for wire in shop.net.wires:
+        for wire in wires:
             wire.last = None
-        again = await shop.all(*(CREATE.format(f"after{name}") for name in names))
-        assert [payload(answer).get("errors") for answer in again] == [[]] * 30, again
+        await until(writes)
 
 
 async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(url: str) -> None:
     """Where the driver hears nothing within its time another connection is taken, and the old ones by nobody who comes later."""
     async with shop_at(
-        url, request_timeout_seconds=20.0, statement_timeout_seconds=0.5, lock_timeout_seconds=0.5, pool_timeout_seconds=10.0
+        url, request_timeout_seconds=20.0, statement_timeout_seconds=1.0, lock_timeout_seconds=1.0, pool_timeout_seconds=10.0
     ) as shop:
         await shop.all(*([CREATE.format(f"warm{n}") for n in range(8)] + [READ] * 7))
         opened = shop.net.silence()
@@ -162,9 +177,16 @@ async def test_nobody_answers_at_all(shop: Shop) -> None:
     assert all(answer.refused for answer in answers), answers
     assert checked_out(shop.database) == 0
     shop.net.dark = False
-    answers = await shop.all(*[STOCK, READ] * 5)
-    assert not any(answer.codes for answer in answers), answers
-    assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(495,)]
+    sold = 0
+
+    async def serves() -> bool:
+        nonlocal sold
+        answers = await shop.all(*[STOCK, READ] * 5)
+        sold += [payload(answer).get("errors") for answer in answers].count([])
+        return not any(answer.codes for answer in answers)
+
+    await until(serves)
+    assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(500 - sold,)]
 
 
 async def test_nobody_waits_for_a_rollback(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,17 +288,31 @@ async def test_server_processes_that_stop() -> None:
                 await until(serves)
 
 
-async def test_a_connection_is_told_to_look_after_its_client(url: str) -> None:
-    async with asking(Settings(database_url=url)) as ask:
-        database: Database = ask.app.state.database
-        wanted = {
-            "statement_timeout": "5s",
-            "lock_timeout": "2s",
-            "idle_in_transaction_session_timeout": "10s",
-            "client_connection_check_interval": "1s",
-        }
-        for name, value in wanted.items():
-            assert await database.fetch("SELECT current_setting($1)", [name]) == value
+async def test_both_ends_look_after_a_connection() -> None:
+    options = [(socket.IPPROTO_TCP, name) for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
+    wanted = {
+        "statement_timeout": b"5s",
+        "lock_timeout": b"2s",
+        "idle_in_transaction_session_timeout": b"10s",
+        "client_connection_check_interval": b"1s",
+        "tcp_user_timeout": b"10000",  # milliseconds, as the server says it
+        "tcp_keepalives_idle": b"30",
+        "tcp_keepalives_interval": b"5",
+        "tcp_keepalives_count": b"3",
+    }
+    port = free_port()
+    with postgres.started(postgres.binaries(), "listen_addresses=127.0.0.1", f"port={port}"):  # a network is what it is about
+        database = Database(Settings(database_url=f"postgresql://postgres@127.0.0.1:{port}/postgres"))
+        found = {name: await database.fetch("SELECT current_setting($1)", [name]) for name in wanted}
+        session = database.session()
+
+        async def options_of() -> list[int]:
+            made = session.info["driver"]._transport.get_extra_info("socket")
+            return [made.getsockopt(*option) for option in (*options, (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))]
+
+        assert await database.transaction(session, options_of) == [30, 5, 3, 5000]
+        assert found == wanted
+        await database.close()
 
 
 async def test_a_server_that_cannot_look_after_its_clients_is_taken_without(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,8 +320,8 @@ async def test_a_server_that_cannot_look_after_its_clients_is_taken_without(url:
     async with asking(Settings(database_url=url)) as ask:
         assert await ask.data(READ) == {"items": {"totalCount": 0}}
         database: Database = ask.app.state.database
-        assert await database.fetch("SELECT current_setting($1)", ["client_connection_check_interval"]) == "0"
-        assert await database.fetch("SELECT current_setting($1)", ["lock_timeout"]) == "2s"
+        assert await database.fetch("SELECT current_setting($1)", ["client_connection_check_interval"]) == b"0"
+        assert await database.fetch("SELECT current_setting($1)", ["lock_timeout"]) == b"2s"
 
 
 async def test_a_write_that_runs_too_long_on_sqlite_keeps_nobody_waiting(sqlite_engines: Sqlite) -> None:

@@ -58,7 +58,7 @@ def url(postgres_engines: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 async def shop(url: str) -> AsyncIterator[Shop]:
-    async with shop_at(url, request_timeout_seconds=3.0, statement_timeout_seconds=3.0) as made:
+    async with shop_at(url, request_timeout_seconds=4.0, statement_timeout_seconds=4.0) as made:
         yield made
 
 
@@ -175,7 +175,7 @@ async def test_a_commit_that_waits_for_a_standby(replicated: postgres.Own) -> No
         await until(known)
 
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-    async with shop_at(replicated.url, request_timeout_seconds=3.0, statement_timeout_seconds=3.0) as shop:
+    async with shop_at(replicated.url, request_timeout_seconds=4.0, statement_timeout_seconds=4.0) as shop:
         await standby("missing")
         try:
             answer = await shop.send(f"mutation {{ {create('slow')} }}")
