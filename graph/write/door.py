@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, event
+from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
 from graph.context import Context
@@ -58,7 +59,10 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
         result = await work()
         changes = record.changes() if database.before_commit else ()
         for add_to in database.before_commit if changes else ():
-            await add_to(session, changes)
+            try:
+                await add_to(session, changes)
+            except IntegrityError as error:  # no row of the input is to blame, and another try ends alike
+                raise RuntimeError("what is added before a COMMIT breaks a constraint") from error
         return result
 
     event.listen(session.sync_session, "after_flush", note_flush)

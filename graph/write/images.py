@@ -167,8 +167,10 @@ def note(
         became = None if new is None else new.values
         if new is not None and old is None and now is not None and new.values.get("created_at", now) != now:
             was, became = {}, {name: new.values[name] for name in sets}
-        owners = (old or there).owner, there.owner
-        record.add(Written(Row(line.name, key), was, became, there.root, there.version, *owners))
+        first: Any = old or new
+        record.add(
+            Written(Row(line.name, key), was, became, there.root, there.version, first.owner, there.owner, former=first.root)
+        )
 
 
 def note_flush(session: Session, _: Any) -> None:
@@ -215,6 +217,7 @@ class _Flushed:
                 version,
                 owner_before,
                 owner_after,
+                former=Row(line.root_name, former.id),
             )
         )
 

@@ -54,7 +54,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One write of a row: the values by attribute that may differ, before and after; None where there was or is no row."""
+    """One write of a row: the values by attribute that may differ, before and after; None where there was or is no row.
+
+    `former` is the root that it had before, where that is another.
+    """
 
     row: Row
     before: Mapping[str, Any] | None
@@ -63,6 +66,7 @@ class Written:
     version: int | None
     owner_before: Any = None
     owner_after: Any = None
+    former: Row | None = None
 
     def then(self, later: Written) -> Written:
         """Both writes as one."""
@@ -71,7 +75,11 @@ class Written:
             before = {**later.before, **before}
         if after is not None and self.after is not None:
             after = {**self.after, **after}
-        return replace(later, before=before, after=after, owner_before=self.owner_before)
+        return replace(later, before=before, after=after, owner_before=self.owner_before, former=self.former or self.root)
+
+    def belonged(self) -> Row:
+        """The root of what is gone, as it was before; of all else, as it is."""
+        return self.former if self.after is None and self.former is not None else self.root
 
     def change(self, version: int | None) -> Change | None:
         """What it comes to, if anything; `version` is that of the root in the end."""
@@ -86,7 +94,7 @@ class Written:
             if not fields:
                 return None
         owners = (None if before is None else self.owner_before, None if after is None else self.owner_after)
-        return Change(self.row.type_name, self.row.key, kind, self.root, version, fields, *owners)
+        return Change(self.row.type_name, self.row.key, kind, self.belonged(), version, fields, *owners)
 
 
 class Record:
@@ -119,7 +127,16 @@ class Record:
         for row, written in folded.items():
             if written.after is None:
                 versions[row] = None
-        found = (written.change(versions.get(written.root)) for written in folded.values())
+        # A part belongs to whom its root belonged before the first write, and belongs to after the last, whenever it was written.
+        owned = [
+            replace(
+                written,
+                owner_before=folded.get(written.former or written.root, written).owner_before,
+                owner_after=folded.get(written.root, written).owner_after,
+            )
+            for written in folded.values()
+        ]
+        found = (written.change(versions.get(written.belonged())) for written in owned)
         return [change for change in found if change is not None]
 
 
