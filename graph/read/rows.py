@@ -34,7 +34,8 @@ from graph.scope import SERVER, Scope
 VIEWER = "#viewer"
 
 
-#: Which rows a viewer may see: a condition over a row, or None where that is all. It may take other tables of the `Door`.
+#: Which rows a viewer may see: a condition over a row, or None where that is all. It may take other tables of the `Door`, which
+#: hold what the viewer sees of them; what of that depends on the rule itself is left out.
 Rule = Callable[[Any, "Door"], ColumnElement[bool] | None]
 #: The rules by mapped class.
 RULES: dict[type[Base], Rule] = {}
@@ -89,6 +90,8 @@ class Door:
         self._rules = {**RULES, **WRITABLE} if written else RULES
         self._tables: dict[type[Base], Any] = {}
         self._beside = 0
+        self._asking: tuple[type[Base], ...] = ()
+        self._asked = 0
 
     @property
     def kind(self) -> str:
@@ -111,6 +114,8 @@ class Door:
         if ruled is None and name is None:
             return model
         name = name or str(model.__tablename__)
+        if self._asking:
+            name = f"{name}_{self._asked}"  # a rule may be asked several times in a statement, of other tables each time
         if ruled is None:
             return self._made(aliased(model, name=name))
         return self._made(aliased(model, ruled.subquery(name) if lockable else ruled.alias(name), name=name))
@@ -138,34 +143,50 @@ class Door:
         return alias
 
     def _ruled(self, model: type[Base], *, lockable: bool = False) -> Any:
-        """The rows that the scope sees, as a query if they are to be locked, else in the WITH clause; None where that is all."""
+        """The rows that the scope sees, as a query if they are to be locked, else in the WITH clause; None where that is all.
+
+        A rule that asks for other rows finds those that their rules and parents let pass, but for what leads back to a class
+        whose rule is being asked: that is what it is to say. Tables made without that are none for others.
+        """
         if not self._rules or self.scope is SERVER:
             return None
+        if self._asking:
+            self._asked += 1
+            return None if model in self._asking else self._table(model, f"{model.__tablename__}_asked{self._asked}")
         if lockable:
             return self._query(model)
         if model not in self._tables:
-            self._tables[model] = None  # for a class whose rows are their own parents
-            query = self._query(model)
-            if query is not None:
-                table = query.cte(f"{model.__tablename__}_seen")
-                self._tables[model] = table.prefix_with("NOT MATERIALIZED")  # each place looks for its own rows
+            self._tables[model] = self._table(model, f"{model.__tablename__}_seen")
         return self._tables[model]
+
+    def _table(self, model: type[Base], name: str) -> Any:
+        query = self._query(model)
+        return None if query is None else query.cte(name).prefix_with("NOT MATERIALIZED")  # each place looks for its own rows
 
     def _query(self, model: type[Base]) -> sa.Select[Any] | None:
         mapper = model.__mapper__
         row = self._made(aliased(model, name=f"{model.__tablename__}_all"))
         conditions = []
-        rule = self._rules.get(model)
-        own = None if rule is None else rule(row, self)
+        own = self._own(model, row)
         if own is not None:
             conditions.append(own)
         for relation in mapper.relationships:
-            parent = self._ruled(relation.mapper.class_) if needs_parent(relation) else None
+            target = relation.mapper.class_
+            parent = self._ruled(target) if needs_parent(relation) and target is not model else None
             if parent is not None:
                 ((local, remote),) = relation.local_remote_pairs or ()
                 foreign = getattr(row, str(mapper.get_property_by_column(local).key))
                 conditions.append(foreign.in_(sa.select(parent.c[str(remote.key)])))
         return sa.select(*_columns(mapper, row)).where(*conditions) if conditions else None
+
+    def _own(self, model: type[Base], row: Any) -> ColumnElement[bool] | None:
+        """What the rule of a class says of a row."""
+        rule, asking = self._rules.get(model), self._asking
+        self._asking = (*asking, model)
+        try:
+            return None if rule is None else rule(row, self)
+        finally:
+            self._asking = asking
 
 
 def needs_parent(relation: RelationshipProperty[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 
 import orjson
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 
 from graph.context import Context
 from graph.database import Database
-from graph.models import Customer, Item, Order, OrderItem
+from graph.models import Customer, Item, Order, OrderItem, OrderStatus
+from graph.read import rows
 from graph.read.rows import Door, seen
 from graph.schema import schema
 from graph.scope import Scope
 from tests.examples import examples
 from tests.generated import requests
-from tests.unseen import SCOPES, Pair, is_seen, pair, rules
+from tests.unseen import SCOPES, Asked, Pair, is_seen, pair
+from tests.unseen import rules as rules_of_tests
 from tests.walk import load
 
 
@@ -107,7 +110,7 @@ async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(
         answer = await engine.run("{ customers { nodes { id } } }", {}, None, Context(shop_database, scope=scope))
         return [node["id"] for node in orjson.loads(answer.data or b"")["customers"]["nodes"]]
 
-    with rules():
+    with rules_of_tests():
         assert await names(Scope("own", {"customer": 5})) == ["Customer:5"]
         planned = engine.counters.planned
         assert await names(Scope("own", {"customer": 8})) == ["Customer:8"]
@@ -119,7 +122,7 @@ async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(
 
 async def test_what_an_update_may_name_is_what_is_seen(shop_database: Database) -> None:
     found = await load(shop_database)
-    with rules():
+    with rules_of_tests():
         for kind, scope in SCOPES.items():
             for model in (Customer, Item, Order, OrderItem):
                 table: Any = model.__table__
@@ -127,6 +130,57 @@ async def test_what_an_update_may_name_is_what_is_seen(shop_database: Database) 
                 async with shop_database.session() as session:
                     ids = list(await session.scalars(query))
                 assert ids == sorted(row.id for row in found[model.__name__] if is_seen(row, kind)), (kind, model)
+
+
+async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(
+    shop_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Customers with a cancelled order that is seen, items that were sold in one: orders need a customer, lines an item.
+
+    Whatever stands first in a statement, all of them agree.
+    """
+
+    def customers(row: Any, viewer: Door) -> Any:
+        order = viewer.rows(Order, "their")
+        return sa.exists(sa.select(order.id).where(order.customer_id == row.id, order.status == OrderStatus.CANCELLED))
+
+    def items(row: Any, viewer: Door) -> Any:
+        line = viewer.rows(OrderItem, "sold")
+        return row.id.in_(sa.select(line.item_id).where(line.quantity > 100))
+
+    asked: dict[type[Any], Any] = {Customer: customers, Item: items, Order: lambda row, viewer: row.id % 5 != 0}
+    for model, rule in asked.items():
+        monkeypatch.setitem(rows.RULES, model, rule)
+    found = await load(shop_database)
+    orders = [row for row in found["Order"] if row.id % 5]
+    theirs = {row.customer_id for row in orders if row.status is OrderStatus.CANCELLED}
+    orders = [row for row in orders if row.customer_id in theirs]
+    sold = {line.item_id for order in orders for line in order.items if line.quantity > 100}
+    lines = [line for order in orders for line in order.items if line.item_id in sold]
+    expected = {Customer: theirs, Item: sold, Order: {row.id for row in orders}, OrderItem: {line.id for line in lines}}
+    assert all(0 < len(keys) < len(found[model.__name__]) for model, keys in expected.items())
+    for model, keys in expected.items():
+        table: Any = model.__table__
+        row = rows.rows(model, Scope("any"))
+        async with shop_database.session() as session:
+            assert set(await session.scalars(sa.select(row.id).with_for_update(of=row))) == keys
+            assert set(await session.scalars(sa.select(table.c.id).where(seen(model, Scope("any"))))) == keys
+    everything = "or: [{archived: {eq: true}}, {archived: {eq: false}}]"
+    fields = [
+        "orders(first: 100) { totalCount nodes { customer { id } items { item { id } } } }",
+        f"customers(where: {{{everything}}}) {{ totalCount }}",
+        f"items(first: 100, where: {{{everything}}}) {{ totalCount nodes {{ orderItems {{ totalCount }} }} }}",
+    ]
+    for order_of_fields in permutations(fields):
+        asked_by = Asked(shop_database, Scope("any"))
+        answer = orjson.loads(await asked_by.raw("{ " + " ".join(order_of_fields) + " }"))
+        assert "errors" not in answer, answer
+        data = answer["data"]
+        counts = {
+            model: data[name]["totalCount"] for model, name in ((Customer, "customers"), (Item, "items"), (Order, "orders"))
+        }
+        assert counts == {model: len(expected[model]) for model in counts}
+        assert sum(node["orderItems"]["totalCount"] for node in data["items"]["nodes"]) == len(lines)
 
 
 def test_a_door_does_not_open_to_the_past() -> None:
