@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,15 @@ def test_the_rooms_that_the_page_of_the_architecture_names_are_there() -> None:
     named = re.findall(rf"`((?:{rooms})/[\w./]*)`", text)
     assert len(named) > 20
     assert not [place for place in named if not (ROOT / "graph" / place).exists()]
+
+
+def test_the_changelog_says_everything_once() -> None:
+    """Two branches that both change it are merged line by line, and what one has taken out or shortened comes back."""
+    releases = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    for release in releases:
+        parts = re.findall(r"^### .+|^- .{25}", release, re.MULTILINE)
+        assert len(parts) > 2
+        assert [part for part, number in Counter(parts).items() if number > 1] == []
 
 
 def test_the_check_sees_what_is_not_there() -> None:
