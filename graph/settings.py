@@ -63,6 +63,7 @@ class Settings:
     max_insert_rows: int = setting(10_000, "Rows of one plain-row insert")
     max_text_length: int = setting(10_000, "Characters in one string of an input")
     max_body_bytes: int = setting(4 * 2**20, "Size of a request body")
+    max_operation_bytes: int = setting(2**20, "Size of a request body, unless all it does is to insert plain rows")
     max_head_bytes: int = setting(64 * 2**10, "Size of a request's head: its first line and its headers")
     max_connections: int = setting(5_000, "Connections of clients at once; fewer where the process may not open as many files")
     max_answer_bytes: int = setting(16 * 2**20, "Size of the data in an answer")

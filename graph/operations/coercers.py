@@ -70,13 +70,15 @@ def _object(type_: GraphQLInputObjectType, null: Any) -> Coercer:
     fields: list[tuple[str, str, Coercer, Callable[[], Any] | None]] = []
 
     def describe_fields() -> None:
+        found: list[tuple[str, str, Coercer, Callable[[], Any] | None]] = []
         for name, field in type_.fields.items():
             absent: Callable[[], Any] | None = None
             if is_required_input_field(field):
                 absent = _undefined
             elif coerce_default_value(field) is not Undefined:
                 absent = partial(coerce_default_value, field)
-            fields.append((name, field.out_name or name, coercer(field.type), absent))
+            found.append((name, field.out_name or name, coercer(field.type), absent))
+        fields[:] = found  # at once: another thread may be coercing
 
     def coerce(value: Any) -> Any:
         if not isinstance(value, dict):

@@ -19,6 +19,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLInputObjectType,
     GraphQLSchema,
     ListValueNode,
     ObjectValueNode,
@@ -29,6 +30,7 @@ from graphql import (
     ValueNode,
     VariableNode,
     Visitor,
+    get_named_type,
     is_non_null_type,
     parse,
     validate,
@@ -39,7 +41,7 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
-from graph.operations.faults import TOO_MANY, Fault, Path, counted, faults
+from graph.operations.faults import ROWS, TOO_MANY, Fault, Path, counted, faults
 from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
 from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.planning.cursors import cursor_shape
@@ -107,6 +109,7 @@ class Document:
     """One operation of a validated document.
 
     `shapers` reduce the variables that a plan may depend on: all of a query's, those below the root fields of a mutation.
+    `only_inserts` says that all it does is to insert plain rows, of which a request may hold more.
     `entries` says how many objects stand in the lists of its literals.
     """
 
@@ -116,6 +119,7 @@ class Document:
     variables: tuple[Variable, ...]
     shapers: tuple[tuple[str, Shaper], ...]
     entries: int
+    only_inserts: bool
 
     @property
     def kind(self) -> OperationType:
@@ -170,9 +174,21 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         entries += count
         if entries > settings.max_nested_rows:
             raise RequestRefused([BadUserInput(TOO_MANY.format(settings.max_nested_rows), path)])
-    read = Document(document, operation, fragments, tuple(variables), tuple(shapers), entries)
+    read = Document(document, operation, fragments, tuple(variables), tuple(shapers), entries, _only_inserts(schema, operation))
     check_defaults(read, settings)
     return read
+
+
+def _only_inserts(schema: GraphQLSchema, operation: OperationDefinitionNode) -> bool:
+    """Whether every root field takes plain rows. Fragments are not looked into."""
+    if operation.operation is not OperationType.MUTATION or schema.mutation_type is None:
+        return False
+    for selection in operation.selection_set.selections:
+        field = schema.mutation_type.fields.get(selection.name.value) if isinstance(selection, FieldNode) else None
+        inputs = [get_named_type(argument.type) for argument in field.args.values()] if field is not None else []
+        if not any(isinstance(input_, GraphQLInputObjectType) and ROWS in input_.fields for input_ in inputs):
+            return False
+    return True
 
 
 def check_defaults(document: Document, settings: Settings) -> None:

@@ -5,7 +5,7 @@ the database untouched, or graphql-core's result for mutations, with the databas
 here: `RequestRefused`, and `TooComplex`, `AnswerTooLarge` and `Unavailable` from the database.
 
 A known query costs: two look-ups, the coercion of its variables, one fetch. No parsing, validation, graphql-core execution
-or SQL construction.
+or SQL construction: what is new is made beside the loop (`graph.operations.learning`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from graph.context import Context
 from graph.database.failures import AnswerTooLarge
 from graph.operations.budget import Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
+from graph.operations.learning import Learner
 from graph.operations.variables import coerce
 from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
@@ -55,6 +56,11 @@ V = TypeVar("V")
 #: about fifty bytes a character, a plan with its statement about ten.
 KEPT_DOCUMENTS = 400_000
 KEPT_STATEMENTS = 4_000_000
+#: So with the answers of introspections, which only a new version changes. Tools ask for 200,000 characters at once.
+KEPT_INTROSPECTIONS = 4_000_000
+
+TOO_LONG = "A document may have at most {} characters."
+TOO_HEAVY = "A request may have at most {} bytes, unless all it does is to insert plain rows."
 
 
 class Recent(Generic[K, V]):
@@ -125,18 +131,23 @@ class Engine:
         self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
+        self.introspections: Recent[tuple[Document, tuple[str, ...], str], dict[str, str]] = Recent(100, KEPT_INTROSPECTIONS)
+        self.learner = Learner()
         self.counters = StepCounts()
         self.budget = Budget(settings.max_answer_bytes, settings.pool_timeout_seconds)
 
     def document(self, text: str, operation_name: str | None) -> Document:
         """The document, read or remembered. Raises `RequestRefused`."""
-        key = (text, operation_name)
-        document = self.documents.get(key)
+        name = (text, operation_name)
+        document = self.documents.get(name)
         if document is None:
-            self.counters.parsed += 1
-            document = read_document(self.schema, self.settings, text, operation_name)
-            self.documents.put(key, document, len(text))
+            document = self._read(text, operation_name)
+            self.documents.put(name, document, len(text))
         return document
+
+    def _read(self, text: str, operation_name: str | None) -> Document:
+        self.counters.parsed += 1
+        return read_document(self.schema, self.settings, text, operation_name)
 
     async def run(
         self,
@@ -146,27 +157,45 @@ class Engine:
         context: Context,
         *,
         only_queries: bool = False,
+        size: int = 0,
     ) -> Response:
-        """Run one operation. `only_queries` as HTTP GET asks. Raises `RequestRefused`, `TooComplex`, `Unavailable`."""
-        document = self.document(text, operation_name)
+        """Run one operation, `size` being that of the whole request. `only_queries` as HTTP GET asks.
+
+        Raises `RequestRefused`, `TooComplex`, `Unavailable`.
+        """
+        name = (text, operation_name)
+        document = self.documents.get(name)
+        if document is None:
+            if len(text) > self.settings.max_operation_bytes:
+                raise refused("BODY_TOO_LARGE", TOO_LONG.format(self.settings.max_operation_bytes), 413)
+            document = await self.learner.learn(
+                name, lambda: self._read(text, operation_name), lambda made: self.documents.put(name, made, len(text))
+            )
+        if size > self.settings.max_operation_bytes and not document.only_inserts:
+            raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(self.settings.max_operation_bytes), 413)
         if document.kind is OperationType.QUERY:
             return await self._query(document, coerce(self.settings, document, raw_variables), context)
         if only_queries:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
         if document.kind is OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
+        variables = coerce(self.settings, document, raw_variables)
+        planned = await self._planned(document, variables, context.scope)
         async with context.database.line:
-            return await self._mutation(document, coerce(self.settings, document, raw_variables), context)
+            return await self._mutation(document, variables, planned, context)
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
         key = (document, document.shape(variables.coerced), context.scope.key)
         compiled = self.plans.get(key)
         if compiled is None:
-            compiled = self._compile(document, variables, context.scope)
-            self.plans.put(key, compiled, len(compiled.statement.sql))
+            compiled = await self.learner.learn(
+                key,
+                lambda: self._compile(document, variables, context.scope),
+                lambda made: self.plans.put(key, made, len(made.statement.sql)),
+            )
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
-            values = {**values, META: self._introspect(document, variables, compiled.meta)}
+            values = {**values, META: await self._introspection(document, variables, compiled.meta)}
         return Response(await self._fetch(compiled, values, context), cost=compiled.cost)
 
     async def _fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
@@ -198,6 +227,17 @@ class Engine:
         """What the planner needs of a request."""
         return PlanningContext(self.schema, self.settings, document.operation, document.fragments, variables)
 
+    async def _introspection(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
+        key = (document, keys, repr(sorted(variables.coerced.items())))
+        found = self.introspections.get(key)
+        if found is None:
+            found = await self.learner.learn(
+                key,
+                lambda: self._introspect(document, variables, keys),
+                lambda made: self.introspections.put(key, made, sum(map(len, made.values()))),
+            )
+        return found
+
     def _introspect(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
         """The introspection fields of a query, answered by graphql-core: JSON text by response key."""
         assert self.schema.query_type is not None
@@ -215,17 +255,24 @@ class Engine:
         assert isinstance(result, ExecutionResult)
         return {key: orjson.dumps((result.data or {}).get(key)).decode() for key in keys}
 
-    async def _mutation(self, document: Document, variables: VariableValues, context: Context) -> Response:
-        self.counters.executed += 1
-        scope = context.scope
+    async def _planned(self, document: Document, variables: VariableValues, scope: Scope) -> PlannedMutation:
+        """What the payloads of a mutation select, judged before anything is written and before it stands in line."""
         key = (document, document.shape(variables.coerced), scope.key)
         planned = self.mutations.get(key)
         if planned is None:
-            # What the payloads select is judged before anything is written.
             operation = self.operation(document, variables)
-            planned = plan_mutation(operation, lambda plan: write(plan, self.dialect, scope), self._afford)
-            self.mutations.put(key, planned, planned.weight)
-        # So is what every field is told: nothing runs of an operation that has one bad input.
+            planned = await self.learner.learn(
+                key,
+                lambda: plan_mutation(operation, lambda plan: write(plan, self.dialect, scope), self._afford),
+                lambda made: self.mutations.put(key, made, made.weight),
+            )
+        return planned
+
+    async def _mutation(
+        self, document: Document, variables: VariableValues, planned: PlannedMutation, context: Context
+    ) -> Response:
+        self.counters.executed += 1
+        # What every field is told is judged first: nothing runs of an operation that has one bad input.
         context.running = judge_mutation(self.schema, planned, variables)
         found = context.running.prices()
         self._afford(found)

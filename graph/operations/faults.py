@@ -38,6 +38,8 @@ Fault = tuple[Path, str]
 
 #: Arguments of connections that take a cursor. What stands there is judged as one, whatever it looks like; nothing else is.
 CURSORS = ("after", "before")
+#: The input field with the plain rows of a bulk insert.
+ROWS = "rows"
 #: Steps from a variable to its deepest value: a hundred is far more than any input of the schema has a use for.
 MAX_STEPS = 100
 #: Characters of a value that a message shows.
@@ -60,13 +62,13 @@ def is_cursor(place: Path) -> bool:
 
 
 def list_limit(field: str, settings: Settings) -> int:
-    """How many entries a list in this input field may have: `rows` are the plain rows of a bulk insert."""
-    return settings.max_insert_rows if field == "rows" else settings.max_input_list
+    """How many entries a list in this input field may have."""
+    return settings.max_insert_rows if field == ROWS else settings.max_input_list
 
 
 def counted(field: str) -> bool:
     """Whether the objects in a list of this input field are rows that a unit of work would hold; plain rows are not."""
-    return field != "rows"
+    return field != ROWS
 
 
 def text_limit(place: Path, settings: Settings) -> int:

@@ -27,6 +27,8 @@ from graph.settings import Settings
 FAR = 10**9
 #: How often one response key may stand in one selection.
 MAX_REPEATED = 50
+#: How often an operation may ask for the whole schema: tools do it once, and it is more work than anything else.
+MAX_SCHEMAS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Size:
     aliases: int = 0
     fields: int = 0
     directives: int = 0
+    schemas: int = 0
 
 
 def check(document: DocumentNode, settings: Settings) -> None:
@@ -50,6 +53,7 @@ def check(document: DocumentNode, settings: Settings) -> None:
             _hold("depth", size.depth, settings.max_depth, definition)
             _hold("number of aliases", size.aliases, settings.max_aliases, definition)
             _hold("number of root fields", size.fields, settings.max_root_fields, definition)
+            _hold("number of __schema fields", size.schemas, MAX_SCHEMAS, definition)
             _hold("number of directives", size_directives, settings.max_directives, definition)
     repeated: dict[str, Counter[str]] = {}
     for definition in document.definitions:
@@ -97,12 +101,13 @@ def _names(set_: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode],
 
 
 def _measure(set_: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode], measured: dict[str, Size | None]) -> Size:
-    depth = aliases = fields = directives = 0
+    depth = aliases = fields = directives = schemas = 0
     for selection in set_.selections:
         directives += len(selection.directives or ())
         if isinstance(selection, FieldNode):
             fields += 1
             aliases += selection.alias is not None
+            schemas += selection.name.value == "__schema"
             # The standard introspection query is 15 deep by itself and bounded by the schema.
             introspection = selection.name.value in ("__schema", "__type")
             inner = _measure(selection.selection_set, fragments, measured) if selection.selection_set else Size()
@@ -120,7 +125,8 @@ def _measure(set_: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode
         fields += inner.fields
         aliases += inner.aliases
         directives += inner.directives
-    return Size(min(depth, FAR), min(aliases, FAR), min(fields, FAR), min(directives, FAR))
+        schemas += inner.schemas
+    return Size(min(depth, FAR), min(aliases, FAR), min(fields, FAR), min(directives, FAR), min(schemas, FAR))
 
 
 def _fragment(spread: FragmentSpreadNode, fragments: dict[str, FragmentDefinitionNode], measured: dict[str, Size | None]) -> Size:

@@ -84,7 +84,9 @@ class GraphQLView:
 
     async def _run(self, asked: Asked, context: Context, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         try:
-            answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries)
+            answer = await self.engine.run(
+                asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries, size=asked.size
+            )
         finally:
             await context.close()
         limit = self.settings.max_answer_bytes
@@ -98,6 +100,8 @@ class GraphQLView:
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
         ]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
         if status == 405:
             headers.append((b"allow", b"GET, POST"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
