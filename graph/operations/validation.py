@@ -1,7 +1,8 @@
-"""Validation rules of our own, for values in a document and for the places where its variables stand.
+"""Validation rules of our own, for values in a document and for the places where its variables and directives stand.
 
 What goes in: the standard validation of a document. What comes out: `BAD_USER_INPUT` at the input path, in the words that
-variables are refused with, where the standard rules would speak of the document.
+variables are refused with, where the standard rules would speak of the document. A directive of a mutation's fields that stands
+on another field is refused, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from graphql import (
     DocumentNode,
     FieldNode,
     GraphQLArgument,
+    GraphQLError,
     GraphQLInputType,
     Node,
     ObjectValueNode,
@@ -33,6 +35,7 @@ from graphql import (
     is_input_type,
     is_non_null_type,
     is_required_argument,
+    is_specified_directive,
     specified_rules,
     type_from_ast,
     visit,
@@ -57,7 +60,7 @@ def rules(settings: Settings) -> tuple[type[ASTValidationRule], ...]:
         VariablesInAllowedPositionRule: VariablesRule,
     }
     more = () if settings.introspection else (NoSchemaIntrospectionCustomRule,)
-    return (*(own.get(rule, rule) for rule in specified_rules), *more)
+    return (*(own.get(rule, rule) for rule in specified_rules), MutationDirectivesRule, *more)
 
 
 class ValuesRule(ValuesOfCorrectTypeRule):
@@ -94,6 +97,21 @@ class RequiredArgumentsRule(ValidationRule):
         for argument, definition in known.items() if given <= known.keys() else ():
             if is_required_argument(definition) and argument not in given:
                 self.report_error(BadUserInput(f"{name} needs {argument}, of type {definition.type}.", (argument,), node))
+
+
+class MutationDirectivesRule(ValidationRule):
+    """Directives of this schema that stand on fields act on those of a mutation: nobody reads them anywhere else."""
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        if self.context.get_parent_type() is self.context.schema.mutation_type:
+            return
+        for directive in node.directives or ():
+            definition = self.context.schema.get_directive(directive.name.value)
+            if definition is not None and not is_specified_directive(definition):
+                where = (
+                    f"Directive '@{definition.name}' may only stand on a field of a mutation itself, not on '{node.name.value}'."
+                )
+                self.report_error(GraphQLError(where, directive))
 
 
 class VariablesRule(VariablesInAllowedPositionRule):

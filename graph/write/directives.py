@@ -13,7 +13,7 @@ from strawberry.directive import DirectiveLocation, DirectiveValue
 
 @strawberry.directive(
     locations=[DirectiveLocation.FIELD],
-    description="On a mutation field: however often it is sent with this key, it happens once, and answers the same.",
+    description="On a field of a mutation itself: however often it is sent with this key, it happens once and answers the same.",
 )
 def idempotent(
     key: Annotated[

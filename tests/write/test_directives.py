@@ -91,6 +91,27 @@ async def test_a_key_has_a_length(shop: Ask) -> None:
     assert codes(await once(shop, "x" * 255, eve())) == []
 
 
+async def test_a_key_where_nobody_reads_it_is_refused(shop: Ask) -> None:
+    """A client that puts it a line too low would believe that its request can be sent twice."""
+    made, key = 'createItem(input: {sku: "B", name: "B", price: 1})', '@idempotent(key: "k")'
+    misplaced = {
+        f"mutation {{ {made} {{ item {key} {{ sku }} }} }}": "item",
+        f"mutation {{ {made} {{ ...P }} }} fragment P on CreateItemPayload {{ item {{ sku {key} }} }}": "sku",
+        f"{{ items {key} {{ totalCount }} }}": "items",
+    }
+    for document, name in misplaced.items():
+        answer = await shop(document)
+        assert [(e["message"], e["extensions"]["code"]) for e in answer["errors"]] == [
+            (
+                f"Directive '@idempotent' may only stand on a field of a mutation itself, not on '{name}'.",
+                "GRAPHQL_VALIDATION_FAILED",
+            )
+        ]
+        assert "data" not in answer
+    in_fragment = f"mutation {{ ...M }} fragment M on Mutation {{ {made} {key} {{ item {{ id }} }} }}"
+    assert await shop(in_fragment) == await shop(in_fragment) == {"data": {"createItem": {"item": {"id": "Item:2"}}}}
+
+
 async def test_values_and_refused_rows_come_back_too(shop: Ask) -> None:
     query = """mutation { upsertItem(input: {sku: "A", name: "A", price: 1, stockDelta: 5}) @idempotent(key: "u") {
         created item { stock } } }"""
