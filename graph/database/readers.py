@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 import orjson
@@ -42,8 +42,10 @@ class Damaged(sqlite3.DatabaseError):
 #: Bytes up to which the JSON of an answer is quicker looked through here than by SQLite, which does it beside the loop.
 SHORT = 2_000
 
-#: How long any read may hold a thread; what takes longer is run anew where long ones are, which leave others threads enough.
+#: How long any read may compute on a thread, and hold it; what takes longer is run anew where long ones are, which leave others
+#: threads enough.
 SHORT_SECONDS = 0.1
+SHORT_WAIT_SECONDS = 1.0
 #: Statements that are known to take longer.
 LONG_ONES = 200
 #: Seconds between two looks whether the file is the one that is open.
@@ -106,8 +108,12 @@ class Readers:
             self._connections.append(connection)
         return connection
 
-    def _run(self, sql: str, arguments: Sequence[Any], max_bytes: int, seconds: float, limit: TimeLimit) -> Any:
-        limit.begin(seconds)
+    def _run(self, sql: str, arguments: Sequence[Any], max_bytes: int, long: bool, limit: TimeLimit) -> Any:
+        if long:
+            limit.begin(self._timeout)
+        else:
+            limit.begin(min(SHORT_WAIT_SECONDS, self._timeout), SHORT_SECONDS)
+        started = thread_time()
         self._local.limit = limit
         connection = self._connection()
         try:
@@ -123,6 +129,8 @@ class Readers:
             if is_stale(error):
                 self._drop(connection)
             raise
+        if long and thread_time() - started < SHORT_SECONDS:
+            self._long.pop(sql, None)
         return value
 
     def _drop(self, connection: sqlite3.Connection) -> None:
@@ -136,7 +144,7 @@ class Readers:
         try:
             if sql not in self._long:
                 try:
-                    return await self._read(sql, arguments, max_bytes, SHORT_SECONDS)
+                    return await self._read(sql, arguments, max_bytes, long=False)
                 except sqlite3.Error as error:
                     if trouble(error) is not Trouble.SLOW:
                         raise
@@ -155,17 +163,13 @@ class Readers:
         if len(self._long) > LONG_ONES:
             self._long.popitem(last=False)
         async with self._turns:
-            started = monotonic()
-            value = await self._read(sql, arguments, max_bytes, self._timeout)
-            if monotonic() - started < SHORT_SECONDS / 2:
-                self._long.pop(sql, None)
-            return value
+            return await self._read(sql, arguments, max_bytes, long=True)
 
-    async def _read(self, sql: str, arguments: Sequence[Any], max_bytes: int, seconds: float) -> Any:
+    async def _read(self, sql: str, arguments: Sequence[Any], max_bytes: int, *, long: bool) -> Any:
         limit = TimeLimit()
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._run, sql, arguments, max_bytes, seconds, limit)
+            return await loop.run_in_executor(self._threads, self._run, sql, arguments, max_bytes, long, limit)
         except asyncio.CancelledError:
             limit.given_up = True
             raise

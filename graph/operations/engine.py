@@ -31,7 +31,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge
-from graph.operations.budget import Budget
+from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.learning import Learner
 from graph.operations.variables import coerce
@@ -201,7 +201,8 @@ class Engine:
     async def _fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
         """What a statement makes, within the share that its answer has of all bytes. Raises as `Database.fetch` does."""
         sql, share, greatest = compiled.statement.sql, context.share, self.settings.max_answer_bytes
-        limit = greatest if share is None else await share.ask(compiled.bytes)
+        small = compiled.bytes <= SMALL
+        limit = greatest if share is None else min(SMALL, greatest) if small else await share.ask(compiled.bytes)
         while True:
             try:
                 return await context.database.fetch(sql, compiled.statement.arguments({**values, LIMIT: limit}), limit)
