@@ -1,9 +1,9 @@
 """HTTP on a connection: uvicorn's protocol, whose parser takes heads of any size for ever, and what bounds it.
 
 What goes in: bytes of a connection. What comes out: requests for the application, and its answers. What is refused here: a head
-that is too large (431) or too slow (408), what is no HTTP (400), CONNECT (405), a connection for which there is no room (503).
-A connection that says nothing is closed, and one whose client does not read. Where there are too many, the one that has been
-silent for longest gives way.
+that is too large (431) or too slow (408), what is no HTTP (400), CONNECT (405), a connection for which there is no room (503),
+a request to `/graphql` that would wait too long (503, `graph.serve.admission`). A connection that says nothing is closed, and one
+whose client does not read. Where there are too many, the one that has been silent for longest gives way.
 
 An offer to go on in another protocol than WebSocket, such as HTTP/2, is passed over, as RFC 9110 allows: the request is answered
 as it is.
@@ -21,6 +21,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.operations.documents import RequestRefused, refused
+from graph.serve.admission import Admission, overloaded
 from graph.serve.responses import refusal_body
 from graph.settings import Settings
 
@@ -32,6 +33,9 @@ LINGER_SECONDS = 2.0
 SPARE_DESCRIPTORS = 64
 #: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
 OF_UPGRADE = (b"upgrade", b"http2-settings")
+
+#: What is refused under too much load; whoever asks how the server does is always answered.
+BOUNDED_PATH = b"/graphql"
 
 NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1.")
 NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
@@ -61,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     settings: ClassVar[Settings]
     clients: ClassVar[Clients]
+    admission: ClassVar[Admission]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -70,6 +75,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.room = self.settings.max_head_bytes  # for bytes of this message that are not its body
         self.feeding = 0  # bytes in the parser's hands
         self.ended = False  # whether a message ended in them
+        self.admitted = True  # the message that is being read
+        self.unanswered = 0  # messages that were read and admitted
         self.timer: asyncio.TimerHandle | None = None
         self.sending: asyncio.TimerHandle | None = None
 
@@ -89,6 +96,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.clients.silent.pop(self, None)
         self._wait(None)
         self._sent()
+        while self.unanswered:
+            self._ended()
 
     def _wait(self, seconds: float | None) -> None:
         """Close the connection after a while; `None`: not any more."""
@@ -194,7 +203,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
             return
+        self.admitted = not self.url.startswith(BOUNDED_PATH) or self.admission.admits()
+        if self.admitted:
+            super().on_headers_complete()
+            return
+        app, self.app = self.app, overloaded
         super().on_headers_complete()
+        self.app = app
 
     def on_body(self, body: bytes) -> None:
         self.room += len(body) * (1 + FRAME_BYTES)
@@ -209,11 +224,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete:  # refused before it was whole
             self._wait(None)
             self._wait_for_next()
+        elif self.admitted:
+            self.unanswered += 1
+            self.admission.began()
+
+    def _ended(self) -> None:
+        self.unanswered -= 1
+        self.admission.ended()
 
     # ---- answers
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.unanswered:
+            self._ended()
         if not self.flow.write_paused:
             self._sent()
         if self.transport.is_closing() or not self.cycle.response_complete:
@@ -279,7 +303,8 @@ def head_too_large(limit: int) -> RequestRefused:
 def bounded(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
     clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
-    return type("Protocol", (BoundedProtocol,), {"settings": settings, "clients": clients})
+    admission = Admission(settings.pool_timeout_seconds)
+    return type("Protocol", (BoundedProtocol,), {"settings": settings, "clients": clients, "admission": admission})
 
 
 def descriptors() -> int:

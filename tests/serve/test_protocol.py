@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from graph.serve.admission import FEW
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
@@ -271,6 +272,54 @@ def test_connections_notice_that_their_client_is_gone() -> None:
         for level, option, value in OPTIONS[1:]:
             if hasattr(socket, option):
                 assert taken.getsockopt(level, getattr(socket, option)) == value
+
+
+# ---- load
+
+
+async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/graphql/busy":
+            await go.wait()
+        await echo(scope, receive, send)
+
+    async with listening(app) as server:
+        admission = server.protocol.admission
+        refused = (503, "SERVICE_UNAVAILABLE")
+        half_sent = [await server.connect() for _ in range(FEW)]
+        for peer in half_sent:  # who is not done sending keeps nobody waiting
+            peer.send(request(b"body", path=b"/graphql")[:-1])
+        busy = [await server.connect() for _ in range(FEW)]
+        for peer in busy:
+            peer.send(request(b"body", path=b"/graphql/busy"))
+        await until(lambda: admission.working == FEW)
+        admission.each_seconds = 0.0001  # next to no wait
+        assert reached(await server.asked(request(path=b"/graphql"))) == ("/graphql", "")
+        admission.each_seconds = 0.01  # a burst
+        assert reached(await server.asked(request(path=b"/graphql"))) == ("/graphql", "")
+        admission.each_seconds = 1.0  # too long a line
+        assert code(await server.asked(request(b"body" * 50_000, path=b"/graphql"))) == refused
+        admission.each_seconds = 0.01
+        monkeypatch.setattr("graph.serve.admission.STANDING_SECONDS", -1.0)  # one that stands
+        peer = await server.connect()
+        for _ in range(3):  # and the connection is kept
+            peer.send(request(b"body", path=b"/graphql"))
+            status, headers = await peer.head()
+            assert (status, headers["retry-after"], headers.get("connection")) == (503, "1", None)
+            assert code((status, await peer.reader.readexactly(int(headers["content-length"])))) == refused
+            peer.send(request(path=b"/livez"))
+            assert reached(await peer.answer()) == ("/livez", "")
+        assert admission.working == FEW
+        await busy.pop().close()  # one place is free
+        await until(lambda: admission.working < FEW)
+        peer.send(request(b"body", path=b"/graphql"))
+        assert reached(await peer.answer()) == ("/graphql", "body")
+        go.set()
+        assert {reached(await peer.answer()) for peer in busy} == {("/graphql/busy", "body")}
+        await until(lambda: admission.working == 0)
+    assert admission.working == 0
 
 
 # ---- other protocols

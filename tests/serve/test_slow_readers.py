@@ -57,6 +57,7 @@ async def test_an_answer_that_is_read_arrives_and_the_connection_stays() -> None
 async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_others(empty_url: str, tmp_path: Path) -> None:
     short = {"REQUEST": "4", "STATEMENT": "3", "LOCK": "1", "POOL": "1"}
     settings = {f"ORDERGRAPH_{name}_TIMEOUT_SECONDS": value for name, value in short.items()}
+    settings["ORDERGRAPH_MAX_OPERATION_BYTES"] = str(4 * 2**20)  # in which the notes come
     async with serving(empty_url, tmp_path, 1, **settings) as (served,), httpx2.AsyncClient() as http:
         ask = Client(http, served.url)
         create = "mutation($input: CreateCustomerInput!) { createCustomer(input: $input) { errors { code } } }"
