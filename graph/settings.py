@@ -16,11 +16,21 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-#: Decimal places of the ISO 4217 currencies that do not have two (ISO 4217:2015, list one).
+#: The currencies of ISO 4217 (list one, without metals, units of account and codes for tests) and their decimal places.
 CURRENCY_EXPONENTS = {
     **dict.fromkeys(
         "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(),
         0,
+    ),
+    **dict.fromkeys(
+        (
+            "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW "
+            "CNY COP COU CRC CUC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR "
+            "ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR "
+            "MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN "
+            "SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+        ).split(),
+        2,
     ),
     **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
     **dict.fromkeys("CLF UYW".split(), 4),
@@ -86,7 +96,7 @@ class Settings:
     @property
     def currency_exponent(self) -> int:
         """Decimal places of the currency: 2 for USD, 0 for JPY, 3 for KWD."""
-        return CURRENCY_EXPONENTS.get(self.currency, 2)
+        return CURRENCY_EXPONENTS[self.currency]
 
 
 def variable(name: str) -> str:
@@ -173,7 +183,7 @@ def check_names(environment: Mapping[str, str]) -> None:
 
 def check(settings: Settings) -> None:
     """Refuse values that are no values of their kind, and those that contradict each other."""
-    if not re.fullmatch(r"[A-Z]{3}", settings.currency):
+    if settings.currency not in CURRENCY_EXPONENTS:
         raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency[:40]!r}")
     for low, high in NOT_ABOVE:
         if getattr(settings, low) > getattr(settings, high):

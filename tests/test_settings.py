@@ -67,6 +67,8 @@ def test_a_variable_sets_its_field_in_its_type() -> None:
         ("CURRENCY", "usd"),
         ("CURRENCY", "DOLLAR"),
         ("CURRENCY", "U5D"),
+        ("CURRENCY", "JYP"),  # a slip, by which yen would be kept as hundredths
+        ("CURRENCY", "XAU"),  # gold has no decimal places
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -> None:
