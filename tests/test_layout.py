@@ -239,6 +239,7 @@ TABLES = {
     "write/images.py": "the record of changes is of the server's own, for whoever may see it",
     "write/unit.py": "names rows by their keys, which were locked through the door",
     "write/locks.py": "names unique keys",
+    "write/named_rows.py": "names unique keys",
     "write/bulk.py": "holds rows against checks whose keys were locked through the door",
     "write/plain_rows.py": "inserts, with a condition in the conflict clause",
     "orders/by_filter.py": "values that an UPDATE computes",

@@ -21,6 +21,7 @@ from graph.read.payloads.running import SharedTransaction, running_in
 from graph.read.refusals import each_cause_once, root
 from graph.write.door import recorded
 from graph.write.idempotency import check_keys
+from graph.write.named_rows import lock_named
 
 Execute = Callable[[], Awaitable[ExecutionResult]]
 
@@ -45,6 +46,7 @@ async def run_mutation(context: Context, execute: Execute) -> ExecutionResult:
     async def first_pass() -> ExecutionResult:
         shared = running.shared = SharedTransaction()
         running.broken = None
+        await lock_named(context)
         result = await execute()
         for error in result.errors or ():
             cause = root(error)

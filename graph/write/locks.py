@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from graph.base import Base
 from graph.write.mutation_inputs import sent
+from graph.write.unique_keys import unique_keys
 
 #: The classes whose rows are locked first, in this order; `graph.schema` lists them. All others follow by their names.
 ORDER: list[type[Base]] = []
@@ -51,7 +52,6 @@ def rank(model: type[Base]) -> tuple[int, str]:
 
 def for_input(model: type[Base], input_: Any) -> Lock:
     """The lock for a row that an input is to change: its unique keys change as if it were deleted."""
-    table: Any = model.__mapper__.local_table
-    keys = {column for each in table.constraints if isinstance(each, sa.UniqueConstraint) for column in each.columns}
+    keys = {column for each in unique_keys(model.__mapper__.local_table) for column in each.columns}
     changing = (model.__mapper__.columns.get(field.attribute) for field, _ in sent(input_))
     return Lock.DELETE if any(column in keys for column in changing) else Lock.CHANGE

@@ -339,3 +339,57 @@ async def test_orders_and_changes_of_one_customer_and_item_do_not_meet_in_a_ring
     # The address by which the orders name her changes meanwhile.
     assert {code for _, codes in told for code in codes} <= {"REFERENCE_NOT_FOUND"}
     assert await deadlocks(database) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ['updateOrder(input: {id: "Order:1", note: "$"})', 'updateOrder(input: {id: "Order:3", note: "$"})'],
+        ['adjustStock(input: {item: {sku: "A"}, delta: -1})', 'adjustStock(input: {item: {sku: "B"}, delta: -1})'],
+        ['updateCustomer(input: {id: "Customer:2", name: "$"})', 'upsertCustomer(input: {email: "ADA@x.io", name: "$"})'],
+        [
+            'createOrder(input: {customer: {id: "Customer:1"}, items: [{item: {sku: "B"}, quantity: 1}]})',
+            'updateOrder(input: {id: "Order:1", items: {create: [{item: {id: "Item:1"}, quantity: 1}]}})',
+            'updateCustomer(input: {id: "Customer:1", name: "$"})',
+        ],
+        [
+            'updateOrder(input: {id: "Order:2", note: "$"})',
+            'updateOrder(input: {id: "Order:1", note: "$"})',
+            'moveOrderItem(input: {id: "OrderItem:1", toOrder: "Order:2", quantity: 1}) @skip(if: $)',
+        ],
+    ],
+    ids=["orders", "items", "customers", "all", "parts"],
+)
+async def test_fields_of_one_transaction_lock_what_they_name_in_order(shop: Ask, fields: list[str]) -> None:
+    """In whatever order they stand, and however many send them at once."""
+    told: list[Any] = []
+
+    async def client(number: int) -> None:
+        order = fields if number % 2 else fields[::-1]
+        for round_ in range(6):
+            text = " ".join(f"f{n}: {field} {{ errors {{ code }} }}" for n, field in enumerate(order))
+            said = "false" if round_ + number == 3 else "true"
+            text = text.replace("if: $", f"if: {said}").replace("$", f"{number} {round_}")
+            told.append(await shop.data(f"mutation @atomic {{ {text} }}"))
+
+    await asyncio.gather(*map(client, range(4)))
+    assert [errors for answer in told for payload in answer.values() for errors in payload.values() if errors] == []
+    assert await deadlocks(shop.app.state.database) == 0
+
+
+async def test_rows_are_locked_ahead_where_several_fields_name_them(shop: Ask, statements: Statements) -> None:
+    """One statement a type, for what inputs name, not what filters or texts say; none for a field alone."""
+    first = 'a: updateOrder(input: {id: "Order:2", note: "Order:1"}) { errors { code } }'
+    second = 'b: updateOrders(input: {where: {id: {eq: "Order:1"}}, set: {note: "Item:1"}}) { count errors { code } }'
+    counts = []
+    for how, text in (("@atomic @dryRun", first), ("@dryRun", f"{first} {second}"), ("@atomic @dryRun", f"{first} {second}")):
+        statements.clear()
+        answer = await shop.data(f"mutation {how} {{ {text} }}")
+        assert all(payload["errors"] == [] for payload in answer.values())
+        counts.append(len(statements))
+    assert counts[2] - counts[1] == 1
+    ahead = statements.sql[0]
+    assert ahead.endswith("FOR NO KEY UPDATE OF orders")
+    statements.clear()
+    await shop.data(f"mutation @dryRun {{ {first} }}")
+    assert len(statements) == counts[0]
