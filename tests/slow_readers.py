@@ -16,6 +16,10 @@ from pathlib import Path
 LARGE = "{ orders(first: 100) { nodes { id a: note b: note c: note } } }"
 NOTE = "\u0001" * 8_500
 
+#: A hundred orders with such notes, in requests of less than a megabyte.
+CREATE = "mutation($input: CreateCustomerInput!) { createCustomer(input: $input) { errors { code } } }"
+CUSTOMERS = [{"name": "Ada", "email": f"ada{part}@example.com", "orders": [{"note": NOTE}] * 10} for part in range(10)]
+
 
 def resident(process_id: int) -> int | None:
     """The bytes of a process that are in memory; None where the platform does not tell."""

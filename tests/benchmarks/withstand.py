@@ -10,6 +10,7 @@ Another fault is an async function that takes a `Scene` and returns what `Outcom
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -33,6 +34,7 @@ from tests.audit import audit_url, rows_of
 from tests.networks import Network, network
 from tests.pgbouncer import pooler
 from tests.servers import Served, start
+from tests.slow_readers import CREATE, CUSTOMERS, LARGE, asking_without_reading, resident
 
 REQUEST_SECONDS = Settings().request_timeout_seconds
 #: What a request may take beyond its limit, on a machine that does other things as well.
@@ -84,11 +86,13 @@ class Scene:
     client: httpx2.AsyncClient
     folder: Path
 
-    async def send(self, query: str) -> Reply:
+    async def send(self, query: str, variables: dict[str, Any] | None = None) -> Reply:
         """One request, whatever becomes of it."""
         began = time.monotonic()
         try:
-            answer = await self.client.post(f"{self.served.url}/graphql", json={"query": query}, timeout=4 * REQUEST_SECONDS)
+            answer = await self.client.post(
+                f"{self.served.url}/graphql", json={"query": query, "variables": variables}, timeout=4 * REQUEST_SECONDS
+            )
         except httpx2.TransportError as error:
             return Reply(query, time.monotonic() - began, type(error).__name__, {})
         body = answer.json()
@@ -130,13 +134,17 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> float:
 
 Fault = Callable[[Scene], Awaitable[Outcome]]
 FAULTS: dict[str, Fault] = {}
+#: Those that need a file on SQLite.
+OF_FILES: set[str] = set()
 
 
-def fault(name: str) -> Callable[[Fault], Fault]:
+def fault(name: str, *, file: bool = False) -> Callable[[Fault], Fault]:
     """Name a fault."""
 
     def named(function: Fault) -> Fault:
         FAULTS[name] = function
+        if file:
+            OF_FILES.add(name)
         return function
 
     return named
@@ -389,6 +397,97 @@ async def crossing(scene: Scene) -> Outcome:
     return outcome
 
 
+@fault("a hundred clients read nothing of large answers")
+@fault("a hundred clients read nothing of large answers, on SQLite", file=True)
+async def nobody_reads(scene: Scene) -> Outcome:
+    for customer in CUSTOMERS:
+        await scene.send(CREATE, {"input": customer})
+    large = await scene.send(LARGE)
+    before = resident(scene.served.process.pid) or 0
+    most, points = 0, list[Reply]()
+    async with asking_without_reading(scene.served.port, LARGE, 100):
+        for _ in range(50):
+            points.append(await scene.send('{ order(by: {id: "Order:1"}) { status } }'))
+            most = max(most, resident(scene.served.process.pid) or 0)
+            await asyncio.sleep(0.1)
+        began = time.monotonic()
+        scene.served.process.terminate()
+        await asyncio.to_thread(scene.served.process.wait, 6 * REQUEST_SECONDS)
+        ended = time.monotonic() - began
+    grown = (most - before) / 2**20
+    outcome = Outcome(f"{grown:.0f} MB more; a point read took {slowest(points):.2f} s at most; it ended after {ended:.1f} s")
+    outcome.must(len(large.body.get("data", {}).get("orders", {}).get("nodes", ())) == 100, "there was nothing to be read")
+    outcome.must(grown < 300, "memory grew")
+    outcome.must({reply.code for reply in points} == {"OK"}, "others were not served")
+    outcome.must(ended <= REQUEST_SECONDS + 5, "it did not end")
+    return outcome
+
+
+@fault("four clients read what takes long, on SQLite", file=True)
+async def long_reads(scene: Scene) -> Outcome:
+    insert = "mutation($rows: [ItemInput!]!) { insertItems(input: {rows: $rows}) { inserted errors { code } } }"
+    for part in range(5):
+        rows = [{"sku": f"L{part}-{number}", "name": f"item {number}", "price": 1} for number in range(8_000)]
+        await scene.send(insert, {"rows": rows})
+    wanted = ", ".join(f'{{name: {{contains: "zq{number}"}}}}' for number in range(8))
+    long = "{ " + " ".join(f"i{number}: items(where: {{or: [{wanted}]}}) {{ totalCount }}" for number in range(12)) + " }"
+
+    async def points(seconds: float) -> int:
+        began, count = time.monotonic(), 0
+        while time.monotonic() < began + seconds:
+            count += (await scene.send(READ)).code == "OK"
+        return count
+
+    alone = await points(5)
+    over = asyncio.Event()
+
+    async def go_on() -> list[Reply]:
+        replies: list[Reply] = []
+        while not over.is_set():
+            replies.append(await scene.send(long))
+        return replies
+
+    clients = [asyncio.ensure_future(go_on()) for _ in range(4)]
+    beside = await points(5)
+    over.set()
+    replies = [reply for each in await asyncio.gather(*clients) for reply in each]
+    outcome = Outcome(f"{beside / 5:.0f} point reads a second beside them, {alone / 5:.0f} alone; they {summary(replies)}")
+    outcome.must(beside * 10 >= alone, "short reads were starved")
+    return outcome
+
+
+def someone(name: str) -> dict[str, Any]:
+    """A customer with an order."""
+    return {"name": name, "email": f"c{name}@x.example", "orders": [{"note": "n"}]}
+
+
+@fault("a thousand clients write, on SQLite", file=True)
+async def crowd(scene: Scene) -> Outcome:
+    async def writes(clients: int, seconds: float) -> float:
+        over = time.monotonic() + seconds
+
+        async def client(number: int) -> int:
+            reader, writer = await asyncio.open_connection("127.0.0.1", scene.served.port)
+            count = tries = 0
+            while time.monotonic() < over:
+                tries += 1
+                body = json.dumps({"query": CREATE, "variables": {"input": someone(f"{clients}-{number}-{tries}")}}).encode()
+                head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+                writer.write(head.encode() + b"\r\n\r\n" + body)
+                told = await reader.readuntil(b"\r\n\r\n")
+                answer = await reader.readexactly(int(told.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
+                count += b'"errors":[]' in answer
+            writer.close()
+            return count
+
+        return sum(await asyncio.gather(*map(client, range(clients)))) / seconds
+
+    few, many = await writes(64, 8), await writes(1_000, 12)
+    outcome = Outcome(f"{many:.0f} writes a second by 1,000 clients, {few:.0f} by 64")
+    outcome.must(many * 2 >= few, "a crowd writes less than half of what few do")
+    return outcome
+
+
 @asynccontextmanager
 async def scene_at(url: str, folder: Path) -> AsyncIterator[Scene]:
     """A server behind a network, before a new database with two items."""
@@ -405,6 +504,23 @@ async def scene_at(url: str, folder: Path) -> AsyncIterator[Scene]:
     await audit_url(url)
 
 
+@asynccontextmanager
+async def scene_of_file(url: str, folder: Path) -> AsyncIterator[Scene]:
+    """A server before a new file with two items."""
+    await migrate.upgrade(url)
+    nothing: Any = None
+    async with httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None)) as client:
+        served = await start(url, folder)
+        try:
+            scene = Scene(url, nothing, served, client, folder)
+            for item in ('sku: "A", name: "A", price: "1", stock: 10000', 'sku: "B", name: "B", price: "1"'):
+                await scene.send(f"mutation {{ createItem(input: {{{item}}}) {{ errors {{ code }} }} }}")
+            yield scene
+        finally:
+            served.kill()
+    await audit_url(url)
+
+
 async def withstand(chosen: Sequence[str]) -> int:
     """Run faults one after the other and print a line for each; how many failed."""
     failed = 0
@@ -413,8 +529,12 @@ async def withstand(chosen: Sequence[str]) -> int:
     try:
         with postgres.started(postgres.binaries(), *options) as own:
             for number, name in enumerate(chosen):
-                url = await asyncio.to_thread(postgres.Server(own.url).create, f"withstand{number}")
-                async with scene_at(url, folder) as scene:
+                if name in OF_FILES:
+                    there = scene_of_file(f"sqlite:///{folder}/withstand{number}.db", folder)
+                else:
+                    url = await asyncio.to_thread(postgres.Server(own.url).create, f"withstand{number}")
+                    there = scene_at(url, folder)
+                async with there as scene:
                     outcome = await FAULTS[name](scene)
                 failed += bool(outcome.wrong)
                 click.echo(f"{'FAIL' if outcome.wrong else 'ok  '} {name}: {outcome.figure}")

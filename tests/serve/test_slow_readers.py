@@ -12,7 +12,7 @@ import httpx2
 
 from graph.serve.http1 import BoundedProtocol
 from tests.servers import Client, serving
-from tests.slow_readers import LARGE, NOTE, asking_without_reading, resident
+from tests.slow_readers import CREATE, CUSTOMERS, LARGE, asking_without_reading, resident
 from tests.sockets import PATIENCE, listening, request, until
 
 SIZE = 8 * 2**20
@@ -60,10 +60,8 @@ async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_ot
     settings["ORDERGRAPH_MAX_OPERATION_BYTES"] = str(4 * 2**20)  # in which the notes come
     async with serving(empty_url, tmp_path, 1, **settings) as (served,), httpx2.AsyncClient() as http:
         ask = Client(http, served.url)
-        create = "mutation($input: CreateCustomerInput!) { createCustomer(input: $input) { errors { code } } }"
-        for email in ("a@example.com", "b@example.com"):
-            input_ = {"name": "Ada", "email": email, "orders": [{"note": NOTE}] * 50}
-            assert (await ask.data(create, {"input": input_}))["createCustomer"] == {"errors": []}
+        for customer in CUSTOMERS:
+            assert (await ask.data(CREATE, {"input": customer}))["createCustomer"] == {"errors": []}
         assert len(await ask.raw(LARGE)) > 10 * 2**20
         before = resident(served.process.pid)
         async with asking_without_reading(served.port, LARGE, 30):
