@@ -9,10 +9,12 @@ import asyncio
 import re
 import tomllib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -393,3 +395,64 @@ async def test_rows_are_locked_ahead_where_several_fields_name_them(shop: Ask, s
     statements.clear()
     await shop.data(f"mutation @dryRun {{ {first} }}")
     assert len(statements) == counts[0]
+
+
+@asynccontextmanager
+async def held(url: str, sql: str) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction of somebody else that has run a statement."""
+    connection = await asyncpg.connect(url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(sql)
+    try:
+        yield connection
+    finally:
+        await connection.close()  # which undoes it
+
+
+async def waits(url: str) -> None:
+    """Return when somebody waits for a lock."""
+    connection = await asyncpg.connect(url)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(30):
+        while not await connection.fetchval(waiting):  # noqa: ASYNC110  # nobody tells when a server has done something
+            await asyncio.sleep(0.01)
+    await connection.close()
+
+
+async def free(url: str, sql: str) -> bool:
+    """Whether a statement gets its locks at once."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"{sql} NOWAIT")
+    except asyncpg.LockNotAvailableError:
+        return False
+    finally:
+        await connection.close()
+    return True
+
+
+CUSTOMER, ITEM = "SELECT FROM customer WHERE id = 1 FOR UPDATE", "SELECT FROM item WHERE sku = 'A' FOR UPDATE"
+
+
+@pytest.mark.parametrize("blocked", ["customer", "item"])
+async def test_an_order_holds_its_customer_before_its_items(shop: Ask, url: str, blocked: str) -> None:
+    """The look-up of a reference locks for the rest of the transaction, and what comes later is not held while it waits."""
+    query = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { errors { code } } }"
+    async with held(url, CUSTOMER if blocked == "customer" else ITEM):
+        order = asyncio.create_task(shop.data(query, {"input": {"customer": ADA, "items": [line("A")]}}))
+        await waits(url)
+        assert await free(url, ITEM if blocked == "customer" else CUSTOMER) == (blocked == "customer")
+        # Others may point to the customer, and change what is not a key.
+        other = "SELECT FROM customer WHERE id = 1 FOR NO KEY UPDATE"
+        assert await free(url, other) == (blocked == "item")
+    assert (await order)["createOrder"]["errors"] == []
+
+
+async def test_a_purge_leaves_items_that_somebody_has_at_hand(shop: Ask, url: str) -> None:
+    purge = 'mutation { purgeArchived(input: {before: "2999-01-01T00:00:00Z"}) { customers items itemsKept errors { code } } }'
+    async with held(url, "SELECT FROM item WHERE sku = 'D' FOR KEY SHARE"):
+        found = (await shop.data(purge))["purgeArchived"]
+        assert found == {"customers": 1, "items": 0, "itemsKept": 1, "errors": []}
+    found = (await shop.data(purge))["purgeArchived"]
+    assert found == {"customers": 0, "items": 1, "itemsKept": 0, "errors": []}
