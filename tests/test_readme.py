@@ -52,6 +52,15 @@ async def test_the_first_query_answers(ask_sample: Ask) -> None:
     assert orders["pageInfo"]["hasNextPage"] is True
 
 
+async def test_the_probes_answer(ask_sample: Ask) -> None:
+    places = re.findall(r"`(/livez|/graphql\?query=\S+)`", README)
+    assert len(places) == 2
+    answers = [await ask_sample.client.get(place) for place in places]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].json() == {"data": {"items": {"nodes": [{"id": "Item:1"}]}}}
+    assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
+
+
 async def test_the_first_mutation_writes_once_and_then_names_every_reason(ask_sample: Ask) -> None:
     payload = (await ask_sample(MUTATION))["data"]["createCustomer"]
     assert payload["errors"] == []

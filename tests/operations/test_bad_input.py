@@ -187,6 +187,19 @@ ONE: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
         "CustomerBy has no field \"emial\". Did you mean 'email'?",
         ["by", "emial"],
     ),
+    "a page too large": ("{ items(first: 101) { totalCount } }", {}, "first must be from 0 to 100.", ["first"]),
+    "a cursor of nothing": (
+        '{ items(after: "x") { totalCount } }',
+        {},
+        "The cursor was not made for this list and order.",
+        ["after"],
+    ),
+    "no filter": (
+        "{ items(where: {sku: null}) { totalCount } }",
+        {},
+        "null is no filter; leave the field out.",
+        ["where", "sku"],
+    ),
     "an argument nearly there": (
         '{ customer(bye: {id: "x"}) { id } }',
         {},

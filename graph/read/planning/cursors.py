@@ -63,7 +63,7 @@ def cursor_values(text: Any, tag: str, order: Sequence[SortKey], argument: Seque
     """The values in a cursor, of the types of the order's keys. Raises `BadUserInput`."""
     found = decode(text)
     if found is None or len(found) != len(order) + 1 or found[0] != tag:
-        raise BadUserInput("the cursor was not made for this list and order", argument)
+        raise BadUserInput("The cursor was not made for this list and order.", argument)
     return [_cursor_value(key, value, argument) for key, value in zip(order, found[1:], strict=True)]
 
 
@@ -73,4 +73,4 @@ def _cursor_value(key: SortKey, value: Any, argument: Sequence[str]) -> Any:
     try:
         return POSITIONS[key.kind].read(value)
     except (ValueError, GraphQLError):
-        raise BadUserInput("the cursor does not hold values of this order", argument) from None
+        raise BadUserInput("The cursor does not hold values of this order.", argument) from None

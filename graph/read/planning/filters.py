@@ -37,10 +37,10 @@ MAX_STEPS = 40
 def read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
     """The filter of a `where` input on rows of a mirrored type. Raises `BadUserInput`."""
     if conditions(template) > MAX_CONDITIONS:
-        raise BadUserInput(f"a filter may have at most {MAX_CONDITIONS} conditions", path)
+        raise BadUserInput(f"A filter may have at most {MAX_CONDITIONS} conditions.", path)
     found = _read_where(mirror, template, path)
     if filter_nesting(found) > MAX_FILTER:
-        raise BadUserInput("the filter is nested too deeply; it may lead through five relations, one within the other", path)
+        raise BadUserInput("The filter is nested too deeply; it may lead through five relations, one within the other.", path)
     return found
 
 
@@ -53,12 +53,12 @@ def conditions(template: Any) -> int:
 
 def _read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
     if len(path) > MAX_STEPS:
-        raise BadUserInput("the filter is nested too deeply", path[:MAX_STEPS])
+        raise BadUserInput("The filter is nested too deeply.", path[:MAX_STEPS])
     parts: list[Filter] = []
     for name, value in template.items():
         here = (*path, name)
         if isinstance(value, Leaf) and value.value is None:
-            raise BadUserInput("null is no filter; leave the field out", here)
+            raise BadUserInput("null is no filter; leave the field out.", here)
         if name in ("and", "or"):
             inner = tuple(_read_where(mirror, part, (*here, str(index))) for index, part in enumerate(value))
             parts.append(Every(inner) if name == "and" else Either(inner))
@@ -80,7 +80,7 @@ def _read_field(mirror: Mirror, attribute: str, template: dict[str, Any], path: 
     parts: list[Filter] = []
     for name, value in template.items():
         if isinstance(value, Leaf):
-            raise BadUserInput("null is no filter; leave the field out", (*path, name))
+            raise BadUserInput("null is no filter; leave the field out.", (*path, name))
         parts.append(Related(attribute, name, target.name, _read_where(target, value, (*path, name))))  # type: ignore[arg-type]  # the input has no other names
     return Every(tuple(parts))
 
@@ -110,7 +110,7 @@ def _read_operator(mirror: Mirror, attribute: str, name: str, leaf: Leaf, path: 
     if leaf.value is None:
         if name in ("eq", "ne"):
             return IsNull(attribute, name == "eq")
-        raise BadUserInput(f"{name} needs a value", path)
+        raise BadUserInput(f"{name} needs a value.", path)
     if name == "isNull":
         return IsNull(attribute, leaf.value)
     if isinstance(leaf.value, bool):

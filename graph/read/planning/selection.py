@@ -123,7 +123,7 @@ def _nodes(operation: PlanningContext, key: str, details: FieldDetailsList, argu
     single = name == "id"
     texts = [leaf.value] if single else leaf.value
     if len(texts) > operation.settings.max_page_size:
-        raise BadUserInput(f"at most {operation.settings.max_page_size} ids at a time", (name,))
+        raise BadUserInput(f"At most {operation.settings.max_page_size} ids at a time.", (name,))
     counts = Counter(type_ for text in texts if (type_ := id_type(text)))
     return RowsById(
         key, leaf.source, single, tuple(_entity(operation, type_, details) for type_ in counts), tuple(counts.values())
@@ -135,7 +135,7 @@ def _summary(operation: PlanningContext, key: str, type_name: str, details: Fiel
     groups = arguments.get("groupBy")
     size = arguments["first"].value if "first" in arguments and arguments["first"].value is not None else DEFAULT_GROUPS
     if not 0 <= size <= MAX_GROUPS:
-        raise BadUserInput(f"first must be from 0 to {MAX_GROUPS}", ("first",))
+        raise BadUserInput(f"first must be from 0 to {MAX_GROUPS}.", ("first",))
     names = tuple(dict.fromkeys(choice.value for choice in groups.value)) if groups is not None and groups.value else ()
     type_ = operation.schema.type_map[type_name]
     assert isinstance(type_, GraphQLObjectType)
@@ -251,10 +251,10 @@ def _where(mirror: Mirror, relation: str | None, arguments: dict[str, Any]) -> F
 def _size(settings: Settings, arguments: dict[str, Any], *, nested: bool) -> tuple[int, bool]:
     given = {name: arguments[name].value for name in ("first", "last") if name in arguments and arguments[name].value is not None}
     if len(given) == 2:
-        raise BadUserInput("first and last cannot be given together", ("last",))
+        raise BadUserInput("first and last cannot be given together.", ("last",))
     for name, size in given.items():
         if not 0 <= size <= settings.max_page_size:
-            raise BadUserInput(f"{name} must be from 0 to {settings.max_page_size}", (name,))
+            raise BadUserInput(f"{name} must be from 0 to {settings.max_page_size}.", (name,))
     unsaid = settings.nested_page_size if nested else settings.default_page_size
     return next(iter(given.values()), unsaid), "last" in given
 
