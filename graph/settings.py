@@ -89,7 +89,7 @@ class Settings:
     pool_size: int = setting(15, "Connections to PostgreSQL at most; each is opened when first needed and kept")
     pool_timeout_seconds: float = setting(3.0, "Time a request waits for a connection")
     pgbouncer: bool = setting(False, "Whether PgBouncer in transaction mode stands before PostgreSQL")
-    read_threads: int = setting(4, "Threads that read an SQLite file")
+    read_threads: int = setting(4, "Threads that read an SQLite file, two at least; half of them for reads that take long")
     idempotency_seconds: int = setting(24 * 3600, "How long an idempotency key is kept")
     idempotency_purge_seconds: float = setting(60.0, "How often the server looks for keys past their time, to delete them")
 

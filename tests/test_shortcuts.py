@@ -314,5 +314,6 @@ async def test_a_connection_taken_without_a_greenlet_is_the_one_taken_with(datab
 async def test_a_read_of_the_driver_is_the_first_value_that_sqlalchemy_reads(sample_database: Database, sql: str) -> None:
     async with sample_database.engine.connect() as connection:
         wanted = (await connection.exec_driver_sql(sql)).scalar()
+    wanted = wanted.encode() if isinstance(wanted, str) else wanted  # an answer goes to the client in UTF-8
     found = await sample_database.fetch(sql, ())
     assert (type(found), found) == (type(wanted), wanted)
