@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from graph.settings import Settings
 from tests.audit import audit_url, rows_of
 from tests.conftest import Ask, asking
 from tests.database.test_silence import payload, until
-from tests.database.test_unavailable import send
+from tests.database.test_unavailable import Answer, send
 from tests.engines import Postgres
 from tests.pgbouncer import pooler, restart
 from tests.servers import serving
@@ -30,9 +30,14 @@ pytestmark = pytest.mark.pgbouncer
 
 ASKED = "set ORDERGRAPH_PGBOUNCER=true"
 CREATE = """
-mutation {{ createCustomer(
-  input: {{name: "{0}", email: "{0}@x.example", orders: [{{items: [{{item: {{sku: "NW-1"}}, quantity: 1}}]}}]}}
-) {{ customer {{ name }} errors {{ code }} }} }}"""
+mutation ($name: String!, $email: String!) { createCustomer(
+  input: {name: $name, email: $email, orders: [{items: [{item: {sku: "NW-1"}, quantity: 1}]}]}
+) { customer { name } errors { code } } }"""
+
+
+def create(ask: Ask, name: str) -> Coroutine[Any, Any, Answer]:
+    """Make a customer with an order."""
+    return send(ask, CREATE, {"name": name, "email": f"{name}@x.example"})
 
 
 @pytest.fixture
@@ -120,7 +125,7 @@ async def test_a_server_without_a_pooler_is_none(direct: str) -> None:
 async def test_reads_and_writes_at_once(ask: Ask, direct: str) -> None:
     names = [f"c{n}" for n in range(30)]
     answers = await asyncio.gather(
-        *(send(ask, CREATE.format(name)) for name in names),
+        *(create(ask, name) for name in names),
         *(send(ask, "{ customers(first: 3) { nodes { id } } }") for _ in names),
     )
     assert not any(answer.codes for answer in answers)
@@ -133,8 +138,8 @@ async def test_a_pooler_that_ends_in_the_middle_of_writes(direct: str) -> None:
     with pooler(direct) as url:
         settings = Settings(database_url=url, pgbouncer=True, request_timeout_seconds=5.0, pool_timeout_seconds=1.0)
         async with asking(settings) as ask:
-            await send(ask, CREATE.format("warm"))
-            asked = [asyncio.ensure_future(send(ask, CREATE.format(f"n{n}"))) for n in range(30)]
+            await create(ask, "warm")
+            asked = [asyncio.ensure_future(create(ask, f"n{n}")) for n in range(30)]
             await asked[0]
             restart(url)
             told = {f"n{n}": await answer for n, answer in enumerate(asked)}
@@ -153,7 +158,7 @@ async def test_a_pooler_that_ends_in_the_middle_of_writes(direct: str) -> None:
                 )
 
             await until(serves)
-            assert payload(await send(ask, CREATE.format("next")))["errors"] == []
+            assert payload(await create(ask, "next"))["errors"] == []
 
 
 async def test_nothing_is_left_in_a_session(ask: Ask, direct: str) -> None:

@@ -39,17 +39,25 @@ LIMITS = {
 #: Nobody hangs.
 HANGS_SECONDS = 40
 
+#: A query, with its variables where it has some: many new documents at a time would be refused.
+Asked = str | tuple[str, dict[str, Any]]
+
 CREATE = """
-mutation {{ createCustomer(
-  input: {{name: "{0}", email: "{0}@x.example", orders: [{{items: [{{item: {{sku: "B"}}, quantity: 1}}]}}]}}
-) {{ customer {{ name orders {{ nodes {{ totalAmount items {{ quantity }} }} }} }} errors {{ code path retryable }} }} }}"""
+mutation ($name: String!, $email: String!) { createCustomer(
+  input: {name: $name, email: $email, orders: [{items: [{item: {sku: "B"}, quantity: 1}]}]}
+) { customer { name orders { nodes { totalAmount items { quantity } } } } errors { code path retryable } } }"""
 #: A write of few messages.
 SMALL = """
-mutation {{ createCustomer(input: {{name: "{0}", email: "{0}@x.example"}}) {{
-  customer {{ name }} errors {{ code path retryable }}
-}} }}"""
+mutation ($name: String!, $email: String!) { createCustomer(input: {name: $name, email: $email}) {
+  customer { name } errors { code path retryable }
+} }"""
 STOCK = 'mutation { adjustStock(input: {item: {sku: "A"}, delta: -1}) { item { stock } errors { code path retryable } } }'
 READ = "{ items { totalCount } }"
+
+
+def named(query: str, name: str) -> Asked:
+    """A query about a customer of this name."""
+    return query, {"name": name, "email": f"{name}@x.example"}
 
 
 @dataclass
@@ -66,11 +74,12 @@ class Shop:
         found: Database = self.ask.app.state.database
         return found
 
-    async def send(self, query: str) -> Answer:
+    async def send(self, asked: Asked) -> Answer:
+        query, variables = (asked, None) if isinstance(asked, str) else asked
         async with asyncio.timeout(HANGS_SECONDS):
-            return await send(self.ask, query)
+            return await send(self.ask, query, variables)
 
-    async def all(self, *queries: str) -> list[Answer]:
+    async def all(self, *queries: Asked) -> list[Answer]:
         return await asyncio.gather(*(self.send(query) for query in queries))
 
     async def rows(self, query: str) -> Sequence[Any]:
@@ -121,7 +130,7 @@ async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
         numbers = count()
 
         async def writes() -> bool:
-            answers = await shop.all(*(SMALL.format(f"w{next(numbers)}") for _ in range(14)))
+            answers = await shop.all(*(named(SMALL, f"w{next(numbers)}") for _ in range(14)))
             return [payload(answer).get("errors") for answer in answers] == [[]] * 14
 
         for _ in range(2):  # the second time each connection knows the statements
@@ -131,7 +140,7 @@ async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
         for n, wire in enumerate(wires):
             wire.sent, wire.last, wire.answers = 0, n // 2, n % 2 > 0
         names = [f"c{n}" for n in range(len(wires))]
-        answers = dict(zip(names, await shop.all(*(SMALL.format(name) for name in names)), strict=True))
+        answers = dict(zip(names, await shop.all(*(named(SMALL, name) for name in names)), strict=True))
         told = Counter[str]()
         there = {name for (name,) in await shop.rows("SELECT name FROM customer")}
         for name, answer in answers.items():
@@ -158,12 +167,12 @@ async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(url: s
     async with shop_at(
         url, request_timeout_seconds=20.0, statement_timeout_seconds=1.0, lock_timeout_seconds=1.0, pool_timeout_seconds=10.0
     ) as shop:
-        await shop.all(*([CREATE.format(f"warm{n}") for n in range(8)] + [READ] * 7))
+        await shop.all(*([named(CREATE, f"warm{n}") for n in range(8)] + [READ] * 7))
         opened = shop.net.silence()
-        write, read = await shop.all(CREATE.format("first"), READ)
+        write, read = await shop.all(named(CREATE, "first"), READ)
         assert payload(write)["errors"] == []
         assert read.body == {"data": {"items": {"totalCount": 2}}}
-        later = await shop.all(*([CREATE.format(f"later{n}") for n in range(opened)] + [READ] * opened))
+        later = await shop.all(*([named(CREATE, f"later{n}") for n in range(opened)] + [READ] * opened))
         assert not any(answer.codes for answer in later)
         assert [wire.heard for wire in shop.net.wires[:opened]].count(True) == 2, "only the first two met silence"
 
@@ -192,22 +201,19 @@ async def test_nobody_answers_at_all(shop: Shop) -> None:
 async def test_nobody_waits_for_a_rollback(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused, or only tried, is answered as it is also where the network loses the ROLLBACK."""
     monkeypatch.setattr("graph.database.postgres.SILENCE_SECONDS", 0.2)
-    taken = CREATE.format("taken")
+    dry = CREATE.replace("{ createCustomer", "@dryRun { createCustomer")
+    atomic = CREATE.replace("{ createCustomer", "@atomic { createCustomer")
     async with shop_at(url, statement_timeout_seconds=0.5, lock_timeout_seconds=0.5) as shop:
-        assert payload(await shop.send(taken))["errors"] == []
+        assert payload(await shop.send(named(CREATE, "taken")))["errors"] == []
         shop.net.lose(before=b"ROLLBACK")
-        refused, tried, together = await shop.all(
-            taken,
-            taken.replace("mutation", "mutation @dryRun").replace("taken", "dry"),
-            taken.replace("mutation", "mutation @atomic"),
-        )
+        refused, tried, together = await shop.all(named(CREATE, "taken"), named(dry, "dry"), named(atomic, "taken"))
         shop.net.lose()
         assert refused.refused or [error["code"] for error in payload(refused)["errors"]] == ["UNIQUE"], refused
         assert tried.refused or payload(tried)["errors"] == [], tried
         assert together.refused or [error["code"] for error in payload(together)["errors"]] == ["UNIQUE"], together
         assert checked_out(shop.database) == 0
         assert await shop.rows("SELECT name FROM customer") == [("taken",)]
-        assert payload(await shop.send(CREATE.format("next")))["errors"] == []
+        assert payload(await shop.send(named(CREATE, "next")))["errors"] == []
 
 
 async def test_what_a_dead_transaction_holds_is_let_go(shop: Shop) -> None:
@@ -275,7 +281,7 @@ async def test_server_processes_that_stop() -> None:
     with postgres.started(postgres.binaries()) as own:  # whose processes are ours to stop
         await migrate.upgrade(own.url)
         async with shop_at(own.url) as shop:
-            await shop.all(*([CREATE.format(f"warm{n}") for n in range(8)] + [READ] * 7))
+            await shop.all(*([named(CREATE, f"warm{n}") for n in range(8)] + [READ] * 7))
             with stopped(await shop.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'ordergraph'")):
                 for answer in await shop.all(*[STOCK, READ] * 4):
                     codes = [error["code"] for error in payload(answer).get("errors", ())]

@@ -74,8 +74,8 @@ class Answer:
         )
 
 
-async def send(ask: Ask, query: str) -> Answer:
-    answer = await ask.client.post("/graphql", json={"query": query})
+async def send(ask: Ask, query: str, variables: dict[str, Any] | None = None) -> Answer:
+    answer = await ask.client.post("/graphql", json={"query": query, "variables": variables})
     return Answer(answer.status_code, answer.json())
 
 
