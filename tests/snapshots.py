@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, PostgresConnectionError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresConnectionError
 from sqlalchemy import make_url
 
 from graph.read.types.mirror import MIRRORS, mirror_of
@@ -40,7 +40,7 @@ class Snapshots:
         if self._connection is not None:
             try:
                 return await self._read(self._connection)
-            except (InterfaceError, PostgresConnectionError, OSError):
+            except (InterfaceError, InternalClientError, PostgresConnectionError, OSError):
                 self._connection.terminate()
         self._connection = await asyncpg.connect(self.url)
         return await self._read(self._connection)

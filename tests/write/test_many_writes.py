@@ -110,7 +110,9 @@ async def test_ten_thousand_customers_are_one_statement(shop: Ask, statements: S
     statements.clear()
     payload = await done(shop, "insertCustomers", {"rows": rows(0, 10_000), "onConflict": conflict}, SUMS)
     assert (payload["inserted"], payload["updated"], payload["skipped"]) == (10_000, 0, 0)
-    assert len(statements) == 1
+    # Where there are several writers, rows that are there are locked in order before they are changed.
+    ahead = conflict == "UPDATE" and not shop.app.state.database.capabilities.one_writer
+    assert len(statements) == 1 + ahead
     assert await count(shop) == (10_001, 1, 2)
     answer = await shop('{ customer(by: {email: "c9999@example.com"}) { name version createdAt updatedAt archived } }')
     found = answer["data"]["customer"]
