@@ -61,6 +61,12 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "alembic.autogenerate.render": "migrations",
         },
     ),
+    "aiosqlite": (
+        ("0.22.1",),
+        {
+            "._conn": "database",
+        },
+    ),
     "asyncpg": (
         ("0.32.0",),
         {
