@@ -209,3 +209,34 @@ async def test_every_answer_gives_its_share_back(ask_shop: Ask, shop_database: D
         all_of_it.keep(budget.greatest * 2)
         small = await ask_shop.data('{ order(by: {id: "Order:1"}) { note } }')
         assert small["order"]["note"]
+
+
+async def test_an_answer_that_is_being_sent_holds_what_it_is_long(ask_shop: Ask) -> None:
+    """Not what it might have been: other answers need that room."""
+    app, held = ask_shop.app, list[int]()
+    long = " ".join(f"t{number}: createdAt" for number in range(25))
+    for selection in (long, "note"):
+        query = f"{{ orders(first: 100) {{ nodes {{ {selection} }} }} }}"
+        sent = len(await ask_shop.raw(query))
+        body = orjson.dumps({"query": query})
+
+        async def receive(body: bytes = body) -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                held.append(app.state.engine.budget.used)
+
+        headers = [(b"content-type", b"application/json")]
+        http = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/graphql",
+            "query_string": b"",
+            "headers": headers,
+        }
+        await app(http, receive, send)
+        assert held.pop() == (sent if selection is long else 0)
+        assert (sent > SMALL) is (selection is long)
+    assert app.state.engine.budget.used == 0

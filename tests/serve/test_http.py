@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from httpx2 import Response
 
+from graph.context import Context
 from tests.conftest import Ask, Statements
 from tests.words import code
 
@@ -273,3 +274,21 @@ async def test_a_body_that_does_not_arrive_in_half_the_time(ask_with: AskWith, p
         answer = await ask.client.post("/graphql", content=parts(), headers={"content-type": "application/json"})
         assert answer.status_code == status
         assert status == 200 or code(answer.json()) == "REQUEST_TIMEOUT"
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_request_over_its_time_is_503_only_where_nothing_was_committed(
+    ask_with: AskWith, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """A 503 asks to send it again."""
+
+    async def run(query: str, variables: Any, name: Any, context: Context, **more: Any) -> None:
+        if committed:
+            context.session.info["committed"] = True
+        await asyncio.sleep(30)
+
+    async with ask_with(request_timeout_seconds=0.4) as ask:
+        monkeypatch.setattr(ask.app.state.engine, "run", run)
+        answer = await post(ask, BODY)
+        expected = (500, "INTERNAL_SERVER_ERROR") if committed else (503, "SERVICE_UNAVAILABLE")
+        assert (answer.status_code, code(answer.json())) == expected

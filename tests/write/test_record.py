@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,9 +20,11 @@ from graph.base import utc_now
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
+from graph.models import Item
 from graph.write.door import recorded
 from graph.write.errors import Row
 from graph.write.idempotency import KEYS
+from graph.write.images import Image, note
 from graph.write.record import Change, Kind, Record, Written, record_of
 from tests.conftest import Ask, Statements
 from tests.snapshots import Snapshots, compare, difference
@@ -494,3 +497,25 @@ def test_a_part_belongs_to_whom_its_root_belonged_before_and_belongs_to_afterwar
         Change("OrderItem", 1, Kind.UPDATED, ORDER, 3, frozenset({"quantity"}), 1, 3),
         Change("OrderItem", 2, Kind.DELETED, ORDER, 3, owner_before=1),
     ]
+
+
+def test_the_version_of_a_root_is_its_highest() -> None:
+    """A part may be noted with the version that its root had before another write of the same flush."""
+    record = Record()
+    for version in (1, 3, 2):
+        record.add(Written(Row("OrderItem", version), None, {}, ORDER, version, 1, 1))
+    assert [change.version for change in record.changes()] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("made", ["by this statement", "by somebody else"])
+def test_a_row_that_somebody_else_made_in_between_is_told_as_changed(made: str) -> None:
+    """It was not there when the statement began, and an upsert has set columns of it."""
+    now = utc_now()
+    created = now if made == "by this statement" else now - timedelta(seconds=1)
+    values = {"id": 1, "name": "Anvil", "price": 100, "created_at": created}
+    record = Record()
+    note(record, Item, {}, {1: Image(values, ITEM, 2, None)}, now=now, sets=["name"])
+    note(record, Item, {}, {2: Image({**values, "created_at": now}, Row("Item", 2), 1, None)}, now=now, sets=["name"])
+    changed = Change("Item", 1, Kind.UPDATED, ITEM, 2, frozenset({"name"}))
+    first = Change("Item", 1, Kind.CREATED, ITEM, 2) if made == "by this statement" else changed
+    assert record.changes() == [first, Change("Item", 2, Kind.CREATED, Row("Item", 2), 1)]

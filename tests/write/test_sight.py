@@ -5,18 +5,25 @@ Rules for tests hold for the viewer `clerk`. Each refusal leaves every row as it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 import sqlalchemy as sa
 
+from graph.base import utc_now
+from graph.context import Context
 from graph.database import Database
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.read import rows
 from graph.scope import OPEN, Scope
+from graph.write import door
+from graph.write.errors import Refused
+from graph.write.object_graph import Graph
 from graph.write.record import Change
+from graph.write.unit import Unit
 from tests.conftest import Statements
 from tests.snapshots import Snapshots
 from tests.unseen import Asked
@@ -216,3 +223,55 @@ async def test_it_is_asked_only_where_a_rule_is(shop: Shop, ruled: pytest.Monkey
     assert counts["open"][0] == len(statements)
     # Orders and lines; and for plain rows that none of the keys is a hidden row's, and what they have become.
     assert [with_rule - without for with_rule, without in zip(counts["clerk"], counts["open"], strict=True)] == [2, 2]
+
+
+async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(shop: Shop) -> None:
+    """Mutations look before they write; what does not look reaches no further, and lets the row be as it is."""
+    assert (await shop.mutate("createItem", {**ROW, **DEAR}, scope=OPEN))["errors"] == []
+    before = await shop.snapshots.take()
+    shop.heard.clear()
+    context = Context(shop.database, scope=CLERK)
+    times = {"created_at": utc_now(), "updated_at": utc_now()}
+    refused = list[str]()
+
+    async def work() -> None:
+        graph = Graph(context)
+        table: Any = Item.__table__
+        keyed = door.Keyed(Item, "sku", ["C"], lambda _: ("input",))
+        offered = door.insert_of(graph, Item).values({"sku": "C", "name": "Mine", "price": 1, "version": 1, **times})
+        writes: dict[str, Callable[[], Awaitable[object]]] = {
+            "update": partial(door.update, graph, Item, [3], {"name": "Mine"}),
+            "merge": partial(door.merge, graph, keyed, offered, {"name": "Mine"}),
+            "update_where": partial(door.update_where, graph, Item, table.c.sku == "C", {"name": "Mine"}),
+            "delete_where": partial(door.delete_where, graph, Item, [3]),
+            "delete": partial(door.delete, graph, Item, [3]),
+        }
+        for name, write in writes.items():
+            try:
+                assert await write() in (None, [])
+            except Refused:
+                refused.append(name)
+
+    await door.recorded(context, work)
+    await context.close()
+    assert refused == ["update", "merge"]  # they name rows that must be there afterwards
+    assert await shop.snapshots.take() == before
+    assert shop.heard == []
+
+
+async def test_a_part_that_was_not_seen_before_may_be_written_by_what_holds_over_all(shop: Shop) -> None:
+    more = {"create": [{"item": {"sku": "B"}, "quantity": 50}]}
+    assert (await shop.mutate("updateOrder", {"id": "Order:1", "items": more}, scope=OPEN))["errors"] == []
+    context = Context(shop.database, scope=CLERK)
+
+    async def work() -> None:
+        unit = Unit(context, explaining=False)
+        order = await unit.load(Order, "Order:1", "items")
+        for line in order.items:
+            line.price_paid += 100
+        await unit.flush()
+
+    await door.recorded(context, work)
+    await context.close()
+    after = await shop.snapshots.take()
+    assert [after["OrderItem", key]["price_paid"] for key in (1, 2)] == [200, 200]
