@@ -119,6 +119,11 @@ def sqlstate(error: BaseException) -> str:
     return getattr(driver_error(error), "sqlstate", None) or ""
 
 
+def own_name(error: BaseException) -> str:
+    """What the database calls an error: PostgreSQL's code, SQLite's name, or nothing."""
+    return sqlstate(error) or getattr(driver_error(error), "sqlite_errorname", "")
+
+
 def sqlite_code(error: BaseException) -> int:
     """SQLite's primary result code for an error, or 0."""
     return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF
@@ -199,8 +204,7 @@ def is_from_database(error: BaseException) -> bool:
 def told(error: BaseException) -> str:
     """An error as a log may tell it: what the server says of itself, and nothing it says of the values it was sent."""
     driver = driver_error(error)
-    code = sqlstate(driver) or getattr(driver, "sqlite_errorname", "")
-    text = " ".join(part for part in (type(driver).__name__, code) if part)
+    text = " ".join(part for part in (type(driver).__name__, own_name(error)) if part)
     if trouble(error) is None:
         return text
     # A driver's first line; DETAIL and HINT follow on others.

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
 
-from graph.database.failures import driver_error, sqlstate
+from graph.database.failures import driver_error, own_name
 
 #: How long a repeated event is only counted.
 QUIET_SECONDS = 10.0
@@ -62,9 +62,8 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def named(error: BaseException) -> str:
     """An exception's type, and what the database calls it."""
-    driver = driver_error(error)
-    codes = [sqlstate(driver), getattr(driver, "sqlite_errorname", ""), getattr(driver, "constraint_name", "")]
-    return " ".join([type(error).__name__, *(code for code in codes if code)])
+    names = [own_name(error), getattr(driver_error(error), "constraint_name", "")]
+    return " ".join([type(error).__name__, *(name for name in names if name)])
 
 
 def where(error: BaseException) -> str:
