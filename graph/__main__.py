@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -254,6 +255,7 @@ def finished(work: Coroutine[Any, Any, T], settings: Settings) -> T:
         return asyncio.run(work)
     except (CommandError, SQLAlchemyError, CommitUnknown, TransientError, Unavailable, *DATABASE_ERRORS) as error:
         reason = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        reason = re.sub(r"\[Errno -?\d+\] ", "", reason)  # Python's own prefix
         shown = database_url(settings.database_url).shown
         raise click.ClickException(f"cannot use {shown}: {reason.splitlines()[0]}") from None
 

@@ -79,7 +79,7 @@ def read(place: str) -> str:
         error.close()
         raise NoSchema(f"{shown(place)} answers {error.code}") from None
     except URLError as error:
-        raise NoSchema(f"{shown(place)} does not answer: {error.reason}") from None
+        raise NoSchema(f"{shown(place)} does not answer: {getattr(error.reason, 'strerror', None) or error.reason}") from None
     except UnicodeDecodeError:
         raise NoSchema(f"{shown(place)} is no schema: it is no UTF-8") from None
     except (HTTPException, ssl.SSLError, TimeoutError, ConnectionError) as error:

@@ -244,6 +244,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(run: Run, url: str, 
     told = refused(run("serve", DATABASE_URL=url))
     assert reason in told
     assert "secret" not in told
+    assert "Errno" not in told
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys"])
