@@ -27,6 +27,12 @@ PAUSE_SECONDS = 0.25
 BUSY = "Too many new operations arrive at a time; try again."
 
 
+class Aside:
+    """How many requests of this process wait here. They keep no known one waiting, and are no part of its load."""
+
+    requests = 0
+
+
 class Learner:
     """One thread for all new operations of a process, in the order they came."""
 
@@ -38,6 +44,13 @@ class Learner:
 
     async def learn(self, key: Hashable, make: Callable[[], V], keep: Callable[[V], None]) -> V:
         """What `make` returns, or is returning to another who asked by the same key. Who asks later finds what `keep` kept."""
+        Aside.requests += 1
+        try:
+            return await self._learn(key, make, keep)
+        finally:
+            Aside.requests -= 1
+
+    async def _learn(self, key: Hashable, make: Callable[[], V], keep: Callable[[V], None]) -> V:
         making = self._current(key)
         if making is None and self._is_busy():
             await asyncio.sleep(PAUSE_SECONDS)

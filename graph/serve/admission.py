@@ -9,20 +9,26 @@ that does not get shorter is not lengthened, since those at its end would wait f
 
 from __future__ import annotations
 
+import asyncio
 import os
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
 from graph.operations.documents import refused
+from graph.operations.learning import Aside
 from graph.serve.responses import refusal_body
 
-#: Requests that may be there at once, however slow they are: a few for each connection to the database.
+#: Requests that may wait a little longer than where there are more of them: clients who ask again once they are answered.
 FEW = 40
-#: A wait that nobody minds, and how long a longer one may last before nobody else is let in.
-SHORT_SECONDS, STANDING_SECONDS = 0.025, 0.1
-#: How much the newest time between two answers counts: those of many, since many are answered in one turn of the loop.
-WEIGHT = 1 / 100
+#: Waits that nobody minds, behind a few and behind many; or so many times what a request takes alone, where that is longer.
+FEW_SECONDS, MANY_SECONDS, TIMES_ALONE = 0.1, 0.025, 3
+#: How long a burst may come in, and how long after a refusal there is none.
+BURST_SECONDS, CALM_SECONDS = 0.1, 1.0
+#: What a request is taken to need alone before one was seen.
+UNKNOWN_SECONDS = 0.1
+#: How far back the times between answers count, and how much the newest time of a request that was alone does.
+MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
 
 _STATUS, _BODY = refusal_body(refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503), "%s")
 
@@ -34,36 +40,57 @@ class Admission:
         self.most_seconds = most_seconds
         self.working = 0
         self.each_seconds = 0.0  # between two answers, while there is something to do
+        self.alone_seconds = UNKNOWN_SECONDS  # what a request takes that shares the server with no other
+        self._is_alone = False
+        self._answers = self._seconds = 0.0  # those of late, and how long they took together
         self._last = 0.0
         self._standing_since: float | None = None
+        self._refused_at = -CALM_SECONDS
 
     def admits(self) -> bool:
         """Whether another request is let in."""
-        wait = self.working * self.each_seconds
-        if self.working < FEW or wait <= SHORT_SECONDS:
+        before = self.working - Aside.requests
+        wait = before * self.each_seconds
+        if wait <= (FEW_SECONDS if before < FEW else MANY_SECONDS) or wait <= TIMES_ALONE * self.alone_seconds:
             self._standing_since = None
             return True
         now = perf_counter()
         if self._standing_since is None:
             self._standing_since = now
-        return now - self._standing_since <= STANDING_SECONDS and wait <= self.most_seconds
+        is_burst = now - self._standing_since <= BURST_SECONDS and now - self._refused_at > CALM_SECONDS
+        if is_burst and wait <= self.most_seconds:
+            return True
+        self._refused_at = now
+        return False
 
     def began(self) -> None:
         """A request is there as a whole."""
-        if not self.working:
+        self._is_alone = not self.working
+        if self._is_alone:
             self._last = perf_counter()
         self.working += 1
 
     def ended(self) -> None:
         """A request was answered, or its client is gone."""
         now = perf_counter()
+        took, self._last = now - self._last, now
         self.working -= 1
-        self.each_seconds += (now - self._last - self.each_seconds) * WEIGHT
-        self._last = now
+        kept = max(0.0, 1.0 - took / MEMORY_SECONDS)
+        self._answers, self._seconds = self._answers * kept + 1.0, self._seconds * kept + took
+        self.each_seconds = self._seconds / self._answers
+        if self._is_alone:
+            self.alone_seconds += (took - self.alone_seconds) * WEIGHT
+            self._is_alone = False
 
 
-async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers that the service is overloaded, without looking at the request."""
+async def overloaded(scope: Scope, receive: Receive, send: Send, after_seconds: float = 0.0) -> None:
+    """Answers that the service is overloaded, without looking at the request.
+
+    Who was told to come back after a second and does so at once is kept waiting: a crowd that does nothing else would leave no
+    time for those let in.
+    """
+    if after_seconds:
+        await asyncio.sleep(after_seconds)
     request_id = os.urandom(8).hex().encode()
     body = _BODY % request_id
     headers = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ SPARE_DESCRIPTORS = 64
 #: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
 OF_UPGRADE = (b"upgrade", b"http2-settings")
 
+RETRY_AFTER_SECONDS = 1.0
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
 
@@ -76,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.feeding = 0  # bytes in the parser's hands
         self.ended = False  # whether a message ended in them
         self.admitted = True  # the message that is being read
+        self.come_back = 0.0  # when a client who was refused may ask again
         self.unanswered = 0  # messages that were read and admitted
         self.timer: asyncio.TimerHandle | None = None
         self.sending: asyncio.TimerHandle | None = None
@@ -207,7 +210,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.admitted:
             super().on_headers_complete()
             return
-        app, self.app = self.app, overloaded
+        early, self.come_back = self.come_back - self.loop.time(), self.loop.time() + RETRY_AFTER_SECONDS
+        app, self.app = self.app, partial(overloaded, after_seconds=self.admission.most_seconds) if early > 0 else overloaded
         super().on_headers_complete()
         self.app = app
 

@@ -10,6 +10,7 @@ Another fault is an async function that takes a `Scene` and returns what `Outcom
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from typing import Any
 
 import click
 import httpx2
+from graphql import get_introspection_query
 
 from graph import migrate
 from graph.settings import Settings
@@ -492,6 +494,211 @@ async def crowd(scene: Scene) -> Outcome:
     few, many = await writes(64, 8), await writes(1_000, 12)
     outcome = Outcome(f"{many:.0f} writes a second by 1,000 clients, {few:.0f} by 64")
     outcome.must(many * 2 >= few, "a crowd writes less than half of what few do")
+    return outcome
+
+
+# ---- floods: clients without a library's weight, each a connection that is kept
+
+
+@dataclass
+class Lean:
+    """A client that writes bytes and reads an answer."""
+
+    port: int
+    reader: asyncio.StreamReader | None = None
+    writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, query: str, **variables: str) -> int:
+        """The status of the answer; 0 where there is none. The body is read and thrown away."""
+        try:
+            if self.writer is None:
+                self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+            assert self.reader is not None
+            body = json.dumps({"query": query, "variables": variables}).encode()
+            head = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            self.writer.write(head % len(body) + body)
+            answer = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            await self.reader.readexactly(int(answer.partition(b"content-length: ")[2].split(b"\r", 1)[0]))
+        except (OSError, EOFError):
+            self.close()
+            return 0
+        return int(answer.split(b" ", 2)[1])
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.transport.abort()
+            self.writer = None
+
+
+@dataclass
+class Load:
+    """How often each status came, and what the answers with 200 took."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, status: int, seconds: float) -> None:
+        self.statuses[status] += 1
+        if status == 200:
+            self.seconds.append(seconds)
+
+    def p(self, share: float) -> float:
+        """A percentile, in milliseconds."""
+        return sorted(self.seconds)[int(len(self.seconds) * share)] * 1_000 if self.seconds else 0.0
+
+
+async def closed_loop(port: int, clients: int, seconds: float, ask: Callable[[Lean], Awaitable[int]]) -> Load:
+    """Clients that ask again as soon as they are answered."""
+    load, until_ = Load(), time.monotonic() + seconds
+
+    async def work() -> None:
+        client = Lean(port)
+        while (began := time.monotonic()) < until_:
+            load.add(await ask(client), time.monotonic() - began)
+        client.close()
+
+    await asyncio.gather(*(work() for _ in range(clients)))
+    return load
+
+
+async def open_loop(port: int, rate: float, seconds: float, ask: Callable[[Lean], Awaitable[int]]) -> Load:
+    """Requests that come at their time, however those before them fare."""
+    load, free, running = Load(), list[Lean](), set[asyncio.Task[None]]()
+
+    async def work(due: float) -> None:
+        client = free.pop() if free else Lean(port)
+        load.add(await ask(client), time.monotonic() - due)
+        free.append(client)
+
+    began = time.monotonic()
+    for number in range(int(rate * seconds)):
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        task = asyncio.create_task(work(due))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await asyncio.gather(*running)
+    for client in free:
+        client.close()
+    return load
+
+
+NUMBERS = itertools.count()
+
+
+def new_customer(client: Lean) -> Awaitable[int]:
+    """A known mutation."""
+    name = f"load{next(NUMBERS)}"
+    return client.ask(
+        """mutation ($name: String!, $email: String!) { createCustomer(
+          input: {name: $name, email: $email, orders: [{items: [{item: {sku: "B"}, quantity: 1}]}]}
+        ) { customer { id orders { nodes { totalAmount } } } errors { code } } }""",
+        name=name,
+        email=f"{name}@x.example",
+    )
+
+
+@fault("five times the load that can be served")
+async def overload(scene: Scene) -> Outcome:
+    port = scene.served.port
+    await closed_loop(port, 16, 2, new_customer)  # warm
+    alone = await closed_loop(port, 1, 3, new_customer)
+    peak = len((await closed_loop(port, 16, 4, new_customer)).seconds) / 4
+    load = await open_loop(port, 5 * peak, 6, new_customer)
+    served = len(load.seconds) / 6
+    refused, lost = load.statuses[503], load.statuses.total() - load.statuses[503] - load.statuses[200]
+    outcome = Outcome(
+        f"creates: peak {peak:.0f}/s, p99 alone {alone.p(0.99):.0f} ms; at five times that {served:.0f}/s served, p50"
+        f" {load.p(0.5):.0f}, p99 {load.p(0.99):.0f} ms, {refused} refused at once, {lost} lost"
+    )
+    outcome.must(served >= 0.8 * peak, "less than 0.8 of the peak is served")
+    outcome.must(load.p(0.99) <= 4 * alone.p(0.99), "the p99 of those let in is more than four times that of one alone")
+    outcome.must(not lost, "connections were reset")
+    return outcome
+
+
+@fault("a flood of new documents")
+async def new_documents(scene: Scene) -> Outcome:
+    port = scene.served.port
+    known, flood = (
+        '{ item(by: {sku: "A"}) { id name price } }',
+        "orders(first: 3) { nodes { id note customer { name } items { quantity } } }",
+    )
+    await closed_loop(port, 1, 1, lambda client: client.ask(known))
+    idle = await closed_loop(port, 1, 3, lambda client: client.ask(known))
+    beside, new = await asyncio.gather(
+        closed_loop(port, 1, 6, lambda client: client.ask(known)),
+        closed_loop(port, 64, 6, lambda client: client.ask(f"{{ a{next(NUMBERS)}: {flood} }}")),
+    )
+    outcome = Outcome(
+        f"a known point read's p99: {idle.p(0.99):.1f} ms alone, {beside.p(0.99):.1f} ms beside it;"
+        f" {new.statuses[200]} new ones answered, {new.statuses[503]} refused"
+    )
+    outcome.must(beside.p(0.99) <= 10 * idle.p(0.99), "the known one's p99 is more than ten times as long")
+    outcome.must(set(beside.statuses) == {200}, "a known one was refused")
+    return outcome
+
+
+@fault("the heaviest requests, while the loop is watched")
+async def stalls(scene: Scene) -> Outcome:
+    """`/livez` needs nothing but the loop; what it takes is what the loop is held up."""
+    port, ended = scene.served.port, False
+    longest = 0.0
+    schema = get_introspection_query()
+    documents = [
+        schema,
+        schema.replace("__schema", "a: __schema", 1),
+        "{ " + " ".join(f"a{n}: __schema {{ types {{ name }} }}" for n in range(20)) + " }",
+        "#" + "x" * 3_000_000 + "\n" + READ,
+        '{ customer(by: {email: """' + "x" * 1_000_000 + '"""}) { id } }',
+        "{ items { nodes { " + " ".join(f"unknown{n}" for n in range(1_900)) + " } } }",
+    ]
+
+    async def watch() -> None:
+        nonlocal longest
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while not ended:
+            began = time.monotonic()
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            await reader.readuntil(b"ok\n")
+            longest = max(longest, time.monotonic() - began)
+        writer.close()
+
+    watching = asyncio.create_task(watch())
+    for document in documents * 2:
+        await Lean(port).ask(document)
+    ended = True
+    await watching
+    outcome = Outcome(f"longest {longest * 1_000:.0f} ms")
+    outcome.must(longest <= 0.1, "the loop was held up for more than 100 ms")
+    return outcome
+
+
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process has open; 0 where the system does not tell."""
+    place = Path(f"/proc/{pid}/fd")
+    return len(list(place.iterdir())) if place.exists() else 0
+
+
+@fault("2,000 silent connections, as many slow heads, a head of 128 MB")
+async def silent_connections(scene: Scene) -> Outcome:
+    port, opened = scene.served.port, list[asyncio.StreamWriter]()
+    for start_of_head in (b"", b"POST /graphql HTTP/1.1\r\na:"):
+        for _ in range(2_000):
+            opened.append((await asyncio.open_connection("127.0.0.1", port))[1])
+            opened[-1].write(start_of_head)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /graphql HTTP/1.1\r\na: " + b"x" * 2**27)
+    status = (await reader.readuntil(b"\r\n")).split()[1].decode()
+    replies = await scene.all([READ, STOCK] * 10)
+    await asyncio.sleep(Settings().head_timeout_seconds + 3)
+    left = descriptors(scene.served.process.pid)
+    for each in (*opened, writer):
+        each.transport.abort()
+    outcome = Outcome(f"the head {status}; others {summary(replies)}; descriptors left after 13 s: {left}")
+    outcome.must(status == "431", "the head was not refused")
+    outcome.must(all(reply.code == "OK" for reply in replies), "others were not served")
+    outcome.must(left < 200, "connections were not closed")
     return outcome
 
 

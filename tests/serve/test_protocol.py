@@ -12,7 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from graph.serve.admission import FEW
+from graph.operations.learning import Aside
+from graph.serve.admission import FEW, FEW_SECONDS, MANY_SECONDS, TIMES_ALONE
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
@@ -287,7 +288,12 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
 
     async with listening(app) as server:
         admission = server.protocol.admission
-        refused = (503, "SERVICE_UNAVAILABLE")
+        served, refused = ("/graphql", ""), (503, "SERVICE_UNAVAILABLE")
+
+        async def asked(each_seconds: float, alone_seconds: float = 0.0) -> tuple[int, bytes]:
+            admission.each_seconds, admission.alone_seconds = each_seconds, alone_seconds
+            return await server.asked(request(path=b"/graphql"))
+
         half_sent = [await server.connect() for _ in range(FEW)]
         for peer in half_sent:  # who is not done sending keeps nobody waiting
             peer.send(request(b"body", path=b"/graphql")[:-1])
@@ -295,17 +301,19 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         for peer in busy:
             peer.send(request(b"body", path=b"/graphql/busy"))
         await until(lambda: admission.working == FEW)
-        admission.each_seconds = 0.0001  # next to no wait
-        assert reached(await server.asked(request(path=b"/graphql"))) == ("/graphql", "")
-        admission.each_seconds = 0.01  # a burst
-        assert reached(await server.asked(request(path=b"/graphql"))) == ("/graphql", "")
-        admission.each_seconds = 1.0  # too long a line
-        assert code(await server.asked(request(b"body" * 50_000, path=b"/graphql"))) == refused
-        admission.each_seconds = 0.01
-        monkeypatch.setattr("graph.serve.admission.STANDING_SECONDS", -1.0)  # one that stands
+        assert reached(await asked(0.01)) == served  # a burst
+        assert code(await asked(1.0)) == refused  # too long a line
+        assert code(await asked(0.01)) == refused  # no burst so soon
+        assert reached(await asked(MANY_SECONDS / FEW)) == served  # next to no wait
+        assert reached(await asked(0.01, alone_seconds=0.4 / TIMES_ALONE)) == served  # next to no wait for so slow requests
+        monkeypatch.setattr(Aside, "requests", FEW - 5)  # who waits for something else
+        assert reached(await asked(FEW_SECONDS / 5)) == served
+        assert code(await asked(1.0)) == refused
+        monkeypatch.setattr(Aside, "requests", 0)
         peer = await server.connect()
-        for _ in range(3):  # and the connection is kept
-            peer.send(request(b"body", path=b"/graphql"))
+        for body in (b"body", b"body" * 50_000, b""):  # the connection is kept
+            admission.each_seconds = 1.0
+            peer.send(request(body, path=b"/graphql"))
             status, headers = await peer.head()
             assert (status, headers["retry-after"], headers.get("connection")) == (503, "1", None)
             assert code((status, await peer.reader.readexactly(int(headers["content-length"])))) == refused
@@ -314,11 +322,11 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         assert admission.working == FEW
         await busy.pop().close()  # one place is free
         await until(lambda: admission.working < FEW)
-        peer.send(request(b"body", path=b"/graphql"))
-        assert reached(await peer.answer()) == ("/graphql", "body")
+        assert reached(await asked(FEW_SECONDS / FEW)) == served
         go.set()
         assert {reached(await peer.answer()) for peer in busy} == {("/graphql/busy", "body")}
         await until(lambda: admission.working == 0)
+        assert reached(await asked(1.0)) == served  # nobody is before
     assert admission.working == 0
 
 
