@@ -286,7 +286,7 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
             await go.wait()
         await echo(scope, receive, send)
 
-    async with listening(app) as server:
+    async with listening(app, pool_timeout_seconds=0.5) as server:
         admission = server.protocol.admission
         served, refused = ("/graphql", ""), (503, "SERVICE_UNAVAILABLE")
 
