@@ -47,7 +47,7 @@ async def mutate(ask: Ask, field: str, input_: dict[str, Any], selection: str = 
 async def done(ask: Ask, field: str, input_: dict[str, Any], selection: str = "") -> dict[str, Any]:
     """The payload of a mutation that must succeed."""
     payload = await mutate(ask, field, input_, selection)
-    assert payload["errors"] == []
+    assert payload["errors"] == [], payload
     return payload
 
 

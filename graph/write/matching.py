@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Dialect
 from sqlalchemy.types import TypeEngine
 from strawberry.types.base import StrawberryOptional, get_object_definition
 
-from graph.base import Base
+from graph.base import MAX_SUBTOTAL, Base, Money
 from graph.read.planning.arguments import Source, resolve
 from graph.read.planning.filters import EVERYTHING
 from graph.read.rows import Door
@@ -229,8 +229,12 @@ class Shown:
         return None
 
     def _is_nobodys(self, value: Any) -> bool:
-        """Whether no row can have this value."""
-        return self.column is not None and refusal(self.column, value) is not None
+        """Whether no row can have this value. What the server adds up may be more than a client can send."""
+        if self.column is None:
+            return False
+        if isinstance(self.column.type, Money):
+            return value is not None and not 0 <= value <= MAX_SUBTOTAL
+        return refusal(self.column, value) is not None
 
 
 def _strange(type_: GraphQLInputType, value: Any, place: Path) -> Iterator[tuple[Path, str]]:

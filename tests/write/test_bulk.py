@@ -64,7 +64,7 @@ NOTHING: dict[str, tuple[dict[str, Any], list[str]]] = {
     "more than nothing": ({"number": {"gt": ""}}, ["where.number.gt"]),
     "not less than nothing": ({"not": {"note": {"lt": ""}}}, ["where.not.note.lt"]),
     "zero-width blanks that all contain": ({"note": {"contains": "\ufeff"}}, ["where.note.contains"]),
-    "an amount that no row can have": ({"discount": {"ne": "99999999999.00"}}, ["where.discount.ne"]),
+    "an amount that no row can have": ({"discount": {"ne": "99999999999999999.00"}}, ["where.discount.ne"]),
     "what is always there": ({"id": {"isNull": False}}, ["where.id.isNull"]),
     "null for a value that is always there": ({"status": {"ne": None}}, ["where.status.ne"]),
     "not missing": ({"not": {"status": {"eq": None}}}, ["where.not.status.eq"]),
