@@ -142,6 +142,7 @@ SHAPE = """
         UNION ALL SELECT p.oid::text FROM pg_proc AS p WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT concat(tgname, tgenabled) FROM pg_trigger WHERE NOT tgisinternal
         UNION ALL SELECT s::text FROM pg_db_role_setting AS s
+        UNION ALL SELECT version_num FROM alembic_version
         UNION ALL SELECT concat(datacl, datconnlimit, datallowconn) FROM pg_database WHERE datname = current_database()
     ) AS parts"""
 #: How many others are in a transaction.

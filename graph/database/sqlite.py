@@ -235,10 +235,11 @@ def _on_begin(connection: sa.Connection) -> None:
 
 
 def _on_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
-    # The thread that runs a statement nobody waits for is stopped. A request cancelled between a RETURNING and its rows leaves a
-    # statement that keeps the closed connection and its lock on the file alive until the cursor is collected. So the driver's
-    # thread rolls back before it gets to closing.
+    # The thread that runs a statement nobody waits for is stopped: by its limit and not by an interrupt, which would hold for the
+    # ROLLBACK too while a statement is open. A request cancelled between a RETURNING and its rows leaves such a one, that keeps
+    # the closed connection and its lock on the file alive until the cursor is collected. So the driver's thread rolls back before
+    # it gets to closing.
     driver = connection.driver_connection
-    for step in (driver.interrupt, driver.rollback):
-        with suppress(Exception), closing(step()) as begun:
-            begun.send(None)
+    driver.time_limit.given_up = True
+    with suppress(Exception), closing(driver.rollback()) as begun:
+        begun.send(None)

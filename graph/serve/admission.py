@@ -19,10 +19,10 @@ from graph.operations.documents import refused
 from graph.operations.learning import Aside
 from graph.serve.responses import refusal_body
 
-#: Requests that may wait a little longer than where there are more of them: clients who ask again once they are answered.
+#: Requests that are no crowd, whatever they take: nobody is refused behind fewer.
 FEW = 40
-#: Waits that nobody minds, behind a few and behind many; or so many times what a request takes alone, where that is longer.
-FEW_SECONDS, MANY_SECONDS, TIMES_ALONE = 0.1, 0.025, 3
+#: A wait that nobody minds behind more; or so many times what a request takes alone, where that is longer.
+BORNE_SECONDS, TIMES_ALONE = 0.025, 3
 #: How long a burst may come in, and how long after a refusal there is none.
 BURST_SECONDS, CALM_SECONDS = 0.1, 1.0
 #: What a request is taken to need alone before one was seen.
@@ -51,7 +51,7 @@ class Admission:
         """Whether another request is let in."""
         before = self.working - Aside.requests
         wait = before * self.each_seconds
-        if wait <= (FEW_SECONDS if before < FEW else MANY_SECONDS) or wait <= TIMES_ALONE * self.alone_seconds:
+        if before < FEW or wait <= max(BORNE_SECONDS, TIMES_ALONE * self.alone_seconds):
             self._standing_since = None
             return True
         now = perf_counter()

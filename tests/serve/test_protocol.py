@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from graph.operations.learning import Aside
-from graph.serve.admission import FEW, FEW_SECONDS, MANY_SECONDS, TIMES_ALONE
+from graph.serve.admission import BORNE_SECONDS, FEW, TIMES_ALONE
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
@@ -304,11 +304,10 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         assert reached(await asked(0.01)) == served  # a burst
         assert code(await asked(1.0)) == refused  # too long a line
         assert code(await asked(0.01)) == refused  # no burst so soon
-        assert reached(await asked(MANY_SECONDS / FEW)) == served  # next to no wait
+        assert reached(await asked(BORNE_SECONDS / FEW)) == served  # next to no wait
         assert reached(await asked(0.01, alone_seconds=0.4 / TIMES_ALONE)) == served  # next to no wait for so slow requests
-        monkeypatch.setattr(Aside, "requests", FEW - 5)  # who waits for something else
-        assert reached(await asked(FEW_SECONDS / 5)) == served
-        assert code(await asked(1.0)) == refused
+        monkeypatch.setattr(Aside, "requests", 1)  # who waits for something else
+        assert reached(await asked(1.0)) == served  # so few are no crowd
         monkeypatch.setattr(Aside, "requests", 0)
         peer = await server.connect()
         for body in (b"body", b"body" * 50_000, b""):  # the connection is kept
@@ -322,7 +321,7 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         assert admission.working == FEW
         await busy.pop().close()  # one place is free
         await until(lambda: admission.working < FEW)
-        assert reached(await asked(FEW_SECONDS / FEW)) == served
+        assert reached(await asked(1.0)) == served
         go.set()
         assert {reached(await peer.answer()) for peer in busy} == {("/graphql/busy", "body")}
         await until(lambda: admission.working == 0)
