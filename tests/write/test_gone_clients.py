@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import httpx2
 import orjson
 import pytest
 
-from graph.database import Database
+from graph.database import Database, Purpose
 from tests.audit import audit, checked_out, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, places
@@ -59,6 +61,27 @@ async def test_a_request_that_ends_at_any_statement_leaves_all_or_nothing(
     told = await keyed(shop, "once", "createCustomer", nested("gone"), "customer { orderCount }")
     assert told["customer"] == {"orderCount": 2}
     await check_nested(empty_url, ["gone"])
+
+
+async def test_a_write_that_is_given_up_between_its_rows_holds_no_lock(shop: Ask, empty_url: str) -> None:
+    """Its cursor is open, and somebody still holds it."""
+    database: Database = shop.app.state.database
+    update = "UPDATE item SET name = 'gone' RETURNING id"
+    async with database.session() as session:
+        driver = await database.connections(Purpose.WRITE).begin(session)
+        if isinstance(driver, aiosqlite.Connection):
+            cursor: Any = await driver.execute(update)
+            assert await cursor.fetchone()
+        else:
+            await driver.start()
+            cursor = await driver.cursor(update)
+            assert await cursor.fetch(1)
+        await database.give_up(session)
+    assert checked_out(database) == 0
+    async with asyncio.timeout(30):
+        await done(shop, "adjustStock", {"item": {"sku": "A"}, "delta": 0})
+    assert await rows_of(empty_url, "SELECT count(*) FROM item WHERE name = 'gone'") == [[(0,)]]
+    del cursor
 
 
 IN_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
