@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from graph import migrate
 from graph.database.backends import database_url
-from graph.database.postgres import Opening, connect_arguments, tell
+from graph.database.link import Opening, connect_arguments, tell
 from graph.database.protocol import DatabaseUrl
 from graph.settings import DatabaseUrlError, Settings
 from tests import wire

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from graph import migrate
 from graph.database import Database
 from graph.database.failures import Unavailable
-from graph.database.postgres import bounds, watch
+from graph.database.server_limits import bounds, watch
 from graph.settings import Settings
 from tests.audit import audit_url, rows_of
 from tests.conftest import Ask, asking

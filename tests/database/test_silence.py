@@ -322,7 +322,7 @@ async def test_both_ends_look_after_a_connection() -> None:
 
 
 async def test_a_server_that_cannot_look_after_its_clients_is_taken_without(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graph.database.postgres.CHECK_SECONDS", -1)  # refused as any value but 0 is on Windows
+    monkeypatch.setattr("graph.database.server_limits.CHECK_SECONDS", -1)  # refused as any value but 0 is on Windows
     async with asking(Settings(database_url=url)) as ask:
         assert await ask.data(READ) == {"items": {"totalCount": 0}}
         database: Database = ask.app.state.database

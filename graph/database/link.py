@@ -1,0 +1,156 @@
+"""A connection to a PostgreSQL server, from its opening to its end.
+
+What goes in: where the server is. What comes out: a `Link`, on the first host that will do, on which every time and day from year
+1 to 9999 is what it is, in UTC: the driver's own encoding makes infinities of the first and the last of them, which neither come
+back nor have a month. What is refused here: what the last host that was tried refused, and `Unavailable` for a database whose
+encoding cannot hold every text.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import asyncpg
+from asyncpg.exceptions import CannotConnectNowError, InvalidParameterValueError, TargetServerAttributeNotMatched
+
+from graph.database.failures import Unavailable
+from graph.database.protocol import DatabaseUrl
+from graph.database.server_limits import CHECKS
+
+#: How long a server may take to end a connection that was given up.
+LEAVING_SECONDS = 2.0
+#: Where in PostgreSQL a WARNING comes from that makes the answer to a COMMIT no promise: the transaction may be on this server
+#: alone and not on the standby that it waits for, or there was none to commit.
+DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
+#: What PostgreSQL counts from, and in.
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Link(asyncpg.Connection):
+    """A connection whose end nobody waits for: where its peer is silent he would wait for ever.
+
+    `committing` while a COMMIT is on its way, `doubt` why its answer is no promise.
+    """
+
+    committing = False
+    leaving = False
+    #: Sends SQLAlchemy's BEGIN, which it would send with its own first statement.
+    start: Callable[[], Awaitable[None]]
+    doubt: str | None = None
+
+    def note(self, message: Any) -> None:
+        """Hear what the server says beside its answers."""
+        if message.server_source_function in DOUBTS:
+            self.doubt = str(message)
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # the driver's own
+        """End it at once. The server is told, if it hears."""
+        self.terminate()
+
+    def terminate(self) -> None:
+        """End it at once, unless it is being left."""
+        if not self.leaving:
+            asyncpg.Connection.terminate(self)
+
+    async def leave(self) -> bool:
+        """Cancel what runs on it, by a connection beside it, and end it. Returns whether the server answered in time."""
+        try:
+            await asyncpg.Connection.close(self, timeout=LEAVING_SECONDS)
+        except Exception:  # nobody is left to whom it could matter what
+            return False
+        finally:
+            asyncpg.Connection.terminate(self)
+        return True
+
+
+def connect_arguments(
+    target: DatabaseUrl, timeout_seconds: float, server_settings: Mapping[str, str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """What SQLAlchemy's `connect_args` are for this database; what the URL says comes before the defaults given here."""
+    # Behind a pooler a connection is not ours, and keeps nothing.
+    kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0} if target.pooled else {}
+    return {
+        **target.arguments,
+        "timeout": target.timeout_seconds or timeout_seconds,
+        "server_settings": {**(server_settings or {}), **target.server_settings},
+        "async_creator_fn": partial(Opening, target),
+        **kept,
+        **more,
+    }
+
+
+def of_driver(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What of SQLAlchemy's `connect_args` the driver takes."""
+    own = ("async_creator_fn", "prepared_statement_cache_size")
+    return {name: value for name, value in arguments.items() if name not in own}
+
+
+class Opening:
+    """A connection that is opened when it is awaited, and not before: nothing is left over where nobody can wait for it."""
+
+    def __init__(self, target: DatabaseUrl, **options: Any) -> None:
+        self.target, self.options = target, options
+
+    def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
+        return self._open().__await__()
+
+    async def _open(self) -> Any:
+        """The hosts one after the other, each with its own time: the driver would give the first one that is silent all of it."""
+        wanted = self.target.target_session_attrs
+        refused: Exception | None = None
+        for attributes in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
+            for host, port in self.target.hosts or (("", None),):
+                try:
+                    connection = await self._connect(host=host or None, port=port, target_session_attrs=attributes)
+                except (OSError, CannotConnectNowError) as error:
+                    refused = error
+                except TargetServerAttributeNotMatched:
+                    refused = refused or TargetServerAttributeNotMatched(f"no host is {attributes}")
+                else:
+                    # Told by the server when it connects, without a question; a pooler may keep it to itself.
+                    encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
+                    if encoding != "UTF8":
+                        connection.terminate()
+                        raise Unavailable(
+                            f"its encoding is {encoding}, which cannot hold every text: make one with ENCODING UTF8"
+                        )
+                    transport = connection._transport  # noqa: SLF001  # the driver has no public way to its socket
+                    tell(transport.get_extra_info("socket"), self.target.socket_options)
+                    if self.options.get("connection_class") is Link:
+                        connection.add_log_listener(Link.note)
+                    return connection
+        assert refused is not None
+        raise refused
+
+    async def _connect(self, **where: Any) -> Any:
+        """A connection to one host. One that cannot look after its clients is taken without that."""
+        options = self.options
+        try:
+            return await asyncpg.connect(**where, **options)
+        except InvalidParameterValueError:
+            if CHECKS not in options["server_settings"]:
+                raise
+        asked = {name: value for name, value in options["server_settings"].items() if name != CHECKS}
+        return await asyncpg.connect(**where, **{**options, "server_settings": asked})
+
+
+def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -> None:
+    """Set options of a connection's socket, where it goes over a network."""
+    if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
+        for option in options:
+            found.setsockopt(*option)
+
+
+async def tell_times(driver: Any) -> None:
+    """Give the driver the times of this product."""
+    # A built-in type is known to the driver: this asks the server nothing.
+    for name, encode, decode in (
+        ("timestamptz", lambda time: ((time - EPOCH) // MICROSECOND,), lambda parts: EPOCH + MICROSECOND * parts[0]),
+        ("date", lambda day: ((day - EPOCH.date()).days,), lambda parts: EPOCH.date() + timedelta(days=parts[0])),
+    ):
+        await driver.set_type_codec(name, schema="pg_catalog", format="tuple", encoder=encode, decoder=decode)
