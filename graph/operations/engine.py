@@ -136,15 +136,6 @@ class Engine:
         self.counters = StepCounts()
         self.budget = Budget(settings.max_answer_bytes, settings.pool_timeout_seconds)
 
-    def document(self, text: str, operation_name: str | None) -> Document:
-        """The document, read or remembered. Raises `RequestRefused`."""
-        name = (text, operation_name)
-        document = self.documents.get(name)
-        if document is None:
-            document = self._read(text, operation_name)
-            self.documents.put(name, document, len(text))
-        return document
-
     def _read(self, text: str, operation_name: str | None) -> Document:
         self.counters.parsed += 1
         return read_document(self.schema, self.settings, text, operation_name)

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from graph.operations.documents import refused
 from graph.operations.learning import Aside
-from graph.serve.responses import refusal_body
+from graph.serve.responses import headers_of, refusal_body
 
 #: Requests that are no crowd, whatever they take: nobody is refused behind fewer.
 FEW = 40
@@ -30,7 +30,7 @@ UNKNOWN_SECONDS = 0.1
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
 MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
 
-_STATUS, _BODY = refusal_body(refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503), "%s")
+_OVERLOADED = refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503)
 
 
 class Admission:
@@ -91,13 +91,7 @@ async def overloaded(scope: Scope, receive: Receive, send: Send, after_seconds: 
     """
     if after_seconds:
         await asyncio.sleep(after_seconds)
-    request_id = os.urandom(8).hex().encode()
-    body = _BODY % request_id
-    headers = [
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", request_id),
-        (b"retry-after", b"1"),
-    ]
-    await send({"type": "http.response.start", "status": _STATUS, "headers": headers})
+    request_id = os.urandom(8).hex()
+    status, body = refusal_body(_OVERLOADED, request_id)
+    await send({"type": "http.response.start", "status": status, "headers": headers_of(status, len(body), request_id)})
     await send({"type": "http.response.body", "body": body})

@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.operations.documents import RequestRefused, refused
 from graph.serve.admission import Admission, overloaded
-from graph.serve.responses import refusal_body
+from graph.serve.responses import RETRY_AFTER_SECONDS, headers_of, refusal_body
 from graph.settings import Settings
 
 #: Bytes that the frames of a chunked body may have for each byte in it: a chunk of one byte takes six.
@@ -35,7 +35,6 @@ SPARE_DESCRIPTORS = 64
 #: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
 OF_UPGRADE = (b"upgrade", b"http2-settings")
 
-RETRY_AFTER_SECONDS = 1.0
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
 
@@ -286,18 +285,9 @@ def refusal(error: RequestRefused) -> bytes:
     """A whole HTTP response."""
     request_id = os.urandom(8).hex()
     status, body = refusal_body(error, request_id)
-    head = [
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-        "content-type: application/json; charset=utf-8",
-        f"content-length: {len(body)}",
-        f"x-request-id: {request_id}",
-        "connection: close",
-    ]
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        head.append("allow: GET, POST")
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        head.append("retry-after: 1")
-    return "\r\n".join([*head, "", ""]).encode() + body
+    head = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+    headers = [*headers_of(status, len(body), request_id), (b"connection", b"close")]
+    return b"".join([head, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body])
 
 
 def head_too_large(limit: int) -> RequestRefused:

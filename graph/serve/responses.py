@@ -25,6 +25,24 @@ LEFT_FOR_ERRORS = 2**14
 logger = logging.getLogger("ordergraph.serve")
 
 
+#: Seconds until whoever was refused for want of time or room may ask again.
+RETRY_AFTER_SECONDS = 1
+
+
+def headers_of(status: int, length: int, request_id: str, media: str = "application/json") -> list[tuple[bytes, bytes]]:
+    """What stands above every answer of /graphql."""
+    headers = [
+        (b"content-type", f"{media}; charset=utf-8".encode()),
+        (b"content-length", b"%d" % length),
+        (b"x-request-id", request_id.encode()),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+    if status == 405:
+        headers.append((b"allow", b"GET, POST"))
+    return headers
+
+
 def answer_body(answer: Response, request_id: str, max_bytes: int, *, with_cost: bool) -> tuple[int, bytes]:
     """The response to an operation that ran."""
     if answer.data is not None:

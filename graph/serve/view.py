@@ -20,7 +20,7 @@ from graph.operations.budget import Share
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
-from graph.serve.responses import answer_body, refusal_body
+from graph.serve.responses import answer_body, headers_of, refusal_body
 from graph.settings import Settings
 
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
@@ -95,15 +95,7 @@ class GraphQLView:
     async def _send(self, scope: Scope, send: Send, status: int, body: bytes, request_id: str) -> None:
         accept = header(scope, b"accept")
         media = GRAPHQL_RESPONSE if GRAPHQL_RESPONSE in accept else "application/json"
-        headers = [
-            (b"content-type", f"{media}; charset=utf-8".encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request_id.encode()),
-        ]
-        if status == 503:
-            headers.append((b"retry-after", b"1"))
-        if status == 405:
-            headers.append((b"allow", b"GET, POST"))
+        headers = headers_of(status, len(body), request_id, media)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if scope["method"] == "HEAD":
             body = b""

@@ -17,6 +17,7 @@ import asyncpg
 
 from graph.context import Context
 from graph.database import Database
+from graph.operations.documents import read_document
 from graph.operations.variables import coerce
 from graph.read.planning.selection import plan_query
 from graph.read.sql.statement import LIMIT, write
@@ -75,7 +76,7 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
     engine = schema.engine(database)
     if "AFTER" in query:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
-    document = engine.document(query, None)
+    document = read_document(engine.schema, engine.settings, query, None)
     variables = coerce(engine.settings, document, {})
     made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN)
     return made.sql, made.arguments({**variables.coerced, LIMIT: engine.settings.max_answer_bytes})

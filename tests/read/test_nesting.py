@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn
 from sqlalchemy.dialects import sqlite
 
 from graph.base import Base
+from graph.operations.documents import read_document
 from graph.operations.engine import Engine
 from graph.operations.variables import coerce
 from graph.read.planning.nesting import MAX_FILTER
@@ -112,7 +113,7 @@ def compiled(query: str) -> Statement:
     """A query as SQLite gets it. Raises `BadUserInput`."""
     limits = Settings(max_cost=10**12)
     engine = Engine(schema._schema, limits, sqlite.dialect(paramstyle="qmark"), None)  # type: ignore[arg-type]  # nothing runs
-    document = engine.document(query, None)
+    document = read_document(engine.schema, engine.settings, query, None)
     return write(plan_query(engine.operation(document, coerce(limits, document, {}))), engine.dialect, OPEN)
 
 
