@@ -1,0 +1,1 @@
+"""What a running server withstands: see `__main__`."""
