@@ -23,7 +23,7 @@ from tests.benchmarks.withstand.scene import (
     scene_at,
 )
 
-#: Faults are known once their module is imported, and run in this order.
+#: Faults are known once their module is imported.
 ROOMS = (silence, locks, floods, files)
 
 
