@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 
 from graph.database.failures import Unavailable
+from graph.operations.aside import aside
 
 #: Answers of the greatest size that may be made and sent at the same time.
 GREATEST_AT_ONCE = 2
@@ -38,7 +39,8 @@ class Budget:
         self._waiting.append((size, turn))
         try:
             async with asyncio.timeout(self._seconds):
-                await turn
+                with aside():
+                    await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():  # it came at the moment the wait ended
                 self.used -= size

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, TypeVar
 
+from graph.operations.aside import aside
 from graph.operations.documents import refused
 
 V = TypeVar("V")
@@ -25,12 +26,6 @@ PATIENCE_SECONDS = 1.0
 #: How long a refusal takes: a client that sends the next one at once would have the loop do nothing but refuse.
 PAUSE_SECONDS = 0.25
 BUSY = "Too many new operations arrive at a time; try again."
-
-
-class Aside:
-    """How many requests of this process wait here. They keep no known one waiting, and are no part of its load."""
-
-    requests = 0
 
 
 class Learner:
@@ -44,11 +39,8 @@ class Learner:
 
     async def learn(self, key: Hashable, make: Callable[[], V], keep: Callable[[V], None]) -> V:
         """What `make` returns, or is returning to another who asked by the same key. Who asks later finds what `keep` kept."""
-        Aside.requests += 1
-        try:
+        with aside():
             return await self._learn(key, make, keep)
-        finally:
-            Aside.requests -= 1
 
     async def _learn(self, key: Hashable, make: Callable[[], V], keep: Callable[[V], None]) -> V:
         making = self._current(key)

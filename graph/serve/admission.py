@@ -15,8 +15,8 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from graph.operations.aside import Aside
 from graph.operations.documents import refused
-from graph.operations.learning import Aside
 from graph.serve.responses import headers_of, refusal_body
 
 #: Requests that are no crowd, whatever they take: nobody is refused behind fewer.

@@ -16,6 +16,7 @@ from strawberry.http.ides import get_graphql_ide_html
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
+from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
@@ -99,6 +100,7 @@ class GraphQLView:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if scope["method"] == "HEAD":
             body = b""
-        for start in range(0, len(body) or 1, PIECE):
-            more = start + PIECE < len(body)
-            await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": more})
+        with aside():
+            for start in range(0, len(body) or 1, PIECE):
+                more = start + PIECE < len(body)
+                await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": more})

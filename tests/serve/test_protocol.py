@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from graph.operations.learning import Aside
+from graph.operations.aside import Aside
 from graph.serve.admission import BORNE_SECONDS, FEW, TIMES_ALONE
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite

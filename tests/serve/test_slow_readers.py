@@ -64,7 +64,7 @@ async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_ot
             assert (await ask.data(CREATE, {"input": customer}))["createCustomer"] == {"errors": []}
         assert len(await ask.raw(LARGE)) > 10 * 2**20
         before = resident(served.process.pid)
-        async with asking_without_reading(served.port, LARGE, 30):
+        async with asking_without_reading(served.port, LARGE, 100):
             for _ in range(8):
                 point = await ask.data('{ order(by: {id: "Order:1"}) { status } }')
                 assert point == {"order": {"status": "PENDING"}}
