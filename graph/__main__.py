@@ -58,7 +58,7 @@ def serve(host: str, port: int, no_sample: bool) -> None:
 
     from graph.serve import logs
     from graph.serve.http1 import bounded
-    from graph.serve.listening import CannotListen, address, listen
+    from graph.serve.listening import CannotListen, address, listen, repeated
 
     settings = usable_settings()
     try:
@@ -87,7 +87,7 @@ def serve(host: str, port: int, no_sample: bool) -> None:
         )
     )
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and says what ended it
-        server.run(sockets)
+        server.run(repeated(sockets))
 
 
 @main.command()

@@ -20,7 +20,7 @@ from graph.operations.documents import refused
 from graph.serve.responses import headers_of, refusal_body
 
 #: Requests that are no crowd, whatever they take: nobody is refused behind fewer.
-FEW = 40
+FEW = 16
 #: A wait that nobody minds behind more; or so many times what a request takes alone, where that is longer.
 BORNE_SECONDS, TIMES_ALONE = 0.025, 3
 #: How long a burst may come in, and how long after a refusal there is none.

@@ -13,6 +13,9 @@ from typing import Any
 
 #: Connections that may wait to be taken.
 BACKLOG = 2_048
+#: Connections that are taken in one turn of the loop: libuv takes one from each listener, however many wait. Under load a turn
+#: takes milliseconds, and those who wait to be taken are seen by nobody who could refuse them.
+AT_ONCE = 8
 #: How long a client's machine may acknowledge nothing, neither an answer nor the question whether it is still there.
 DEAD_SECONDS = 60
 #: What tells that it is not; connections have it from their listener. Not every platform knows all of them.
@@ -52,6 +55,11 @@ def listen(host: str, port: int) -> list[socket.socket]:
             raise CannotListen(f"cannot listen on port {port} of {host}: {reason}")
         stack.pop_all()
     return made
+
+
+def repeated(made: list[socket.socket]) -> list[socket.socket]:
+    """The same sockets, each as often as connections are to be taken from it at once."""
+    return [*made, *(each.dup() for each in made for _ in range(1, AT_ONCE))]
 
 
 def opened(family: int, address: tuple[Any, ...], port: int) -> socket.socket:

@@ -286,9 +286,9 @@ class Seen:
 LISTS = ["Order:3", "Order:4", "Order:5"]
 
 
-def append(name: str, order: str, value: int) -> str:
+def append(name: str, order: str) -> str:
     """A field that appends a line; its quantity is the value."""
-    items = f'{{create: [{{item: {{sku: "B"}}, quantity: {value}}}]}}'
+    items = '{create: [{item: {sku: "B"}, quantity: $value}]}'
     return f'{name}: updateOrder(input: {{id: "{order}", items: {items}}}) {{ order {{ id items {{ quantity }} }} {ERRORS} }}'
 
 
@@ -300,9 +300,8 @@ async def play(shop: Ask, client: int, ticks: Iterator[int], history: list[Seen]
         orders = sorted(chance.sample(LISTS, chance.choice([0, 1, 1, 2])))  # in one order, or they would wait for each other
         if orders:
             directive = "@atomic" if len(orders) > 1 else ""
-            data = await shop.data(
-                f"mutation {directive} {{ {' '.join(append(f'a{n}', order, value) for n, order in enumerate(orders))} }}"
-            )
+            appended = " ".join(append(f"a{n}", order) for n, order in enumerate(orders))
+            data = await shop.data(f"mutation ($value: Int!) {directive} {{ {appended} }}", {"value": value})
             assert [payload["errors"] for payload in data.values()] == [[]] * len(orders)
             found = [payload["order"] for payload in data.values()]
         else:
