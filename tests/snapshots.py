@@ -95,7 +95,7 @@ def owner(rows: Rows, type_: str, key: int) -> int | None:
 
 
 def difference(before: Rows, after: Rows) -> dict[tuple[str, int], tuple[Any, ...]]:
-    """What happened to each row that is not as it was: kind, root, its version now, fields, owner before and after."""
+    """What happened to each row that is not as it was: kind, root, its version now, fields, owners, former root."""
     found = {}
     for row in before.keys() | after.keys():
         old, new = before.get(row), after.get(row)
@@ -111,14 +111,31 @@ def difference(before: Rows, after: Rows) -> dict[tuple[str, int], tuple[Any, ..
             fields,
             None if old is None else owner(before, *row),
             None if new is None else owner(after, *row),
+            _former(before, after, row),
         )
     return found
+
+
+def _former(before: Rows, after: Rows, row: tuple[str, int]) -> tuple[str, int] | None:
+    """The root that a row has left for another."""
+    if row not in before or row not in after:
+        return None
+    was = root(before, *row)
+    return None if was == root(after, *row) else was
 
 
 def told(changes: Sequence[Change]) -> dict[tuple[str, int], tuple[Any, ...]]:
     """A record in the same form."""
     found = {
-        (c.type, c.key): (c.kind, (c.root.type_name, c.root.key), c.version, c.fields, c.owner_before, c.owner_after)
+        (c.type, c.key): (
+            c.kind,
+            (c.root.type_name, c.root.key),
+            c.version,
+            c.fields,
+            c.owner_before,
+            c.owner_after,
+            None if c.former is None else (c.former.type_name, c.former.key),
+        )
         for c in changes
     }
     assert len(found) == len(changes), "a row is in a record twice"
@@ -141,7 +158,9 @@ def compare(before: Rows, after: Rows, heard: Sequence[Sequence[Change]]) -> Non
         there = changes[0][0] is not Kind.CREATED, changes[-1][0] is not Kind.DELETED
         assert there == (row in before, row in after), row
     assert rows.keys() >= expected.keys()
-    for row, (_, top, _, fields, *owners) in expected.items():
+    for row, (kind, top, _, fields, *owners, former) in expected.items():
         changes = rows[row]
         assert fields <= frozenset().union(*(change[3] for change in changes)), row
         assert [top, *owners] == [changes[-1][1], changes[0][4], changes[-1][5]], row
+        if kind is Kind.UPDATED:
+            assert (changes[0][6] or changes[0][1]) == (former or top), row

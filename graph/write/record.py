@@ -40,6 +40,7 @@ class Change:
     `fields` names the attributes of the mapped class that changed (`Mirror.attributes` leads from GraphQL's names to them); it is
     empty for rows that are new or gone. `owner_before` and `owner_after` are what row rules ask for (`@mirror(..., owner=...)`),
     None where there is no row or no owner. Where the owner of a root changes, its parts go with it.
+    `former` is the root that an UPDATED row has left for another.
     """
 
     type: str
@@ -50,6 +51,7 @@ class Change:
     fields: frozenset[str] = frozenset()
     owner_before: Any = None
     owner_after: Any = None
+    former: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ class Written:
             if not fields:
                 return None
         owners = (None if before is None else self.owner_before, None if after is None else self.owner_after)
-        return Change(self.row.type_name, self.row.key, kind, self.belonged(), version, fields, *owners)
+        former = self.former if kind is Kind.UPDATED and self.former != self.root else None
+        return Change(self.row.type_name, self.row.key, kind, self.belonged(), version, fields, *owners, former)
 
 
 class Record:

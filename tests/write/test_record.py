@@ -391,6 +391,7 @@ async def test_no_statement_is_paid_for_a_record_nobody_hears(ask: Ask, statemen
         lambda changes: [replace(changes[0], fields=frozenset({"name"})), *changes[1:]],
         lambda changes: [replace(changes[0], owner_before=7), *changes[1:]],
         lambda changes: [replace(changes[0], root=Row("Item", 7)), *changes[1:]],
+        lambda changes: [replace(changes[0], former=Row("Item", 7)), *changes[1:]],
         lambda changes: [replace(changes[0], kind=Kind.DELETED), *changes[1:]],
     ],
 )
@@ -447,7 +448,7 @@ async def test_a_line_that_moves_is_told_with_both_orders(ask: Ask, heard: list[
     assert set(heard[0]) == {
         Change("Order", 1, Kind.UPDATED, ORDER, 2, of_order, 1, 1),
         Change("Order", 2, Kind.UPDATED, Row("Order", 2), 2, of_order, 1, 1),
-        Change("OrderItem", 1, Kind.UPDATED, Row("Order", 2), 2, moved, 1, 1),
+        Change("OrderItem", 1, Kind.UPDATED, Row("Order", 2), 2, moved, 1, 1, former=ORDER),
     }
 
 
@@ -497,6 +498,22 @@ def test_a_part_belongs_to_whom_its_root_belonged_before_and_belongs_to_afterwar
         Change("OrderItem", 1, Kind.UPDATED, ORDER, 3, frozenset({"quantity"}), 1, 3),
         Change("OrderItem", 2, Kind.DELETED, ORDER, 3, owner_before=1),
     ]
+
+
+def test_what_moves_and_stays_is_told_with_the_root_it_has_left() -> None:
+    """From the first to the last: what moves on leaves the first, and what moves there and back none."""
+    record = Record()
+    for was, now in ((1, 2), (2, 3)):
+        there, then = Row("Order", was), Row("Order", now)
+        record.add(Written(LINE, {"order_id": was}, {"order_id": now}, then, 2, 1, 1, former=there))
+    moved = Change("OrderItem", 1, Kind.UPDATED, Row("Order", 3), 2, frozenset({"order_id"}), 1, 1, former=ORDER)
+    assert record.changes() == [moved]
+    record.add(
+        Written(LINE, {"order_id": 3, "quantity": 1}, {"order_id": 1, "quantity": 2}, ORDER, 3, 1, 1, former=Row("Order", 3))
+    )
+    assert record.changes() == [Change("OrderItem", 1, Kind.UPDATED, ORDER, 3, frozenset({"quantity"}), 1, 1)]
+    record.add(Written(LINE, {"quantity": 2}, None, ORDER, 4, 1, former=ORDER))
+    assert [change.former for change in record.changes()] == [None]
 
 
 def test_the_version_of_a_root_is_its_highest() -> None:
