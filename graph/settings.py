@@ -80,9 +80,18 @@ class Settings:
     max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
     introspection: bool = setting(True, "Whether clients may introspect the schema")
     playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
+    cors_origins: str = setting(
+        "", "Origins whose pages may call from a browser (`https://shop.example`), commas between; WebSockets too; `*` for all"
+    )
+    max_streams: int = setting(1_000, "WebSockets and event streams of a process at once")
+    max_socket_operations: int = setting(100, "Operations that run on one WebSocket at once")
+    max_message_bytes: int = setting(2**20, "Size of a message on a WebSocket")
+    max_queued_events: int = setting(100, "Events that wait for a subscriber; one that is further behind is ended and can resume")
 
     head_timeout_seconds: float = setting(10.0, "Time the head of a request may take to arrive")
     request_timeout_seconds: float = setting(10.0, "Time a request may take")
+    init_timeout_seconds: float = setting(10.0, "Time a WebSocket may take to send `connection_init`")
+    heartbeat_seconds: float = setting(15.0, "How often a WebSocket or an event stream is seen to be alive")
     send_timeout_seconds: float = setting(20.0, "Time an answer may take to be sent, once it is made")
     statement_timeout_seconds: float = setting(5.0, "Time a statement may take")
     lock_timeout_seconds: float = setting(2.0, "Time a statement may wait for a lock")
