@@ -47,8 +47,9 @@ def main() -> None:
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one."
 )
+@click.option("--root-path", default="", metavar="PATH", help="The path that a proxy takes away before it hands a request on.")
 @click.option("--no-sample", is_flag=True, help="Leave an empty SQLite database empty.")
-def serve(host: str, port: int, no_sample: bool) -> None:
+def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
     """Serve /graphql.
 
     An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
@@ -84,6 +85,9 @@ def serve(host: str, port: int, no_sample: bool) -> None:
             access_log=False,
             server_header=False,
             log_config=None,
+            root_path=root_path.rstrip("/"),
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
         )
     )
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and says what ended it

@@ -1,7 +1,7 @@
 """Every setting: read once from the environment, typed, documented.
 
 What goes in: environment variables. `DATABASE_URL` and `CURRENCY` by these names, every other field as
-`ORDERGRAPH_<FIELD>` in capitals (`ORDERGRAPH_MAX_PAGE_SIZE=200`). What comes out: one frozen `Settings`.
+`ORDERGRAPH_<FIELD>` in capitals (`ORDERGRAPH_MAX_PAGE_SIZE=200`), lists with commas. What comes out: one frozen `Settings`.
 What is refused here: a value that is not of the field's type or range, values that contradict each other, a variable that looks
 like a setting and is none. Each raises `SettingsError`, which names the variable.
 """
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
+from ipaddress import ip_network
 from typing import Any
 
 #: The currencies of ISO 4217 (list one, without metals, units of account and codes for tests) and their decimal places.
@@ -79,14 +80,19 @@ class Settings:
     max_answer_bytes: int = setting(16 * 2**20, "Size of the data in an answer")
     max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
     introspection: bool = setting(True, "Whether clients may introspect the schema")
+    suggestions: bool = setting(True, "Whether errors name what the client may have meant; not where introspection is set off")
     playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
-    cors_origins: str = setting(
-        "", "Origins whose pages may call from a browser (`https://shop.example`), commas between; WebSockets too; `*` for all"
-    )
+    production: bool = setting(False, "Whether introspection, suggestions and playground are off unless set themselves")
     max_streams: int = setting(1_000, "WebSockets and event streams of a process at once")
     max_socket_operations: int = setting(100, "Operations that run on one WebSocket at once")
     max_message_bytes: int = setting(2**20, "Size of a message on a WebSocket")
     max_queued_events: int = setting(100, "Events that wait for a subscriber; one that is further behind is ended and can resume")
+    cors_origins: tuple[str, ...] = setting(
+        (), "Origins whose pages may call from a browser, such as `https://shop.example`, WebSockets too; `*`: all"
+    )
+    cors_credentials: bool = setting(False, "Whether these pages may send cookies and other credentials")
+    hosts: tuple[str, ...] = setting((), "Names that `Host` may have in requests, such as `api.example,*.example`; none: any")
+    trusted_proxies: tuple[str, ...] = setting((), "Addresses and networks of proxies whose `X-Forwarded-*` are believed")
 
     head_timeout_seconds: float = setting(10.0, "Time the head of a request may take to arrive")
     request_timeout_seconds: float = setting(10.0, "Time a request may take")
@@ -136,6 +142,14 @@ NOT_ABOVE = (
     ("request_timeout_seconds", "idempotency_seconds"),
 )
 
+#: What shows the schema, or lets people play with it: off in production, unless it is set itself.
+SHOWING = ("introspection", "suggestions", "playground")
+
+#: An origin as browsers send it, and a name that `Host` may have.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+DEFAULT_PORT = re.compile(r"https://.*:443|http://.*:80")
+HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+
 #: What Kubernetes and Docker tell every container of a service called "ordergraph", or of one whose name begins so.
 SERVICE_LINK = re.compile(r"ORDERGRAPH(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
@@ -146,6 +160,8 @@ def parse(name: str, text: str, default: object) -> object:
     text = text.strip()
     if isinstance(default, str):
         return text
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     if isinstance(default, bool):
         found: object = BOOLEANS.get(text.lower())
         wanted = "true or false"
@@ -169,6 +185,10 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         for f in fields(Settings)
         if variable(f.name) in environment
     }
+    if found.get("production"):
+        found = {**dict.fromkeys(SHOWING, False), **found}
+    if found.get("introspection") is False:
+        found.setdefault("suggestions", False)
     settings = Settings(**found)  # type: ignore[arg-type]  # parse() checks each against its default's type
     check(settings)
     return settings
@@ -194,11 +214,32 @@ def check(settings: Settings) -> None:
     """Refuse values that are no values of their kind, and those that contradict each other."""
     if settings.currency not in CURRENCY_EXPONENTS:
         raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency[:40]!r}")
+    check_browsers(settings)
     for low, high in NOT_ABOVE:
         if getattr(settings, low) > getattr(settings, high):
             raise SettingsError(
                 f"{variable(low)} ({getattr(settings, low)}) may not be above {variable(high)} ({getattr(settings, high)})"
             )
+
+
+def check_browsers(settings: Settings) -> None:
+    """Refuse origins, hosts and addresses that would match nothing, or would let anybody in who has the visitor's cookies."""
+    for origin in settings.cors_origins:
+        if origin != "*" and (not ORIGIN.fullmatch(origin) or DEFAULT_PORT.fullmatch(origin)):
+            raise SettingsError(
+                f"{variable('cors_origins')}: {origin[:60]!r} is no origin as browsers send it, such as https://shop.example: "
+                "in small letters, without a path and without the scheme's own port"
+            )
+    if "*" in settings.cors_origins and settings.cors_credentials:
+        raise SettingsError(f"{variable('cors_credentials')} needs origins by name in {variable('cors_origins')}, not *")
+    for host in settings.hosts:
+        if not HOST.fullmatch(host):
+            raise SettingsError(f"{variable('hosts')}: {host[:60]!r} is no name such as api.example or *.example, without a port")
+    for address in settings.trusted_proxies:
+        try:
+            ip_network(address)
+        except ValueError:
+            raise SettingsError(f"{variable('trusted_proxies')}: {address[:60]!r} is no address or network") from None
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from graph.database.backends import configured
-from graph.settings import NOT_ABOVE, Settings, SettingsError, check, from_environment, variable
+from graph.settings import NOT_ABOVE, SHOWING, Settings, SettingsError, check, from_environment, variable
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -75,6 +75,67 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -
     with pytest.raises(SettingsError, match=name) as refusal:
         from_environment({name: value})
     assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ORDERGRAPH_CORS_ORIGINS", "shop.example"),
+        ("ORDERGRAPH_CORS_ORIGINS", "https://shop.example/"),
+        ("ORDERGRAPH_CORS_ORIGINS", "https://shop.example,https://Shop.example"),
+        ("ORDERGRAPH_CORS_ORIGINS", "https://shop.example:443"),
+        ("ORDERGRAPH_CORS_ORIGINS", "https://*.example"),
+        ("ORDERGRAPH_CORS_ORIGINS", "null"),
+        ("ORDERGRAPH_CORS_ORIGINS", "https://a https://b"),
+        ("ORDERGRAPH_HOSTS", "*"),
+        ("ORDERGRAPH_HOSTS", "api.example:8000"),
+        ("ORDERGRAPH_HOSTS", "https://api.example"),
+        ("ORDERGRAPH_HOSTS", "api.*"),
+        ("ORDERGRAPH_TRUSTED_PROXIES", "proxy"),
+        ("ORDERGRAPH_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("ORDERGRAPH_TRUSTED_PROXIES", "*"),
+    ],
+)
+def test_an_entry_of_a_list_that_would_match_nothing_or_all_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        from_environment({name: value})
+
+
+def test_a_list_is_separated_by_commas() -> None:
+    found = from_environment(
+        {
+            "ORDERGRAPH_CORS_ORIGINS": " https://shop.example , http://localhost:3000,https://[::1]:8443,capacitor://localhost,",
+            "ORDERGRAPH_HOSTS": "api.example,*.Example,::1,127.0.0.1",
+            "ORDERGRAPH_TRUSTED_PROXIES": "10.0.0.0/8,::1",
+        }
+    )
+    origins = ("https://shop.example", "http://localhost:3000", "https://[::1]:8443", "capacitor://localhost")
+    hosts = ("api.example", "*.Example", "::1", "127.0.0.1")
+    assert found == Settings(cors_origins=origins, hosts=hosts, trusted_proxies=("10.0.0.0/8", "::1"))
+    assert from_environment({"ORDERGRAPH_CORS_ORIGINS": " "}) == Settings()
+
+
+def test_whoever_has_a_visitors_cookies_is_named() -> None:
+    with pytest.raises(SettingsError, match="ORDERGRAPH_CORS_CREDENTIALS"):
+        from_environment({"ORDERGRAPH_CORS_ORIGINS": "*", "ORDERGRAPH_CORS_CREDENTIALS": "true"})
+
+
+@pytest.mark.parametrize(
+    ("given", "off"),
+    [
+        ({}, set()),
+        ({"PRODUCTION": "true"}, {"introspection", "suggestions", "playground"}),
+        ({"PRODUCTION": "true", "INTROSPECTION": "true"}, {"suggestions", "playground"}),
+        ({"PRODUCTION": "true", "PLAYGROUND": "on", "SUGGESTIONS": "on"}, {"introspection"}),
+        ({"INTROSPECTION": "false"}, {"introspection", "suggestions"}),
+        ({"INTROSPECTION": "false", "SUGGESTIONS": "true"}, {"introspection"}),
+        ({"PRODUCTION": "false", "PLAYGROUND": "false"}, {"playground"}),
+    ],
+)
+def test_production_shows_nothing_of_the_schema_but_what_is_set(given: dict[str, str], off: set[str]) -> None:
+    """Fault 26, of which `tests/serve/test_browsers.py` shows the rest."""
+    found = from_environment({f"ORDERGRAPH_{name}": value for name, value in given.items()})
+    assert {name for name in SHOWING if not getattr(found, name)} == off
 
 
 @pytest.mark.parametrize("value", [" true ", "TRUE", "t", "Yes", "y", "ON", "1\n"])
@@ -157,7 +218,9 @@ def test_the_readme_lists_every_setting_with_its_default_and_nothing_else() -> N
     assert rows == [
         (
             variable(field.name),
-            str(field.default).lower() if isinstance(field.default, bool) else str(field.default),
+            {True: "true", False: "false", (): "none"}.get(field.default, str(field.default))
+            if isinstance(field.default, (bool, tuple))
+            else str(field.default),
             field.metadata["doc"],
         )
         for field in fields(Settings)

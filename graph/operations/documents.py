@@ -142,7 +142,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         document,
         rules(settings),
         max_errors=MAX_ERRORS,
-        hide_suggestions=not settings.introspection,
+        hide_suggestions=not settings.suggestions,
     )
     if errors:
         for problem in errors:

@@ -129,12 +129,12 @@ def _in_object(value: Any, type_: GraphQLInputObjectType, path: Path, settings: 
     unknown = [name for name in value if name not in type_.fields]
     for name in unknown:
         if is_storable(name):
-            near = did_you_mean(suggestion_list(name, list(type_.fields))) if settings.introspection else ""
+            near = did_you_mean(suggestion_list(name, list(type_.fields))) if settings.suggestions else ""
             yield (*path, name), f"{type_.name} has no field {shown(name)}.{near}"
         else:
             yield path, "A name cannot hold NUL or lone surrogates."
     if type_.is_one_of and not unknown and (len(value) != 1 or any(_opened(part) is None for part in value.values())):
-        fields = f"one of the fields {', '.join(type_.fields)}" if settings.introspection else "one field"
+        fields = f"one of the fields {', '.join(type_.fields)}" if settings.suggestions else "one field"
         yield path if len(value) != 1 else (*path, *value), f"{type_.name} takes exactly {fields}, with a value."
         return
     for name, field in type_.fields.items():
@@ -185,7 +185,7 @@ def _in_enum(value: Any, type_: GraphQLEnumType, settings: Settings) -> str:
     name = value.value if quoted else value if isinstance(value, str) else getattr(value, "value", "")
     if quoted and name in type_.values:
         return f"{type_.name} is written without quotes in a document: {name}."
-    if not settings.introspection:
+    if not settings.suggestions:
         return f"{type_.name} has no value {shown(value)}."
     near = did_you_mean(suggestion_list(name, list(type_.values))) if isinstance(name, str) else ""
     right = near or f" It takes {', '.join(type_.values)}."

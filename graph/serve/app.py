@@ -20,7 +20,7 @@ from starlette.routing import Route
 from graph import settings as settings_
 from graph.database import Database
 from graph.schema import schema
-from graph.serve import logs
+from graph.serve import browsers, logs
 from graph.serve.view import GraphQLView
 from graph.settings import Settings
 from graph.write.expired_keys import keep_purging
@@ -44,7 +44,11 @@ def create_app(settings: Settings | None = None) -> Starlette:
         await database.close()
         logs.finish()
 
-    app = Starlette(routes=[Route("/graphql", view), Route("/schema.graphql", sdl), Route("/livez", alive)], lifespan=lifespan)
+    called = browsers.middleware(settings)
+    routes = [Route("/graphql", view, middleware=called), Route("/livez", alive)]
+    if settings.introspection:
+        routes.append(Route("/schema.graphql", sdl, middleware=called))
+    app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     app.state.database = database
     app.state.engine = view.engine

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.operations.documents import RequestRefused, refused
 from graph.serve.admission import Admission, overloaded
+from graph.serve.browsers import middleware
 from graph.serve.responses import RETRY_AFTER_SECONDS, headers_of, refusal_body
 from graph.settings import Settings
 
@@ -67,6 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
     settings: ClassVar[Settings]
     clients: ClassVar[Clients]
     admission: ClassVar[Admission]
+    #: What answers who is refused, and who comes back before he should.
+    turned_away: ClassVar[tuple[Any, Any]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -210,7 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             return
         early, self.come_back = self.come_back - self.loop.time(), self.loop.time() + RETRY_AFTER_SECONDS
-        app, self.app = self.app, partial(overloaded, after_seconds=self.admission.most_seconds) if early > 0 else overloaded
+        app, self.app = self.app, self.turned_away[early > 0]
         super().on_headers_complete()
         self.app = app
 
@@ -298,7 +301,11 @@ def bounded(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
     clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
     admission = Admission(settings.pool_timeout_seconds)
-    return type("Protocol", (BoundedProtocol,), {"settings": settings, "clients": clients, "admission": admission})
+    turned_away: list[Any] = [overloaded, partial(overloaded, after_seconds=admission.most_seconds)]
+    for each in reversed(middleware(settings)):  # or a page of another origin could not read that it is to wait
+        turned_away = [each.cls(app, *each.args, **each.kwargs) for app in turned_away]
+    known = {"settings": settings, "clients": clients, "admission": admission, "turned_away": tuple(turned_away)}
+    return type("Protocol", (BoundedProtocol,), known)
 
 
 def descriptors() -> int:

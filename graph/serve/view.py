@@ -20,6 +20,7 @@ from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
+from graph.serve.browsers import page_headers
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
 from graph.serve.responses import answer_body, headers_of, refusal_body
 from graph.settings import Settings
@@ -46,7 +47,8 @@ class GraphQLView:
             try:
                 async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
                     if self._wants_playground(scope):
-                        await HTMLResponse(get_graphql_ide_html(graphql_ide="graphiql"))(scope, receive, send)
+                        page = get_graphql_ide_html(graphql_ide="graphiql")
+                        await HTMLResponse(page, headers=page_headers(page))(scope, receive, send)
                         return
                     asked = await self._read(scope, receive)
                     over = (deadline.when() or 0) + half

@@ -287,7 +287,7 @@ async def test_one_fault_is_one_error_in_our_words(ask: Ask, name: str) -> None:
 async def test_no_name_is_suggested_where_the_schema_is_not_shown(
     ask_with: Callable[..., AbstractAsyncContextManager[Ask]],
 ) -> None:
-    async with ask_with(introspection=False) as ask:
+    async with ask_with(introspection=False, suggestions=False) as ask:
         for query, message in {
             '{ customer(by: {emial: "x"}) { id } }': 'CustomerBy has no field "emial".',
             "{ customer(by: {}) { id } }": "CustomerBy takes exactly one field, with a value.",

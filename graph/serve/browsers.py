@@ -1,0 +1,86 @@
+"""Browsers: which pages may call, under which names the server is called, and what the pages that it sends may do.
+
+What goes in: settings, and what a request's head says. What comes out: Starlette's middleware for what is set, none for what is
+not; headers. What is refused here: another name in `Host` (400). A page of an origin that is not named is answered without the
+headers by which its browser would let it read the answer, and its preflights are refused (400).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from graph.settings import Settings
+
+METHODS = ("GET", "HEAD", "POST", "QUERY")
+#: What a page may read of an answer's head beside what every page may.
+EXPOSED = ("ETag", "Retry-After", "X-Request-Id")
+#: How long a browser need not ask again; Chromium takes no more.
+PREFLIGHT_SECONDS = 7_200
+
+INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+SCRIPT = re.compile(r'<script[^>]*?\ssrc="([^"]+)"', re.DOTALL)
+STYLE = re.compile(r'<link[^>]*?\srel="stylesheet"[^>]*?\shref="([^"]+)"', re.DOTALL)
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """What stands before a route that browsers call, the first outermost. A route without it answers everybody."""
+    found = []
+    if settings.hosts:
+        names = [f"[{host}]" if ":" in host else host for host in settings.hosts]
+        found.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*settings.hosts, *names], www_redirect=False))
+    if settings.cors_origins:
+        found.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=METHODS,
+                allow_headers=["*"],  # none of them gives anybody a right
+                allow_credentials=settings.cors_credentials,
+                expose_headers=EXPOSED,
+                max_age=PREFLIGHT_SECONDS,
+            )
+        )
+    return found
+
+
+def may_open(settings: Settings, headers: Mapping[str, str]) -> bool:
+    """Whether who sends this head may open a WebSocket, as browsers let every page: its own origin, a named one, no page."""
+    origin = headers.get("origin")
+    if origin is None or "*" in settings.cors_origins or origin in settings.cors_origins:
+        return True
+    _, separator, host = origin.partition("://")
+    return bool(separator) and host == headers.get("host", "").lower()
+
+
+@cache
+def page_headers(html: str) -> dict[str, str]:
+    """What stands above a page: it loads what its text names and nothing else, calls its own origin, and stands in no frame."""
+    inline = [f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in INLINE.findall(html)]
+    scripts, styles = " ".join([*inline, *SCRIPT.findall(html)]), " ".join(STYLE.findall(html))
+    policy = {
+        "default-src": "'none'",
+        "script-src": scripts or "'none'",
+        "style-src": f"'unsafe-inline' {styles}".strip(),  # editors place what they show by attributes
+        "img-src": "'self' data:",
+        "font-src": "data:",
+        "worker-src": "blob:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return {
+        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "cache-control": "no-cache",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }

@@ -1,0 +1,212 @@
+"""Browsers: pages of other origins, names of the host, pages of the server's own, a production that shows nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx2
+import pytest
+from click.testing import CliRunner
+
+from graph.__main__ import main
+from graph.serve.browsers import may_open, page_headers
+from graph.settings import Settings
+from tests.conftest import Ask
+from tests.sockets import listening, request, until
+from tests.words import code
+
+AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
+
+SHOP, EVIL = "https://shop.example", "https://evil.example"
+COUNT = {"query": "{ items { totalCount } }"}
+CREATE = {"query": 'mutation { createItem(input: {sku: "A", name: "A", price: "1"}) { item { sku } } }'}
+PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "content-type,x-client"}
+
+
+def cors(answer: Any) -> dict[str, str]:
+    """What an answer's head says to browsers of other origins."""
+    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+
+
+async def test_a_page_of_another_origin_is_told_nothing_unless_it_is_named(ask: Ask) -> None:
+    for headers in ({"origin": SHOP}, {"origin": SHOP, **PREFLIGHT}):
+        answer = await ask.client.options("/graphql", headers=headers)
+        assert cors(answer) == {}
+    answer = await ask.client.post("/graphql", json=COUNT, headers={"origin": SHOP})
+    assert cors(answer) == {}
+
+
+async def test_pages_of_named_origins_may_call_and_no_others(ask_with: AskWith) -> None:
+    async with ask_with(cors_origins=(SHOP,)) as ask:
+        for origin, status in ((SHOP, 200), (EVIL, 400), ("null", 400), (SHOP.upper(), 400), (f"{SHOP}.evil.example", 400)):
+            answer = await ask.client.options("/graphql", headers={"origin": origin, **PREFLIGHT})
+            assert answer.status_code == status
+            assert answer.headers.get("access-control-allow-origin") == (SHOP if status == 200 else None)
+        assert "access-control-allow-credentials" not in answer.headers
+        for method in ("QUERY", "GET", "DELETE"):
+            answer = await ask.client.options(
+                "/graphql", headers={"origin": SHOP, **PREFLIGHT, "access-control-request-method": method}
+            )
+            assert answer.status_code == (400 if method == "DELETE" else 200)
+        assert answer.headers["access-control-allow-headers"] == "content-type,x-client"
+        for body, status in ((COUNT, 200), ({"query": "{"}, 400)):
+            answer = await ask.client.post("/graphql", json=body, headers={"origin": SHOP})
+            assert answer.status_code == status
+            assert cors(answer) == {
+                "access-control-allow-origin": SHOP,
+                "access-control-expose-headers": "ETag, Retry-After, X-Request-Id",
+            }
+            assert "Origin" in answer.headers["vary"]
+        assert cors(await ask.client.get("/schema.graphql", headers={"origin": SHOP}))["access-control-allow-origin"] == SHOP
+
+
+async def test_a_form_of_any_page_writes_nothing(ask_with: AskWith) -> None:
+    """Fault 16: what a browser sends without asking first is no JSON, or a GET."""
+    async with ask_with(cors_origins=(SHOP,), cors_credentials=True) as ask:
+        for origin in (SHOP, EVIL):
+            for media in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+                headers = {"origin": origin, "content-type": media}
+                answer = await ask.client.post("/graphql", json=CREATE, headers=headers)
+                assert (answer.status_code, code(answer.json())) == (415, "UNSUPPORTED_MEDIA_TYPE")
+            answer = await ask.client.get("/graphql", params=CREATE, headers={"origin": origin})
+            assert (answer.status_code, code(answer.json())) == (405, "METHOD_NOT_ALLOWED")
+        assert await ask.data(COUNT["query"]) == {"items": {"totalCount": 0}}
+
+
+async def test_credentials_go_with_named_origins(ask_with: AskWith) -> None:
+    async with ask_with(cors_origins=(SHOP,), cors_credentials=True) as ask:
+        for answer in (
+            await ask.client.options("/graphql", headers={"origin": SHOP, **PREFLIGHT}),
+            await ask.client.post("/graphql", json=COUNT, headers={"origin": SHOP, "cookie": "a=b"}),
+        ):
+            assert cors(answer)["access-control-allow-origin"] == SHOP
+            assert cors(answer)["access-control-allow-credentials"] == "true"
+    async with ask_with(cors_origins=("*",)) as ask:
+        answer = await ask.client.post("/graphql", json=COUNT, headers={"origin": EVIL})
+        assert cors(answer)["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.anyio
+async def test_who_is_turned_away_under_load_may_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nobody is let in")
+
+    async with listening(app, cors_origins=(SHOP,), pool_timeout_seconds=0.01) as server:
+        monkeypatch.setattr(type(server.protocol.admission), "admits", lambda _: False)
+        peer = await server.connect()
+        for _ in range(2):  # the second comes too early
+            peer.send(request(b"", f"origin: {SHOP}".encode(), path=b"/graphql"))
+            status, headers = await peer.head()
+            assert (status, headers["retry-after"], headers["access-control-allow-origin"]) == (503, "1", SHOP)
+            await peer.reader.readexactly(int(headers["content-length"]))
+        await until(lambda: not server.state.tasks)
+
+
+@pytest.mark.parametrize(
+    ("origin", "opens"),
+    [
+        (None, True),
+        (SHOP, True),
+        ("https://api.example", True),
+        ("http://api.example", True),
+        (EVIL, False),
+        ("null", False),
+        ("", False),
+        ("https://api.example.evil.example", False),
+        ("https://evil.example/api.example", False),
+    ],
+)
+def test_a_page_may_open_a_socket_from_its_own_origin_and_from_named_ones(origin: str | None, opens: bool) -> None:
+    """Fault 16: a browser opens a WebSocket to wherever a page likes."""
+    headers = {"host": "api.example", **({} if origin is None else {"origin": origin})}
+    assert may_open(Settings(cors_origins=(SHOP,)), headers) is opens
+    assert may_open(Settings(cors_origins=("*",)), headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("api.example", True),
+        ("API.example:8443", True),
+        ("eu.shop.example", True),
+        ("shop.example", False),
+        ("evil.example", False),
+        ("api.example.evil.example", False),
+        ("[::1]:80", True),
+        ("", False),
+    ],
+)
+async def test_only_requests_to_names_of_the_host_are_served(ask_with: AskWith, host: str, served: bool) -> None:
+    async with ask_with(hosts=("api.example", "*.shop.example", "::1")) as ask:
+        for path in ("/graphql", "/schema.graphql"):
+            answer = await ask.client.get(path, params=COUNT, headers={"host": host})
+            assert answer.status_code == (200 if served else 400)
+            assert "location" not in answer.headers
+        assert (await ask.client.get("/livez", headers={"host": host})).status_code == 200  # probes name an address
+
+
+async def test_the_playground_loads_what_it_names_and_stands_in_no_frame(ask: Ask) -> None:
+    answer = await ask.client.get("/graphql", headers={"accept": "text/html"})
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    for source in re.findall(r'<script[^>]* src="([^"]+)"', answer.text):
+        assert source in policy["script-src"].split()
+    assert policy["script-src"].count("'sha256-") == len(re.findall(r"<script>", answer.text)) > 0
+    assert "unsafe" not in policy["script-src"]
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert page_headers("<p>") == {**page_headers(answer.text), **page_headers("<p>")}
+
+
+async def test_production_shows_neither_schema_nor_playground_nor_names(ask_with: AskWith) -> None:
+    """Fault 26: what is off is off by every way that leads there."""
+    async with ask_with(introspection=False, suggestions=False, playground=False) as ask:
+        for query in (
+            "{ __schema { types { name } } }",
+            '{ __type(name: "Order") { name } }',
+            "{ ...F } fragment F on Query { __schema { types { name } } }",
+        ):
+            assert {e["extensions"]["code"] for e in (await ask(query))["errors"]} == {"GRAPHQL_VALIDATION_FAILED"}
+        assert await ask.data("{ __typename }") == {"__typename": "Query"}
+        told = str(
+            [
+                await ask(query)
+                for query in ("{ item { totalCount } }", "{ items { totalCont } }", "{ items(frist: 1) { totalCount } }")
+            ]
+        )
+        assert "Did you mean" not in told
+        assert (await ask.client.get("/schema.graphql")).status_code == 404
+        answer = await ask.client.get("/graphql", headers={"accept": "text/html,*/*"})
+        assert "html" not in answer.headers["content-type"]
+
+
+async def test_a_trusted_proxy_is_believed_and_takes_a_path_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `serve` hands to uvicorn for these settings and options; nothing that anybody is shown depends on it."""
+    handed: dict[str, Any] = {}
+
+    class Config:
+        def __init__(self, *_: Any, **given: Any) -> None:
+            handed.update(given)
+            raise RuntimeError("seen")
+
+    monkeypatch.setattr("uvicorn.Config", Config)
+    monkeypatch.setattr("graph.serve.listening.listen", lambda *_: [])
+    for proxies, expected in (((), []), (("10.0.0.0/8", "::1"), ["10.0.0.0/8", "::1"])):
+        monkeypatch.setattr("graph.__main__.usable_settings", lambda proxies=proxies: Settings(trusted_proxies=proxies))
+        monkeypatch.setattr("graph.__main__.finished", lambda work, _: work.close())
+        found = CliRunner().invoke(main, ["serve", "--port", "0", "--root-path", "/shop/"])
+        assert str(found.exception) == "seen"
+        assert handed["proxy_headers"] is bool(proxies)
+        assert handed["forwarded_allow_ips"] == expected
+        assert handed["root_path"] == "/shop"
+
+
+async def test_a_path_that_a_proxy_took_away_changes_nothing(ask: Ask) -> None:
+    transport = httpx2.ASGITransport(ask.app, root_path="/shop")
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.post("/shop/graphql", json=COUNT)).json() == {"data": {"items": {"totalCount": 0}}}
+        assert (await client.get("/shop/livez")).status_code == 200
