@@ -10,8 +10,7 @@ SELECT for each type of target, however many rows point to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from sqlalchemy.orm.attributes import instance_state
@@ -134,21 +133,21 @@ class Graph:
 
     def assign(self, row: Base, attribute: str, value: Any, place: Path) -> None:
         """Set a column, unless a validator of the class refuses the value."""
-        with self._validated(place):
-            put(row, attribute, value)
-
-    @contextmanager
-    def _validated(self, place: Path) -> Iterator[None]:
-        """Refuse what a validator of a mapped class (`@validates`) does not let pass."""
         try:
-            yield
+            put(row, attribute, value)
         except ValueError as error:
-            self.refuse(invalid(place, str(error) or "is not allowed"))
+            self._not_valid(error, place)
+
+    def _not_valid(self, error: ValueError, place: Path) -> None:
+        """Refuse what a validator of a mapped class (`@validates`) did not let pass."""
+        self.refuse(invalid(place, str(error) or "is not allowed"))
 
     def adopt(self, parent: Base, relation: str, child: Base) -> None:
         """Put a row into the list of a parent; the way back is known at once, also where it is for reading only."""
-        with self._validated(self.origin(child).path):
+        try:
             getattr(parent, relation).append(child)
+        except ValueError as error:
+            self._not_valid(error, self.origin(child).path)
         back = way_back(type(parent), relation)
         if back is not None:
             child.__dict__[back] = parent
@@ -156,8 +155,10 @@ class Graph:
     def remove(self, parent: Base, relation: str, child: Base, path: Path = ROOT) -> None:
         """Take a row out of the list of a parent, to be deleted; an error about it stands at `path`."""
         self.origins[id(child)] = Origin(child, path)
-        with self._validated(path):
+        try:
             getattr(parent, relation).remove(child)
+        except ValueError as error:
+            self._not_valid(error, path)
         # An orphan is deleted by the flush anyway; saying so lets rules see it before.
         self.session.sync_session.delete(child)
 
