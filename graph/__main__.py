@@ -58,8 +58,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
     import uvicorn
 
     from graph.serve import logs
-    from graph.serve.http1 import bounded
-    from graph.serve.listening import CannotListen, address, listen, repeated
+    from graph.serve.http1 import protocol_of
+    from graph.serve.listening import CannotListen, listen, repeated, served_url
 
     settings = usable_settings()
     try:
@@ -73,14 +73,14 @@ def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            click.echo(f"Serving {address(host, sockets or [])}", err=True)
+            click.echo(f"Serving {served_url(host, sockets or [])}", err=True)
 
     logs.configure()
     server = Server(
         uvicorn.Config(
             "graph.serve.app:create_app",
             factory=True,
-            http=bounded(settings),
+            http=protocol_of(settings),
             timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
             access_log=False,
             server_header=False,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import strawberry
 
-from graph.write.errors import ErrorCode, InvalidInputError, MutationError, Path, coded, invalid
+from graph.write.errors import ErrorCode, InvalidInputError, MutationError, Path, discriminator, invalid
 
 #: What the column of the stock and GraphQL's Int hold.
 MOST_PIECES = 2**31 - 1
@@ -17,7 +17,7 @@ MOST_PIECES = 2**31 - 1
 
 @strawberry.type(description="There are not as many pieces in stock.")
 class StockError(MutationError):
-    code: ErrorCode = coded(ErrorCode.OUT_OF_STOCK)
+    code: ErrorCode = discriminator(ErrorCode.OUT_OF_STOCK)
     requested: int = strawberry.field(description="How many pieces the whole input takes.")
     available: int = strawberry.field(description="How many there are.")
 

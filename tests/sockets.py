@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from graph.serve.http1 import BoundedProtocol, bounded
+from graph.serve.http1 import BoundedProtocol, protocol_of
 from graph.settings import Settings
 
 #: How long anything may take before a test fails instead of hanging.
@@ -94,7 +94,9 @@ class Listening:
 async def listening(app: Any, **settings: Any) -> AsyncIterator[Listening]:
     """Serve an application for a while. At the end no connection is left."""
     made = Settings(**settings)
-    config = uvicorn.Config(app, http=bounded(made), log_config=None, access_log=False, server_header=False, timeout_keep_alive=1)
+    config = uvicorn.Config(
+        app, http=protocol_of(made), log_config=None, access_log=False, server_header=False, timeout_keep_alive=1
+    )
     config.load()
     protocol: Any = config.http_protocol_class
     state = ServerState()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -47,6 +48,16 @@ READ: dict[str, set[str]] = {
 }
 DOMAIN = {"settings", "base", "scope", "sums", "texts", "database", "context", "models", "read", "write", "stock"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
+
+
+@cache
+def source_of(path: str) -> str:
+    return (PACKAGE / path).read_text(encoding="utf-8")
+
+
+@cache
+def tree_of(path: str) -> ast.Module:
+    return ast.parse(source_of(path))
 
 
 def room_of(path: str) -> str:
@@ -93,7 +104,7 @@ def imports(source: str, within: str = "graph") -> set[str]:
 @pytest.mark.parametrize("path", FILES)
 def test_a_module_imports_only_downwards(path: str) -> None:
     room = room_of(path)
-    upwards = imports((PACKAGE / path).read_text(encoding="utf-8")) - allowed(room) - {room}
+    upwards = imports(source_of(path)) - allowed(room) - {room}
     assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))}"
 
 
@@ -101,7 +112,7 @@ def test_a_module_imports_only_downwards(path: str) -> None:
 def test_a_module_of_reads_imports_only_downwards(path: str) -> None:
     room = room_of(path.removeprefix("read/"))
     assert room in READ
-    upwards = imports((PACKAGE / path).read_text(encoding="utf-8"), "graph.read") - READ[room] - {room}
+    upwards = imports(source_of(path), "graph.read") - READ[room] - {room}
     assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))} of graph/read"
 
 
@@ -118,7 +129,7 @@ def modules(source: str) -> set[str]:
 @pytest.mark.parametrize("room", ["read", "write", "operations", "database", "serve"])
 def test_no_module_of_a_room_leads_back_to_itself(room: str) -> None:
     inside = [path for path in FILES if path.startswith(f"{room}/")]
-    leads = {path: modules((PACKAGE / path).read_text(encoding="utf-8")) & set(inside) for path in inside}
+    leads = {path: modules(source_of(path)) & set(inside) for path in inside}
     assert sum(map(len, leads.values())) > len(inside) / 2, "imports are not seen"
     TopologicalSorter(leads).prepare()  # raises CycleError, which names the circle
 
@@ -148,7 +159,7 @@ def test_tests_stand_in_a_folder_named_as_the_room_they_are_of() -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_a_module_opens_with_what_it_is_for(path: str) -> None:
-    assert ast.get_docstring(ast.parse((PACKAGE / path).read_text(encoding="utf-8")))
+    assert ast.get_docstring(tree_of(path))
 
 
 #: Where rows are written past the write door, and why.
@@ -185,7 +196,7 @@ def writes(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES)
 def test_rows_are_written_through_the_write_door_alone(path: str) -> None:
-    found = writes((PACKAGE / path).read_text(encoding="utf-8"))
+    found = writes(source_of(path))
     if room_of(path) in domains():
         assert not found, f"graph/{path} writes past the verbs of graph/write: {', '.join(sorted(found))}"
     elif path not in BESIDE_THE_DOOR:
@@ -194,12 +205,12 @@ def test_rows_are_written_through_the_write_door_alone(path: str) -> None:
 
 def test_rows_are_locked_in_one_place() -> None:
     """But for idempotency keys, which are no rows of the shop."""
-    found = {path for path in FILES if "with_for_update" in (PACKAGE / path).read_text(encoding="utf-8")}
+    found = {path for path in FILES if "with_for_update" in source_of(path)}
     assert found == {"write/locks.py", "write/expired_keys.py"}
 
 
 def test_the_write_door_has_no_exception_for_nothing() -> None:
-    assert all(writes((PACKAGE / path).read_text(encoding="utf-8")) for path in BESIDE_THE_DOOR)
+    assert all(writes(source_of(path)) for path in BESIDE_THE_DOOR)
 
 
 @pytest.mark.parametrize(
@@ -293,14 +304,14 @@ def past_the_row_door(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path not in (ROW_DOOR, "models.py", "sample/__init__.py")])
 def test_rows_enter_statements_through_the_row_door(path: str) -> None:
-    found = past_the_row_door((PACKAGE / path).read_text(encoding="utf-8"))
+    found = past_the_row_door(source_of(path))
     assert set(found) <= ({"table"} if path in TABLES else set()), found
 
 
 def test_nothing_is_excused_that_needs_it_no_longer() -> None:
     for path in TABLES:
-        assert "table" in past_the_row_door((PACKAGE / path).read_text(encoding="utf-8")), path
-    asks = {path for path in FILES if re.search(r"\bSERVER\b", (PACKAGE / path).read_text(encoding="utf-8"))}
+        assert "table" in past_the_row_door(source_of(path)), path
+    asks = {path for path in FILES if re.search(r"\bSERVER\b", source_of(path))}
     assert asks - {ROW_DOOR, "scope.py"} == SERVERS.keys()
 
 
@@ -343,19 +354,23 @@ ALIKE = {
 ENDING = re.compile(r"(?:ies|ings?|ions?|ers?|ed|es|s|e|y)$")
 
 
+def same_stem(one: str, other: str) -> bool:
+    """Whether two names differ by an ending, or by how their words are set apart."""
+    one, other = sorted((one.lower(), other.lower()), key=len)
+    longer = other.startswith(one) and len(other) - len(one) <= 2
+    return longer or one.replace("_", "") == other.replace("_", "") or ENDING.sub("", one) == ENDING.sub("", other)
+
+
 def alike(one: str, other: str) -> bool:
     """Whether two names differ by a letter or by an ending."""
     one, other = sorted((one.lower(), other.lower()), key=len)
     if len(one) == len(other):
         return sum(a != b for a, b in zip(one, other, strict=True)) == 1
-    longer = other.startswith(one) and len(other) - len(one) <= 2
-    return (
-        longer or one in {other[:i] + other[i + 1 :] for i in range(len(other))} or ENDING.sub("", one) == ENDING.sub("", other)
-    )
+    return same_stem(one, other) or one in {other[:i] + other[i + 1 :] for i in range(len(other))}
 
 
 def classes_of(path: str) -> list[str]:
-    return [node.name for node in ast.parse((PACKAGE / path).read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    return [node.name for node in tree_of(path).body if isinstance(node, ast.ClassDef)]
 
 
 def test_no_two_files_have_names_alike() -> None:
@@ -378,8 +393,53 @@ def test_no_two_classes_have_names_alike() -> None:
     assert not ALIKE.keys() - found, "excused for nothing"
 
 
+@cache
+def functions_of(path: str) -> set[str]:
+    """The functions of a module, not those of its classes."""
+    return {node.name for node in tree_of(path).body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+
+
+def names_taken(source: str) -> Iterator[tuple[str, str]]:
+    """The names that a source takes out of files of this package, each with the file: what it then says without the module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("graph."):
+            module = str(node.module).removeprefix("graph.").replace(".", "/")
+            for alias in node.names:
+                yield f"{module}.py" if f"{module}.py" in FILES else f"{module}/__init__.py", alias.asname or alias.name
+
+
+def functions_alike(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names of functions that are alike. Of short ones only endings count: `held` and `head` are words of their own."""
+    once = sorted(set(names))
+    pairs = ((a, b) for index, a in enumerate(once) for b in once[index + 1 :])
+    return [(a, b) for a, b in pairs if same_stem(a, b) or (min(len(a), len(b)) > 5 and alike(a, b))]
+
+
+def test_no_two_functions_have_names_alike() -> None:
+    """Those that another module calls by their name alone; `limits.check` says whose it is."""
+    travel: dict[str, set[str]] = {}
+    for path in FILES:
+        for file, name in names_taken(source_of(path)):
+            if file in FILES and name in functions_of(file) and room_of(file) not in domains():
+                travel.setdefault(name, set()).add(file)
+    assert len(travel) > 200
+    assert {name: files for name, files in travel.items() if len(files) > 1} == {}
+    assert functions_alike(travel) == []
+
+
+def test_no_two_functions_of_a_module_have_names_alike() -> None:
+    """But for the inner half of one, which is called as it is, with an underscore."""
+    for path in FILES:
+        if room_of(path) not in domains():
+            assert [(a, b) for a, b in functions_alike(functions_of(path)) if a != f"_{b}"] == [], path
+
+
 def test_names_alike_are_seen() -> None:
     for pair in ("page pages", "paging page", "Undo Undone", "mirror_of mirror_or", "operation operations", "entity entities"):
         assert alike(*pair.split()), pair
     for pair in ("keyset cursors", "payload plan", "matching mutations", "rows references"):
         assert not alike(*pair.split()), pair
+    for pair in ("look_up lookup", "judge judged", "coerce coercer", "mirror_of mirror_or"):
+        assert functions_alike(pair.split()), pair
+    assert not functions_alike(["held", "head", "read", "mirror", "mirror_of"])
+    assert list(names_taken("from graph.read.sql.json import encode as e\nimport graph.base")) == [("read/sql/json.py", "e")]

@@ -254,7 +254,7 @@ async def test_rows_looked_up_are_those_a_session_reads(sample_database: Databas
                 columns: list[Any] = [getattr(model, name) for name in target_attributes(model)]
                 rows = (await session.execute(sa.select(*columns))).all()
                 wanted = {name: sorted(getattr(row, name) for row in rows)[::3] for name in attributes}
-                lookup = references._lookup(model, attributes, database.dialect, OPEN, Lock.POINT_TO, draws=False)
+                lookup = references._prepared(model, attributes, database.dialect, OPEN, Lock.POINT_TO, draws=False)
                 arguments = [encode(wanted[name]) for name, encode in lookup.parameters if encode is not None]
                 given = await database.rows_within(session, lookup.sql, arguments)
                 asked = sa.select(*columns).where(sa.or_(*(getattr(model, name).in_(wanted[name]) for name in attributes)))

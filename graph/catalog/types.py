@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from graph import models
-from graph.read.types.fields import Connection, connection, lookup
+from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
 
@@ -46,7 +46,7 @@ class ItemBy:
 
 @strawberry.type
 class CatalogQueries:
-    item: Item | None = lookup(ItemBy, "The item with this key, or null.")
+    item: Item | None = one_by(ItemBy, "The item with this key, or null.")
     items: Connection[Item] = connection(
         "Item", "All items; archived ones only if the filter mentions `archived`.", searchable=True
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from graph import models
-from graph.read.types.fields import Connection, connection, lookup
+from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
 
@@ -45,7 +45,7 @@ class CustomerBy:
 
 @strawberry.type
 class CustomerQueries:
-    customer: Customer | None = lookup(CustomerBy, "The customer with this key, or null.")
+    customer: Customer | None = one_by(CustomerBy, "The customer with this key, or null.")
     customers: Connection[Customer] = connection(
         "Customer", "All customers; archived ones only if the filter mentions `archived`.", searchable=True
     )

@@ -175,7 +175,7 @@ def is_unknown(error: BaseException) -> bool:
     return trouble(error) is Trouble.LOST or sqlite_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_INTERRUPT)
 
 
-def judged(error: Exception, *, begun: bool, committing: bool, last: bool) -> Exception | None:
+def verdict_of(error: Exception, *, begun: bool, committing: bool, last: bool) -> Exception | None:
     """What is to be raised for an error that ended a transaction; nothing where the transaction is to be run again.
 
     `begun`: there was a connection. `committing`: COMMIT was sent. `last`: there is no other try.

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from graph.database.failures import CommitUnknown, Unavailable, is_stale, judged, told
+from graph.database.failures import CommitUnknown, Unavailable, is_stale, told, verdict_of
 from graph.database.protocol import Connections
 
 logger = logging.getLogger("ordergraph.database")
@@ -60,7 +60,7 @@ async def transaction(
                             raise
                     return result
                 except Exception as error:
-                    verdict = judged(error, begun=begun, committing=committing, last=attempt == ATTEMPTS)
+                    verdict = verdict_of(error, begun=begun, committing=committing, last=attempt == ATTEMPTS)
                     if verdict is error:
                         raise
                     if verdict is not None:

@@ -34,7 +34,7 @@ from graph.database.failures import AnswerTooLarge
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.learning import Learner
-from graph.operations.variables import coerce
+from graph.operations.variables import coerce_variables
 from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
@@ -165,12 +165,12 @@ class Engine:
         if size > self.settings.max_operation_bytes and not document.only_inserts:
             raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(self.settings.max_operation_bytes), 413)
         if document.kind is OperationType.QUERY:
-            return await self._query(document, coerce(self.settings, document, raw_variables), context)
+            return await self._query(document, coerce_variables(self.settings, document, raw_variables), context)
         if only_queries:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
         if document.kind is OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
-        variables = coerce(self.settings, document, raw_variables)
+        variables = coerce_variables(self.settings, document, raw_variables)
         planned = await self._planned(document, variables, context.scope)
         async with context.database.line:
             return await self._mutation(document, variables, planned, context)

@@ -23,7 +23,7 @@ from graph.read.types.scalars import is_storable
 from graph.settings import Settings
 
 
-def coerce(settings: Settings, document: Document, raw: Mapping[str, Any]) -> VariableValues:
+def coerce_variables(settings: Settings, document: Document, raw: Mapping[str, Any]) -> VariableValues:
     """The coerced variables. Raises `RequestRefused`."""
     sources: dict[str, VariableValueSource] = {}
     coerced: dict[str, Any] = {}

@@ -8,12 +8,12 @@ import strawberry
 
 from graph import models
 from graph.orders.status import OrderStatus
-from graph.write.errors import ErrorCode, MutationError, coded
+from graph.write.errors import ErrorCode, MutationError, discriminator
 
 
 @strawberry.type(description="An order cannot become this from where it stands.")
 class TransitionError(MutationError):
-    code: ErrorCode = coded(ErrorCode.TRANSITION)
+    code: ErrorCode = discriminator(ErrorCode.TRANSITION)
     from_: OrderStatus = strawberry.field(name="from", description="Where the order stands.")
     to: OrderStatus = strawberry.field(description="Where it was sent.")
     allowed: list[OrderStatus] = strawberry.field(description="Where it can go from here.")
@@ -21,7 +21,7 @@ class TransitionError(MutationError):
 
 @strawberry.type(description="An order does not take this change in its status.")
 class NotEditableError(MutationError):
-    code: ErrorCode = coded(ErrorCode.NOT_EDITABLE)
+    code: ErrorCode = discriminator(ErrorCode.NOT_EDITABLE)
     status: OrderStatus = strawberry.field(description="The status that forbids it.")
 
 

@@ -8,7 +8,7 @@ import strawberry
 
 from graph import models
 from graph.orders.status import OrderStatus
-from graph.read.types.fields import Connection, connection, lookup
+from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
 
@@ -59,5 +59,5 @@ class OrderBy:
 
 @strawberry.type
 class OrderQueries:
-    order: Order | None = lookup(OrderBy, "The order with this key, or null.")
+    order: Order | None = one_by(OrderBy, "The order with this key, or null.")
     orders: Connection[Order] = connection("Order", "All orders.", searchable=True)

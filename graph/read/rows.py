@@ -65,7 +65,7 @@ def seen(model: type[Base], scope: Scope) -> ColumnElement[bool]:
     return table.c.id.in_(sa.select(door.rows(model, f"{table.name}_seen", lockable=True).id))  # type: ignore[no-any-return]  # found by name
 
 
-def ruled() -> bool:
+def any_rules() -> bool:
     """Whether there is any rule to ask."""
     return bool(RULES or WRITABLE)
 

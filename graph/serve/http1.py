@@ -63,7 +63,7 @@ class Clients:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits. `bounded` makes the class that knows them."""
+    """uvicorn's protocol with limits. `protocol_of` makes the class that knows them."""
 
     settings: ClassVar[Settings]
     clients: ClassVar[Clients]
@@ -297,7 +297,7 @@ def head_too_large(limit: int) -> RequestRefused:
     return refused("HEAD_TOO_LARGE", f"The head of a request may have at most {limit} bytes.", 431)
 
 
-def bounded(settings: Settings) -> type[BoundedProtocol]:
+def protocol_of(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
     clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
     admission = Admission(settings.pool_timeout_seconds)

@@ -82,7 +82,7 @@ def number(made: list[socket.socket]) -> int:
     return int(made[0].getsockname()[1]) if made else 0
 
 
-def address(host: str, made: list[socket.socket]) -> str:
+def served_url(host: str, made: list[socket.socket]) -> str:
     """Where the server is reached, an IPv6 address in brackets."""
     name = bare(host) or "0.0.0.0"  # noqa: S104  # what no host means
     shown = f"[{name.replace('%', '%25')}]" if ":" in name else name

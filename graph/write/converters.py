@@ -44,7 +44,7 @@ def converter(type_: Hashable) -> Convert:
     def make(value: Mapping[str, Any]) -> Any:
         if not converts:  # input types may contain themselves
             kinds = {f.python_name: f.resolve_type(type_definition=definition) for f in definition.fields}
-            converts.update({name: (f.attribute, _convert(kinds[f.attribute])) for name, f in names.items()})
+            converts.update({name: (f.attribute, _of_type(kinds[f.attribute])) for name, f in names.items()})
         given = dict(absent)
         for name, part in value.items():
             attribute, convert = converts[name]
@@ -54,16 +54,16 @@ def converter(type_: Hashable) -> Convert:
     return make
 
 
-def _convert(type_: Any) -> Convert | None:
+def _of_type(type_: Any) -> Convert | None:
     """A function that converts a value of a field's type, or None where the coerced value stays as it is."""
     if isinstance(type_, StrawberryMaybe):
-        wrapped = _convert(type_.of_type)
+        wrapped = _of_type(type_.of_type)
         return Some if wrapped is None else lambda value: Some(wrapped(value))
     if isinstance(type_, StrawberryOptional):
-        present = _convert(type_.of_type)
+        present = _of_type(type_.of_type)
         return None if present is None else lambda value: None if value is None else present(value)
     if isinstance(type_, StrawberryList):
-        each = _convert(type_.of_type)
+        each = _of_type(type_.of_type)
         return None if each is None else lambda values: [each(value) for value in values]
     if isinstance(type_, LazyType):
         type_ = type_.resolve_type()

@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from graph.base import Base
 from graph.context import Context
 from graph.database import capabilities
-from graph.read.rows import Door, left, rows, ruled, seen
+from graph.read.rows import Door, any_rules, left, rows, seen
 from graph.scope import SERVER
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
@@ -83,7 +83,7 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
 
 async def flush(graph: Graph, gone: Sequence[Base] = ()) -> None:
     """Write what is in the session. `gone` are the rows it deletes, with which the database may delete others."""
-    written = _to_write(graph) if ruled() else {}
+    written = _to_write(graph) if any_rules() else {}
     record = record_of(graph.session)
     if record is None:
         await graph.session.flush()
@@ -258,7 +258,7 @@ async def _hold(graph: Graph, model: type[Base], key: str, values: Collection[An
 
 async def _out_of_sight(graph: Graph, model: type[Base], key: str, values: Collection[Any]) -> list[Any]:
     """Those of some values of an attribute whose rows the scope may not have written."""
-    allowed = left(model, graph.scope) if ruled() and values else None
+    allowed = left(model, graph.scope) if any_rules() and values else None
     if allowed is None:
         return []
     attribute = getattr(allowed, key)

@@ -62,7 +62,7 @@ class ErrorCode(enum.Enum):
     TRY_AGAIN = strawberry.enum_value("TRY_AGAIN", description="The database was busy and nothing was changed: send it again.")
 
 
-def coded(code: ErrorCode) -> Any:
+def discriminator(code: ErrorCode) -> Any:
     """The field that tells an error type from the others."""
     return strawberry.field(default=code, description="What is wrong, for programs.")
 
@@ -88,7 +88,7 @@ async def _read(info: strawberry.Info[Context, None], error: MutationError, row:
 
 @strawberry.type(description="A value that must be unique is taken, or stands twice in the input.")
 class UniqueError(MutationError):
-    code: ErrorCode = coded(ErrorCode.UNIQUE)
+    code: ErrorCode = discriminator(ErrorCode.UNIQUE)
     constraint: str = strawberry.field(description="The constraint's name in the database.")
     fields: list[str] = strawberry.field(description="The fields that must be unique together.")
     row: strawberry.Private[Row | None] = None
@@ -100,7 +100,7 @@ class UniqueError(MutationError):
 
 @strawberry.type(description="The input points to a row that does not exist.")
 class ReferenceNotFoundError(MutationError):
-    code: ErrorCode = coded(ErrorCode.REFERENCE_NOT_FOUND)
+    code: ErrorCode = discriminator(ErrorCode.REFERENCE_NOT_FOUND)
     constraint: str = strawberry.field(description="The foreign key's name in the database.")
     target_type: str = strawberry.field(description="The type of the row pointed to.")
     key: str = strawberry.field(description="The key as sent.")
@@ -114,14 +114,14 @@ class ReferenceCount:
 
 @strawberry.type(description="A row cannot be deleted because others use it.")
 class StillReferencedError(MutationError):
-    code: ErrorCode = coded(ErrorCode.STILL_REFERENCED)
+    code: ErrorCode = discriminator(ErrorCode.STILL_REFERENCED)
     by_type: list[ReferenceCount] = strawberry.field(description="Who uses it, by type.")
     count: int = strawberry.field(description="How many rows use it, over all types.")
 
 
 @strawberry.type(description="A value is outside of what is allowed.")
 class CheckError(MutationError):
-    code: ErrorCode = coded(ErrorCode.CHECK)
+    code: ErrorCode = discriminator(ErrorCode.CHECK)
     constraint: str = strawberry.field(description="The constraint's name in the database.")
     minimum: str | None = strawberry.field(
         default=None, description='The least that is allowed, written as the field is, such as "1" or "0.00"; null where none is.'
@@ -133,20 +133,20 @@ class CheckError(MutationError):
 
 @strawberry.type(description="A value that must be there was set to null or left out.")
 class RequiredError(MutationError):
-    code: ErrorCode = coded(ErrorCode.REQUIRED)
+    code: ErrorCode = discriminator(ErrorCode.REQUIRED)
     constraint: str = strawberry.field(description="The constraint's name in the database; empty if it knows of none.")
 
 
 @strawberry.type(description="The row that the mutation is about does not exist.")
 class NotFoundError(MutationError):
-    code: ErrorCode = coded(ErrorCode.NOT_FOUND)
+    code: ErrorCode = discriminator(ErrorCode.NOT_FOUND)
     type: str = strawberry.field(description="The type that was looked for.")
     missing_id: strawberry.ID = strawberry.field(description="The id, or the other key, as sent.")
 
 
 @strawberry.type(description="Somebody changed the row since the client read it.")
 class StaleVersionError(MutationError):
-    code: ErrorCode = coded(ErrorCode.STALE_VERSION)
+    code: ErrorCode = discriminator(ErrorCode.STALE_VERSION)
     expected: int = strawberry.field(description="The version sent.")
     actual: int = strawberry.field(description="The version the row has.")
     row: strawberry.Private[Row | None] = None
@@ -158,7 +158,7 @@ class StaleVersionError(MutationError):
 
 @strawberry.type(description="The row is archived: kept for what refers to it, but not to be used any more.")
 class ArchivedError(MutationError):
-    code: ErrorCode = coded(ErrorCode.ARCHIVED)
+    code: ErrorCode = discriminator(ErrorCode.ARCHIVED)
     row: strawberry.Private[Row | None] = None
 
     @strawberry.field(description="The archived row.")
@@ -168,19 +168,19 @@ class ArchivedError(MutationError):
 
 @strawberry.type(description="A value has the wrong form.")
 class InvalidInputError(MutationError):
-    code: ErrorCode = coded(ErrorCode.INVALID_INPUT)
+    code: ErrorCode = discriminator(ErrorCode.INVALID_INPUT)
     reason: str = strawberry.field(description="What the value should be.")
 
 
 @strawberry.type(description="The write would leave a row that whoever writes may not see. Nothing was changed.")
 class ForbiddenError(MutationError):
-    code: ErrorCode = coded(ErrorCode.FORBIDDEN)
+    code: ErrorCode = discriminator(ErrorCode.FORBIDDEN)
     type: str = strawberry.field(description="The type of the row.")
 
 
 @strawberry.type(description="Nothing is wrong here, but a sibling was refused and everything was undone together.")
 class RolledBackError(MutationError):
-    code: ErrorCode = coded(ErrorCode.ROLLED_BACK)
+    code: ErrorCode = discriminator(ErrorCode.ROLLED_BACK)
 
 
 @strawberry.type(description="The idempotency key stands for another request, or for one that is still running.")
@@ -191,7 +191,7 @@ class IdempotencyError(MutationError):
 
 @strawberry.type(description="The selected payload has more bytes than an answer may have. Nothing was changed.")
 class AnswerTooLargeError(MutationError):
-    code: ErrorCode = coded(ErrorCode.ANSWER_TOO_LARGE)
+    code: ErrorCode = discriminator(ErrorCode.ANSWER_TOO_LARGE)
     limit: int = strawberry.field(description="How many bytes the data of an answer may have.")
 
 
@@ -200,7 +200,7 @@ class AnswerTooLargeError(MutationError):
     " and tells what became of it. Without, look whether it happened before you send it anew."
 )
 class CommitUnknownError(MutationError):
-    code: ErrorCode = coded(ErrorCode.COMMIT_UNKNOWN)
+    code: ErrorCode = discriminator(ErrorCode.COMMIT_UNKNOWN)
     retryable: bool = strawberry.field(
         description="Whether the same request may be sent again: where the field carries @idempotent. Else it could happen twice."
     )
@@ -210,7 +210,7 @@ class CommitUnknownError(MutationError):
     description="The database was busy on every try, or unsure of a field before this one. Nothing was changed here."
 )
 class TryAgainError(MutationError):
-    code: ErrorCode = coded(ErrorCode.TRY_AGAIN)
+    code: ErrorCode = discriminator(ErrorCode.TRY_AGAIN)
     retryable: bool = again()
 
 

@@ -77,7 +77,7 @@ async def _rows(
     wanted: dict[str, set[Any]] = defaultdict(set)
     for reference in references:
         wanted[reference.attribute].add(reference.value)
-    lookup = _lookup(model, tuple(sorted(wanted)), graph.dialect, graph.scope, lock, draws=draw is not None)
+    lookup = _prepared(model, tuple(sorted(wanted)), graph.dialect, graph.scope, lock, draws=draw is not None)
     given = {} if draw is None else draw.parameters
     values = {name: sorted(each) for name, each in wanted.items()} | {f"viewer_{n}": v for n, v in graph.scope.values.items()}
     arguments = [given[name] if encode is None else encode(values.get(name)) for name, encode in lookup.parameters]
@@ -122,7 +122,7 @@ class PreparedLookup:
 LOOKUPS: dict[tuple[type[Base], tuple[str, ...], Capabilities, Hashable, Lock, bool], PreparedLookup] = {}
 
 
-def _lookup(
+def _prepared(
     model: type[Base], attributes: tuple[str, ...], dialect: Dialect, scope: Scope, lock: Lock, *, draws: bool
 ) -> PreparedLookup:
     key = (model, attributes, capabilities(dialect), scope.key, lock, draws)

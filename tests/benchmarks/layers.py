@@ -39,7 +39,7 @@ from tests.benchmarks.operations import OPERATIONS, Facts
 HTTP = "HTTP: routes, body, answer"
 LAYERS: list[tuple[Any, str, str]] = [
     (Engine, "run", "GraphQL: graphql-core, Strawberry"),
-    (engine_module, "coerce", "variables coerced"),
+    (engine_module, "coerce_variables", "variables coerced"),
     (Database, "transaction", "transaction: turns, tries"),
     (Server, "begin", "connection from the pool"),
     (File, "begin", "connection from the pool"),

@@ -18,7 +18,7 @@ import asyncpg
 from graph.context import Context
 from graph.database import Database
 from graph.operations.documents import read_document
-from graph.operations.variables import coerce
+from graph.operations.variables import coerce_variables
 from graph.read.planning.selection import plan_query
 from graph.read.sql.statement import LIMIT, write
 from graph.schema import schema
@@ -77,7 +77,7 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
     if "AFTER" in query:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = read_document(engine.schema, engine.settings, query, None)
-    variables = coerce(engine.settings, document, {})
+    variables = coerce_variables(engine.settings, document, {})
     made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN)
     return made.sql, made.arguments({**variables.coerced, LIMIT: engine.settings.max_answer_bytes})
 

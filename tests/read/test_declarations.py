@@ -24,7 +24,7 @@ from graph.base import Choice, Key, Money, UtcDateTime
 from graph.database import Database
 from graph.read.types.checks import check
 from graph.read.types.fields import Connection, NodeQueries, connection
-from graph.read.types.filter_inputs import generate
+from graph.read.types.filter_inputs import make_input
 from graph.read.types.mirror import MIRRORS, MirrorError, Node, mirror
 from graph.read.types.scalars import DEFINITIONS, BigInt, Date, DateTime
 from graph.read.types.scalars import Money as Decimal
@@ -150,11 +150,11 @@ def own_mirrors() -> Iterator[None]:
     """Only what a test declares is mirrored, and its inputs are made anew."""
     known = dict(MIRRORS)
     MIRRORS.clear()
-    generate.cache_clear()
+    make_input.cache_clear()
     yield
     MIRRORS.clear()
     MIRRORS.update(known)
-    generate.cache_clear()
+    make_input.cache_clear()
 
 
 def made(name: str, model: Any, fields: dict[str, Any], **options: Any) -> Any:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite
 from graph.base import Base
 from graph.operations.documents import read_document
 from graph.operations.engine import Engine
-from graph.operations.variables import coerce
+from graph.operations.variables import coerce_variables
 from graph.read.planning.nesting import MAX_FILTER
 from graph.read.planning.selection import plan_query
 from graph.read.refusals import BadUserInput
@@ -114,7 +114,7 @@ def compiled(query: str) -> Statement:
     limits = Settings(max_cost=10**12)
     engine = Engine(schema._schema, limits, sqlite.dialect(paramstyle="qmark"), None)  # type: ignore[arg-type]  # nothing runs
     document = read_document(engine.schema, engine.settings, query, None)
-    return write(plan_query(engine.operation(document, coerce(limits, document, {}))), engine.dialect, OPEN)
+    return write(plan_query(engine.operation(document, coerce_variables(limits, document, {}))), engine.dialect, OPEN)
 
 
 # To shrink an operation of this size takes minutes and shows little.

@@ -15,7 +15,7 @@ from asyncpg.exceptions import PostgresError
 
 from graph import migrate
 from graph.database import Database
-from graph.database.failures import CommitUnknown, TransientError, Unavailable, judged
+from graph.database.failures import CommitUnknown, TransientError, Unavailable, verdict_of
 from graph.settings import Settings
 from tests import postgres
 from tests.audit import checked_out, rows_of
@@ -212,7 +212,7 @@ async def test_a_commit_that_waits_for_a_standby(replicated: postgres.Own) -> No
 )
 def test_what_a_server_says_to_a_commit(severity: str, state: str, verdict: type) -> None:
     error = PostgresError.new({"S": "SEVERITY", "V": severity, "C": state, "M": "said"})
-    assert isinstance(judged(error, begun=True, committing=True, last=False), verdict)
+    assert isinstance(verdict_of(error, begun=True, committing=True, last=False), verdict)
 
 
 @contextmanager

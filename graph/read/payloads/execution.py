@@ -139,11 +139,11 @@ async def read_node(info: strawberry.Info[Context, None], error: str, type_name:
     plan = running.planned.nodes[*response_keys(info.path), error, type_name]
     if running.named is None:
         alone = asyncio.Lock()  # a connection answers one question at a time
-        running.named = DataLoader(lambda wanted: _read_nodes(context, running, alone, wanted), cache=False)
+        running.named = DataLoader(lambda wanted: _read_together(context, running, alone, wanted), cache=False)
     return await running.named.load((plan, key))
 
 
-async def _read_nodes(
+async def _read_together(
     context: Context, running: RunningMutation, alone: asyncio.Lock, wanted: list[tuple[NodePlan, int]]
 ) -> list[Fragment | None]:
     keys: dict[NodePlan, set[int]] = defaultdict(set)

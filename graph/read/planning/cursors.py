@@ -64,10 +64,10 @@ def cursor_values(text: Any, tag: str, order: Sequence[SortKey], argument: Seque
     found = decode(text)
     if found is None or len(found) != len(order) + 1 or found[0] != tag:
         raise BadUserInput("The cursor was not made for this list and order.", argument)
-    return [_cursor_value(key, value, argument) for key, value in zip(order, found[1:], strict=True)]
+    return [_read_value(key, value, argument) for key, value in zip(order, found[1:], strict=True)]
 
 
-def _cursor_value(key: SortKey, value: Any, argument: Sequence[str]) -> Any:
+def _read_value(key: SortKey, value: Any, argument: Sequence[str]) -> Any:
     if value is None and key.nullable:
         return None
     try:

@@ -51,7 +51,7 @@ def _numbered(page: Page) -> bool:
     return page.backward or any(part.info for part in page.parts)
 
 
-def step(field: One | Many | Page) -> int:
+def added_depth(field: One | Many | Page) -> int:
     """What a relation or a page adds for the fields below it."""
     if isinstance(field, Page):
         return NUMBERED_PAGE if _numbered(field) else PAGE
@@ -62,7 +62,7 @@ def step(field: One | Many | Page) -> int:
 
 def needed(field: One | Many | Page) -> int:
     """What a relation or a page takes itself, whatever is below it."""
-    values = step(field) + SCALAR
+    values = added_depth(field) + SCALAR
     if not isinstance(field, Page):
         return values
     return max(values, FILTERED + (NUMBERED if _numbered(field) else 0) + filter_nesting(field.where))

@@ -183,7 +183,7 @@ def _joined_sqlite(element: JoinedRows, compiler: Any, **kw: Any) -> str:
     return f"group_concat({one(element, compiler, **kw)}, ',')"
 
 
-def bounded(query: sa.Select[Any], most: ColumnElement[int]) -> sa.Select[Any]:
+def within_bytes(query: sa.Select[Any], most: ColumnElement[int]) -> sa.Select[Any]:
     """The text that a query is, as its UTF-8; PostgreSQL refuses one of more bytes than `most`."""
     # Without OFFSET the planner would put the text, and make it, in each of the three places. A histogram of fewer than one
     # bucket is an error that nothing else here can make.

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 from graph.base import Base
 from graph.database import capabilities
 from graph.read.planning.arguments import Constant, Given, Source, resolve
-from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, needed, room, step
+from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, added_depth, needed, room
 from graph.read.planning.plan import (
     Entity,
     Lookup,
@@ -36,7 +36,7 @@ from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter
-from graph.read.sql.constructs import ByteLength, JoinedRows, bounded, id_rows, member, unchanged
+from graph.read.sql.constructs import ByteLength, JoinedRows, id_rows, member, unchanged, within_bytes
 from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
 from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS, Mirror
@@ -107,7 +107,7 @@ class Writer:
     def write(self, plan: Plan) -> Statement:
         query = self._rows(plan.roots) if isinstance(plan.roots, RowsByKey) else select(self._roots(plan))
         if not capabilities(self.dialect).bounds_texts:
-            query = bounded(query, self.bind(Given((LIMIT,)), sa.Integer()))
+            query = within_bytes(query, self.bind(Given((LIMIT,)), sa.Integer()))
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
             self.binds.get(name) or Parameter(Constant(None), constant(compiled, name, self.dialect))
@@ -127,7 +127,7 @@ class Writer:
                 case Meta(key):
                     members.append((key, [self.bind(Given((META, key)), sa.Text())]))
                 case Page():
-                    members.append((root.key, [self._page(root, None, AT_ROOT + step(root))]))
+                    members.append((root.key, [self._page(root, None, AT_ROOT + added_depth(root))]))
                 case Lookup():
                     members.append((root.key, [or_null(self._lookup(root))]))
                 case SummaryRoot():
@@ -207,7 +207,7 @@ class Writer:
 
     def _related(self, field: One | Many | Page, row: Any, used: int) -> list[Part]:
         """What a relation of a row leads to."""
-        used += step(field)
+        used += added_depth(field)
         match field:
             case One(_, relation, nullable, inner):
                 target = self.row(MIRRORS[inner.type_name])

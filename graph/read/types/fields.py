@@ -73,7 +73,7 @@ def connection(type_name: str, description: str, *, searchable: bool = False) ->
     return made
 
 
-def lookup(by: Any, description: str) -> Any:
+def one_by(by: Any, description: str) -> Any:
     """A field that finds one row by one of its unique keys, or null."""
     made = StrawberryField(description=description)
     made.arguments = [argument("by", by, "The key to look up.", required=True)]

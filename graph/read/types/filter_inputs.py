@@ -31,7 +31,7 @@ class Generated(LazyType[Any, Any]):
     """A reference to an input type that is generated when the schema is put together."""
 
     def resolve_type(self) -> type[Any]:
-        made: type[Any] = generate(self.type_name)
+        made: type[Any] = make_input(self.type_name)
         return made
 
 
@@ -87,7 +87,7 @@ ENUMS: dict[str, Any] = {}
 
 
 @cache
-def generate(name: str) -> Any:
+def make_input(name: str) -> Any:
     """The generated input of this name: `OrderWhere`, `OrderListWhere`, `OrderSort`, `OrderSortField`."""
     for suffix, make in MAKERS.items():
         mirrored = name.removesuffix(suffix)
@@ -165,7 +165,7 @@ def _sort_field(name: str, mirrored: str) -> Any:
 
 def _sort(name: str, mirrored: str) -> Any:
     made = [
-        input_field("field", generate(f"{mirrored}SortField"), "What to sort by.", default=dataclasses.MISSING),
+        input_field("field", make_input(f"{mirrored}SortField"), "What to sort by.", default=dataclasses.MISSING),
         input_field("direction", Direction, "Which way; ascending by default.", default=Direction.ASC),
     ]
     return create_type(
