@@ -75,7 +75,7 @@ def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
             await super().startup(sockets)
             click.echo(f"Serving {served_url(host, sockets or [])}", err=True)
 
-    logs.configure()
+    logs.configure(settings)
     server = Server(
         uvicorn.Config(
             "graph.serve.app:create_app",

@@ -94,11 +94,20 @@ class Settings:
     hosts: tuple[str, ...] = setting((), "Names that `Host` may have in requests, such as `api.example,*.example`; none: any")
     trusted_proxies: tuple[str, ...] = setting((), "Addresses and networks of proxies whose `X-Forwarded-*` are believed")
 
+    log_format: str = setting("text", "How a line of the log is written: text or json")
+    access_log: bool = setting(False, "Whether each request for an operation is logged")
+    slow_seconds: float = setting(1.0, "From how long on an operation is logged as slow, with its cost and its slowest statement")
+    trust_request_id: bool = setting(False, "Whether a request's own X-Request-Id is taken: only behind a proxy that sets it")
+    metrics: bool = setting(False, "Whether /metrics is served, which takes the extra `metrics`")
+    traces: bool = setting(False, "Whether operations are traced by OpenTelemetry, which takes the extra `otel`")
+    trace_documents: bool = setting(False, "Whether traces hold the text of documents, in which there may be values")
+
     head_timeout_seconds: float = setting(10.0, "Time the head of a request may take to arrive")
     request_timeout_seconds: float = setting(10.0, "Time a request may take")
     init_timeout_seconds: float = setting(10.0, "Time a WebSocket may take to send `connection_init`")
     heartbeat_seconds: float = setting(15.0, "How often a WebSocket or an event stream is seen to be alive")
     send_timeout_seconds: float = setting(20.0, "Time an answer may take to be sent, once it is made")
+    drain_seconds: float = setting(10.0, "Time a server that is told to end has for what it still does")
     statement_timeout_seconds: float = setting(5.0, "Time a statement may take")
     lock_timeout_seconds: float = setting(2.0, "Time a statement may wait for a lock")
     pool_size: int = setting(15, "Connections to PostgreSQL at most; each is opened when first needed and kept")
@@ -149,6 +158,8 @@ SHOWING = ("introspection", "suggestions", "playground")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 DEFAULT_PORT = re.compile(r"https://.*:443|http://.*:80")
 HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+#: Settings that are one of a few words.
+WORDS = {"log_format": ("text", "json")}
 
 #: What Kubernetes and Docker tell every container of a service called "ordergraph", or of one whose name begins so.
 SERVICE_LINK = re.compile(r"ORDERGRAPH(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
@@ -215,6 +226,9 @@ def check(settings: Settings) -> None:
     if settings.currency not in CURRENCY_EXPONENTS:
         raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency[:40]!r}")
     check_browsers(settings)
+    for name, words in WORDS.items():
+        if getattr(settings, name) not in words:
+            raise SettingsError(f"{variable(name)} must be {' or '.join(words)}, not {getattr(settings, name)[:40]!r}")
     for low, high in NOT_ABOVE:
         if getattr(settings, low) > getattr(settings, high):
             raise SettingsError(

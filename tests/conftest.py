@@ -16,8 +16,8 @@ from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy import Engine, event
 from starlette.applications import Starlette
 
-from graph import database as driver
 from graph.database import Database
+from graph.observations import StatementBegan, listening
 from graph.settings import Settings
 from tests import examples, postgres
 from tests.audit import checked_out
@@ -198,9 +198,13 @@ def statements() -> Iterator[Statements]:
         seen.add(statement)
 
     event.listen(Engine, "before_cursor_execute", before_cursor_execute)
-    driver.driver_listeners.append(seen.add)
-    yield seen
-    driver.driver_listeners.remove(seen.add)
+
+    def began(statement: StatementBegan) -> None:
+        if statement.direct:  # the others are seen above
+            seen.add(statement.sql)
+
+    with listening(StatementBegan, began):
+        yield seen
     event.remove(Engine, "before_cursor_execute", before_cursor_execute)
 
 
@@ -221,7 +225,7 @@ class Ask:
     async def raw(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
         """The bytes of the answer. What a mutation wrote must be what listeners to changes hear of it."""
         # Statements are counted as they are when nobody listens; mutations that cross are told apart nowhere.
-        if "mutation" not in query or driver.driver_listeners:
+        if "mutation" not in query or StatementBegan.listeners:
             return await self._send(query, variables, **more)
         self._running += 1
         try:

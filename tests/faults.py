@@ -16,8 +16,8 @@ from asyncpg.exceptions import PostgresError
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from graph import database as driver
 from graph.database import Database
+from graph.observations import StatementBegan, listening
 
 
 @dataclass
@@ -43,8 +43,9 @@ def places(database: Database, happens: Callable[[Places], None]) -> Iterator[Pl
         found.straight = straight
         happens(found)
 
-    def to_driver(statement: str) -> None:
-        arrive(statement, straight=True)
+    def to_driver(statement: StatementBegan) -> None:
+        if statement.direct:
+            arrive(statement.sql, straight=True)
 
     def with_parameters(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
         arrive(statement)
@@ -63,11 +64,10 @@ def places(database: Database, happens: Callable[[Places], None]) -> Iterator[Pl
     ]
     for name, listener in listeners:
         event.listen(engine, name, listener)
-    driver.driver_listeners.append(to_driver)
     try:
-        yield found
+        with listening(StatementBegan, to_driver):
+            yield found
     finally:
-        driver.driver_listeners.remove(to_driver)
         for name, listener in listeners:
             event.remove(engine, name, listener)
 

@@ -20,17 +20,18 @@ PACKAGE = Path(__file__).parents[1] / "graph"
 #: here is a domain.
 ROOMS: dict[str, set[str]] = {
     "settings": set(),
+    "observations": set(),
     "texts": set(),
     "base": {"texts"},
     "scope": set(),
     "sums": set(),
     "models": {"base", "sums", "texts"},
-    "database": {"settings"},
+    "database": {"settings", "observations"},
     "context": {"settings", "database", "scope"},
     "migrate": {"database"},
     "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
     "write": {"settings", "base", "scope", "texts", "database", "context", "read"},
-    "operations": {"settings", "base", "scope", "database", "context", "read"},
+    "operations": {"settings", "observations", "base", "scope", "database", "context", "read"},
     "stock": {"write"},
     "sample": {"settings", "base", "database", "models"},
     "comparison": set(),
@@ -73,7 +74,7 @@ def allowed(room: str) -> set[str]:
     if room == "schema":
         return DOMAIN | domains() | {"operations"}
     if room == "serve":
-        return {"settings", "database", "context", "read", "write", "operations", "schema"}
+        return {"settings", "observations", "database", "context", "read", "write", "operations", "schema", "migrate"}
     return ROOMS.get(room, DOMAIN)
 
 

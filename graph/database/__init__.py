@@ -16,20 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from graph.database.backends import backend_of, capabilities, configured
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.protocol import Capabilities, Connections, Purpose
+from graph.database.telling import Watch
 from graph.database.transactions import transaction
 from graph.database.turns import Turns
 from graph.settings import Settings
 
-__all__ = ["Capabilities", "Database", "Purpose", "capabilities", "driver_listeners"]
+__all__ = ["Capabilities", "Database", "Purpose", "capabilities"]
 
 logger = logging.getLogger("ordergraph.database")
 
 T = TypeVar("T")
-
-#: Called with the SQL of every statement that goes to a driver without SQLAlchemy's execution, which SQLAlchemy's own
-#: events do not see. Counting, logging and tracing hang here.
-driver_listeners: list[Callable[[str], None]] = []
-
 
 #: Mutations that are prepared at once for each connection that can write. One that is refused in the end costs as much as one
 #: that writes, so a crowd that waited there would leave those whose turn comes no time.
@@ -51,7 +47,8 @@ class Database:
         self.capabilities = backend.CAPABILITIES
         self._primary = backend.connect(self.target, settings)
         #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
-        self.line = Turns(AHEAD * self._primary.turns.connections, settings.pool_timeout_seconds)
+        self.line = Turns(AHEAD * self._primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
+        self.watch = Watch(self._primary.engine)
 
     def connections(self, purpose: Purpose) -> Connections:
         """What a read or a write runs on: this is decided here and nowhere else.
@@ -79,12 +76,15 @@ class Database:
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None) -> Any:
         """The answer of a compiled read, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
         limit = max_bytes or self.settings.max_answer_bytes
-        for listener in driver_listeners:
-            listener(sql)
+        began = self.watch.began(sql)
         try:
             found = await self.connections(Purpose.READ).fetch(sql, arguments, limit)
-        except Exception as error:
-            raise self._judged(error) from error
+        except BaseException as error:
+            self.watch.ended(sql, began, error)
+            if isinstance(error, Exception):
+                raise self._judged(error) from error
+            raise
+        self.watch.ended(sql, began)
         return self._bounded(found, limit)
 
     async def fetch_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Any:
@@ -107,11 +107,16 @@ class Database:
 
     async def rows_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query as the driver gives them, on the connection of a session's transaction."""
-        for listener in driver_listeners:
-            listener(sql)
         info = session.info
         connections: Connections = info["connections"]
-        return await connections.rows(info["driver"], sql, arguments)
+        began = self.watch.began(sql)
+        try:
+            found = await connections.rows(info["driver"], sql, arguments)
+        except BaseException as error:
+            self.watch.ended(sql, began, error)
+            raise
+        self.watch.ended(sql, began)
+        return found
 
     async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Run `work` in one transaction of `session` and commit it, as `graph.database.transactions` says."""

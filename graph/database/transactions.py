@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database.failures import CommitUnknown, Unavailable, is_stale, told, verdict_of
 from graph.database.protocol import Connections
+from graph.observations import TransactionRetried
 
 logger = logging.getLogger("ordergraph.database")
 
@@ -66,6 +67,8 @@ async def transaction(
                     if verdict is not None:
                         raise verdict from error
                     logger.debug("try %d of a transaction was refused for a passing reason: %s", attempt, told(error))
+                    if TransactionRetried.listeners:
+                        TransactionRetried(attempt).tell()
                 committing = False
                 await asyncio.sleep(random.uniform(*JITTER_SECONDS))
     except TimeoutError as error:

@@ -125,6 +125,11 @@ class Document:
     def kind(self) -> OperationType:
         return self.operation.operation
 
+    @property
+    def name(self) -> str:
+        """The operation's name, or nothing."""
+        return self.operation.name.value if self.operation.name is not None else ""
+
     def shape(self, variables: Mapping[str, Any]) -> Hashable:
         """What a plan of this document may depend on in the coerced variables."""
         return tuple(shape(variables[name]) if name in variables else ... for name, shape in self.shapers)

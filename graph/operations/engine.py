@@ -31,6 +31,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge
+from graph.observations import LONGEST_NAME, running
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.learning import Learner
@@ -156,12 +157,17 @@ class Engine:
         """
         name = (text, operation_name)
         document = self.documents.get(name)
+        operation = running()
         if document is None:
+            if operation is not None:
+                operation.learned = True
             if len(text) > self.settings.max_operation_bytes:
                 raise refused("BODY_TOO_LARGE", TOO_LONG.format(self.settings.max_operation_bytes), 413)
             document = await self.learner.learn(
                 name, lambda: self._read(text, operation_name), lambda made: self.documents.put(name, made, len(text))
             )
+        if operation is not None:
+            operation.name, operation.kind, operation.document = document.name[:LONGEST_NAME], document.kind.value, text
         if size > self.settings.max_operation_bytes and not document.only_inserts:
             raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(self.settings.max_operation_bytes), 413)
         if document.kind is OperationType.QUERY:
@@ -178,12 +184,17 @@ class Engine:
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
         key = (document, document.shape(variables.coerced), context.scope.key)
         compiled = self.plans.get(key)
+        operation = running()
         if compiled is None:
+            if operation is not None:
+                operation.learned = True
             compiled = await self.learner.learn(
                 key,
                 lambda: self._compile(document, variables, context.scope),
                 lambda made: self.plans.put(key, made, len(made.statement.sql)),
             )
+        if operation is not None:
+            operation.cost = compiled.cost
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: await self._introspection(document, variables, compiled.meta)}
@@ -252,6 +263,8 @@ class Engine:
         key = (document, document.shape(variables.coerced), scope.key)
         planned = self.mutations.get(key)
         if planned is None:
+            if (observed := running()) is not None:
+                observed.learned = True
             operation = self.operation(document, variables)
             planned = await self.learner.learn(
                 key,
@@ -267,6 +280,8 @@ class Engine:
         # What every field is told is judged first: nothing runs of an operation that has one bad input.
         context.running = judge_mutation(self.schema, planned, variables)
         found = context.running.prices()
+        if (observed := running()) is not None:
+            observed.cost = total(found)
         self._afford(found)
         if context.share is not None:
             await context.share.ask(bytes_of(found) + context.running.bytes_of_errors())

@@ -37,7 +37,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         purging = asyncio.create_task(keep_purging(database))
-        yield
+        with logs.observing(settings):
+            yield
         purging.cancel()
         with suppress(asyncio.CancelledError):
             await purging

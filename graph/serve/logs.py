@@ -1,22 +1,27 @@
 """The log of `serve`: one line an event, its time and level first, and no value that anybody sent.
 
 What goes in: records of the standard library's logging, ours and those of the libraries, and warnings. What comes out: lines on
-the error stream. Of an exception its types and places are told, never its message: drivers write parameters and rows into it.
-What repeats is told once, and after a while how often.
+the error stream, as text or JSON. Of an exception its types and places are told, never its message: drivers write parameters and
+rows into it. What repeats is told once, and after a while how often; what `ordergraph.access` tells is told each time.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from logging.config import dictConfig
 from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
 
 from graph.database.failures import driver_error, own_name
+from graph.observations import OperationFinished, listening_to, running
+from graph.serve.correlation import trace_id
+from graph.settings import Settings
 
 #: How long a repeated event is only counted.
 QUIET_SECONDS = 10.0
@@ -25,14 +30,41 @@ FRAMES = 8
 PACKAGE = Path(__file__).parents[1]
 
 
+#: Of a process among several, which it is.
+worker = ""
+ACCESS = "ordergraph.access"
+
+
+def time_of(record: logging.LogRecord) -> str:
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+def told_with(record: logging.LogRecord) -> dict[str, Any]:
+    """What belongs to a record beside what happened: the request, its operation, and what is measured of it."""
+    operation = running()
+    found: dict[str, Any] = {"worker": worker}
+    found["request"] = getattr(record, "request_id", "") or (operation.request_id if operation else "")
+    if operation is not None:
+        found |= {"operation": operation.name, "trace": trace_id(operation.trace)}
+    found |= getattr(record, "measured", {})
+    return {name: value for name, value in found.items() if value not in ("", None)}
+
+
 class LogLine(logging.Formatter):
     """A record as one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(record.created))}.{int(record.msecs):03d}Z"
-        request = getattr(record, "request_id", "")
-        parts = [time, record.levelname, f"{record.name}:", event(record), f"(request {request})" if request else ""]
+        beside = ", ".join(f"{name} {printable(str(value))}" for name, value in told_with(record).items())
+        parts = [time_of(record), record.levelname, f"{record.name}:", event(record), f"({beside})" if beside else ""]
         return " ".join(part for part in parts if part)
+
+
+class JsonLine(logging.Formatter):
+    """A record as one JSON object on a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {"time": time_of(record), "level": record.levelname, "logger": record.name, "event": event(record)}
+        return json.dumps({**told, **told_with(record)})  # which escapes all that is not ASCII
 
 
 def event(record: logging.LogRecord) -> str:
@@ -41,7 +73,11 @@ def event(record: logging.LogRecord) -> str:
     text = record.getMessage().partition("\n")[0]
     if record.exc_info and record.exc_info[1] is not None:
         text = f"{text}: {described(record.exc_info[1])}"
-    # A terminal's control sequence in a message would forge lines.
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Text on one line: a line break, or a terminal's control sequence, would forge lines."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -93,6 +129,9 @@ class Quiet(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `handle`, which holds the lock."""
+        if record.name == ACCESS:
+            super().emit(record)
+            return
         key = (record.name, record.levelno, event(record))
         if key in self.more:
             self.more[key] += 1
@@ -127,19 +166,47 @@ class Quiet(logging.StreamHandler[Any]):
 CONFIG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": LogLine}},
-    "handlers": {"quiet": {"()": Quiet, "formatter": "line"}},
+    "formatters": {"text": {"()": LogLine}, "json": {"()": JsonLine}},
+    "handlers": {"quiet": {"()": Quiet, "formatter": "text"}},
     "root": {"handlers": ["quiet"], "level": "INFO"},
     # Alembic tells every step, and SQLAlchemy's pool, a class of ours, what it failed to say to a connection that is gone.
     "loggers": {"alembic": {"level": "WARNING"}, "sqlalchemy": {"level": "CRITICAL"}, "graph": {"level": "CRITICAL"}},
 }
 
 
-def configure() -> None:
+def configure(settings: Settings) -> None:
     """Send every log of this process, and warnings, the same way. Called once, by `serve`."""
     logging.raiseExceptions = False  # or what cannot be written is written with its values
-    dictConfig(CONFIG)
+    dictConfig({**CONFIG, "handlers": {"quiet": {"()": Quiet, "formatter": settings.log_format}}})
     logging.captureWarnings(True)
+
+
+def observing(settings: Settings) -> ExitStack:
+    """Log what is slow, and each operation where the settings say so, until what is returned is closed."""
+    access, slow = logging.getLogger(ACCESS), logging.getLogger("ordergraph.slow")
+
+    def finished(seen: OperationFinished) -> None:
+        operation = seen.operation
+        if settings.access_log:
+            measured = {
+                "status": operation.status,
+                "outcome": operation.outcome,
+                "codes": " ".join(dict.fromkeys(operation.codes)),
+                "seconds": round(seen.seconds, 4),
+                "cost": operation.cost,
+            }
+            access.info(operation.kind or "request", extra={"measured": measured})
+        if seen.seconds >= settings.slow_seconds:
+            measured = {
+                "seconds": round(seen.seconds, 3),
+                "cost": operation.cost,
+                "sql_seconds": round(operation.sql_seconds, 3),
+                "sql": operation.sql,
+            }
+            name = operation.name or "without a name"
+            slow.warning("A slow operation: %s %s", operation.kind or "a request", name, extra={"measured": measured})
+
+    return listening_to((OperationFinished, finished))
 
 
 def finish() -> None:

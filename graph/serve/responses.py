@@ -14,6 +14,7 @@ import orjson
 from graphql import ExecutionResult, GraphQLError
 
 from graph.database.failures import Unavailable
+from graph.observations import running
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Response
 from graph.read.payloads.fragments import splice
@@ -112,7 +113,10 @@ def told(errors: Sequence[GraphQLError], request_id: str) -> list[dict[str, Any]
             logger.warning("A request took longer than it may", extra=of_request)
         elif not is_refusal(cause):
             logger.error("A request failed", exc_info=cause, extra=of_request)
-    return [shown(error, request_id) for error in errors]
+    answered = [shown(error, request_id) for error in errors]
+    if (operation := running()) is not None:
+        operation.codes += [error["extensions"]["code"] for error in answered]
+    return answered
 
 
 def shown(error: GraphQLError, request_id: str) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from strawberry.http.ides import get_graphql_ide_html
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
+from graph.observations import Operation
 from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
 from graph.serve.browsers import page_headers
+from graph.serve.correlation import REQUEST_ID, traceparent
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
 from graph.serve.responses import answer_body, headers_of, refusal_body
 from graph.settings import Settings
@@ -40,34 +42,51 @@ class GraphQLView:
         self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = os.urandom(8).hex()
+        if self._wants_playground(scope):
+            page = get_graphql_ide_html(graphql_ide="graphiql")
+            await HTMLResponse(page, headers=page_headers(page))(scope, receive, send)
+            return
+        with Share(self.engine.budget) as share:
+            with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:
+                answer = await self._answer(scope, receive, share, operation)
+            if answer is None:
+                return
+            status, body = answer
+            share.keep(len(body))
+            await self._send(scope, send, status, body, operation)
+
+    def _request_id(self, scope: Scope) -> str:
+        """An id of our own, or that of a proxy that is trusted to know better."""
+        if self.settings.trust_request_id:
+            given = header(scope, b"x-request-id")
+            if REQUEST_ID.fullmatch(given):
+                return given
+        return os.urandom(8).hex()
+
+    async def _answer(self, scope: Scope, receive: Receive, share: Share, operation: Operation) -> tuple[int, bytes] | None:
+        """Status and body; `None` where nobody is there to be answered."""
         context: Context | None = None
         half = self.settings.request_timeout_seconds / 2
-        with Share(self.engine.budget) as share:
-            try:
-                async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
-                    if self._wants_playground(scope):
-                        page = get_graphql_ide_html(graphql_ide="graphiql")
-                        await HTMLResponse(page, headers=page_headers(page))(scope, receive, send)
-                        return
-                    asked = await self._read(scope, receive)
-                    over = (deadline.when() or 0) + half
-                    deadline.reschedule(over)
-                    # A transaction is given up earlier, so that what was committed before it can still be answered.
-                    context = Context(self.database, deadline=over - half / 5, share=share)
-                    status, body = await self._run(asked, context, request_id, only_queries=scope["method"] != "POST")
-            except ClientGone:
-                return
-            except Exception as error:  # every failure has an answer, and none of them shows its insides
-                if isinstance(error, TimeoutError):
-                    if context is None:
-                        error = TOO_SLOW
-                    elif context.committed:  # a 503 would say that nothing was
-                        error = CommitUnknown("the time was over after a COMMIT")
-                status, body = refusal_body(error, request_id)
-            context = None  # the rows of a mutation are in the body
-            share.keep(len(body))
-            await self._send(scope, send, status, body, request_id)
+        try:
+            async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
+                asked = await self._read(scope, receive)
+                over = (deadline.when() or 0) + half
+                deadline.reschedule(over)
+                # A transaction is given up earlier, so that what was committed before it can still be answered.
+                context = Context(self.database, deadline=over - half / 5, share=share)
+                only_queries = scope["method"] != "POST"
+                status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
+        except ClientGone:
+            return None
+        except Exception as error:  # every failure has an answer, and none of them shows its insides
+            if isinstance(error, TimeoutError):
+                if context is None:
+                    error = TOO_SLOW
+                elif context.committed:  # a 503 would say that nothing was
+                    error = CommitUnknown("the time was over after a COMMIT")
+            status, body = refusal_body(error, operation.request_id)
+        operation.status = status
+        return status, body
 
     def _wants_playground(self, scope: Scope) -> bool:
         return (
@@ -95,10 +114,12 @@ class GraphQLView:
         limit = self.settings.max_answer_bytes
         return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True)
 
-    async def _send(self, scope: Scope, send: Send, status: int, body: bytes, request_id: str) -> None:
+    async def _send(self, scope: Scope, send: Send, status: int, body: bytes, operation: Operation) -> None:
         accept = header(scope, b"accept")
         media = GRAPHQL_RESPONSE if GRAPHQL_RESPONSE in accept else "application/json"
-        headers = headers_of(status, len(body), request_id, media)
+        headers = headers_of(status, len(body), operation.request_id, media)
+        if operation.trace:
+            headers.append((b"traceresponse", operation.trace.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if scope["method"] == "HEAD":
             body = b""
