@@ -137,6 +137,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "._should_upgrade": "serve",
             "._unset_keepalive_if_required": "serve",
             "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "serve",
+            "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol": "serve",
         },
     ),
 }

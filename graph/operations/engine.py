@@ -155,6 +155,20 @@ class Engine:
 
         Raises `RequestRefused`, `TooComplex`, `Unavailable`.
         """
+        document = await self.document(text, operation_name, size)
+        if document.kind is OperationType.QUERY:
+            return await self._query(document, coerce_variables(self.settings, document, raw_variables), context)
+        if only_queries:
+            raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
+        if document.kind is OperationType.SUBSCRIPTION:
+            raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
+        variables = coerce_variables(self.settings, document, raw_variables)
+        planned = await self._planned(document, variables, context.scope)
+        async with context.database.line:
+            return await self._mutation(document, variables, planned, context)
+
+    async def document(self, text: str, operation_name: str | None, size: int = 0) -> Document:
+        """A validated document, in a request of this size. Raises `RequestRefused`."""
         name = (text, operation_name)
         document = self.documents.get(name)
         operation = running()
@@ -170,16 +184,7 @@ class Engine:
             operation.name, operation.kind, operation.document = document.name[:LONGEST_NAME], document.kind.value, text
         if size > self.settings.max_operation_bytes and not document.only_inserts:
             raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(self.settings.max_operation_bytes), 413)
-        if document.kind is OperationType.QUERY:
-            return await self._query(document, coerce_variables(self.settings, document, raw_variables), context)
-        if only_queries:
-            raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
-        if document.kind is OperationType.SUBSCRIPTION:
-            raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
-        variables = coerce_variables(self.settings, document, raw_variables)
-        planned = await self._planned(document, variables, context.scope)
-        async with context.database.line:
-            return await self._mutation(document, variables, planned, context)
+        return document
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
         key = (document, document.shape(variables.coerced), context.scope.key)

@@ -15,13 +15,17 @@ from functools import cache
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from graph import settings as settings_
 from graph.database import Database
+from graph.operations.subscriptions import nothing_told
 from graph.schema import schema
 from graph.serve import browsers, logs
+from graph.serve.sse import EventStreams
+from graph.serve.streams import Streams
 from graph.serve.view import GraphQLView
+from graph.serve.websocket import SocketView
 from graph.settings import Settings
 from graph.write.expired_keys import keep_purging
 
@@ -30,7 +34,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """The ASGI application. Raises `ValueError` for a database URL it cannot use."""
     settings = settings or settings_.current()
     database = Database(settings)
-    view = GraphQLView(schema.engine(database), database, settings)
+    engine, streams = schema.engine(database), Streams(settings.max_streams)
+    view = GraphQLView(engine, database, settings, EventStreams(engine, database, settings, nothing_told, streams))
+    sockets = SocketView(engine, database, settings, nothing_told, streams)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -46,13 +52,18 @@ def create_app(settings: Settings | None = None) -> Starlette:
         logs.finish()
 
     called = browsers.middleware(settings)
-    routes = [Route("/graphql", view, middleware=called), Route("/livez", alive)]
+    routes: list[BaseRoute] = [
+        Route("/graphql", view, middleware=called),
+        WebSocketRoute("/graphql", sockets, middleware=called),
+        Route("/livez", alive),
+    ]
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
     app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     app.state.database = database
-    app.state.engine = view.engine
+    app.state.engine = engine
+    app.state.streams = streams
     return app
 
 

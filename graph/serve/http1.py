@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from graph.operations.documents import RequestRefused, refused
 from graph.serve.admission import Admission, overloaded
 from graph.serve.browsers import middleware
+from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.responses import RETRY_AFTER_SECONDS, headers_of, refusal_body
 from graph.settings import Settings
 
@@ -70,9 +71,11 @@ class BoundedProtocol(HttpToolsProtocol):
     admission: ClassVar[Admission]
     #: What answers who is refused, and who comes back before he should.
     turned_away: ClassVar[tuple[Any, Any]]
+    socket: ClassVar[type[BoundedSocket]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.ws_protocol_class = self.socket
         self.in_message = False  # from its first byte to its last
         self.head_due = True  # a head, or the rest of it
         self.refused: RequestRefused | None = None  # and what comes now is thrown away
@@ -133,8 +136,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self._sent()  # while there is more of an answer its time goes on
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started or cycle.chunked_encoding:
+            self._sent()  # while there is more of an answer its time goes on; an event stream has no end
 
     def _sent(self) -> None:
         if self.sending is not None:
@@ -176,6 +180,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> None:
         """Go on after a head that offers another protocol; the parser takes what follows for that."""
         if self._should_upgrade():
+            if self.cycle is not None and (not self.cycle.response_complete or self.flow.write_paused):
+                self._refuse(NO_HTTP)  # answers to earlier requests are not through
+                return
             self.clients.silent.pop(self, None)
             self._wait(None)
             self.handle_websocket_upgrade()
@@ -304,7 +311,13 @@ def protocol_of(settings: Settings) -> type[BoundedProtocol]:
     turned_away: list[Any] = [overloaded, partial(overloaded, after_seconds=admission.most_seconds)]
     for each in reversed(middleware(settings)):  # or a page of another origin could not read that it is to wait
         turned_away = [each.cls(app, *each.args, **each.kwargs) for app in turned_away]
-    known = {"settings": settings, "clients": clients, "admission": admission, "turned_away": tuple(turned_away)}
+    known = {
+        "settings": settings,
+        "clients": clients,
+        "admission": admission,
+        "turned_away": tuple(turned_away),
+        "socket": bounded_socket(settings),
+    }
     return type("Protocol", (BoundedProtocol,), known)
 
 

@@ -113,7 +113,7 @@ def decode(body: bytes, what: str = "The body") -> Any:
 def read_post(body: bytes) -> Asked:
     """The request in the body of a POST."""
     check_values(body)
-    return _asked(decode(body), len(body))
+    return asked_in(decode(body), len(body))
 
 
 def read_get(scope: Scope) -> Asked:
@@ -125,10 +125,11 @@ def read_get(scope: Scope) -> Asked:
     for name in ("variables", "extensions"):
         if given.get(name):
             data[name] = decode(given[name].encode(), f"`{name}`")
-    return _asked(data, len(scope["query_string"]))
+    return asked_in(data, len(scope["query_string"]))
 
 
-def _asked(data: Any, size: int) -> Asked:
+def asked_in(data: Any, size: int) -> Asked:
+    """The request in decoded JSON."""
     if isinstance(data, list):
         raise refused("BAD_REQUEST", "Batches of operations are not served; send one operation a request.")
     if not isinstance(data, dict):

@@ -25,6 +25,7 @@ from graph.serve.browsers import page_headers
 from graph.serve.correlation import REQUEST_ID, traceparent
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
 from graph.serve.responses import answer_body, headers_of, refusal_body
+from graph.serve.sse import EVENT_STREAM, EventStreams
 from graph.settings import Settings
 
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
@@ -36,10 +37,11 @@ GRAPHQL_RESPONSE = "application/graphql-response+json"
 class GraphQLView:
     """The ASGI application at /graphql."""
 
-    def __init__(self, engine: Engine, database: Database, settings: Settings) -> None:
+    def __init__(self, engine: Engine, database: Database, settings: Settings, events: EventStreams) -> None:
         self.engine = engine
         self.database = database
         self.settings = settings
+        self.events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._wants_playground(scope):
@@ -50,6 +52,9 @@ class GraphQLView:
             with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:
                 answer = await self._answer(scope, receive, share, operation)
             if answer is None:
+                return
+            if isinstance(answer, Asked):
+                await self.events(scope, receive, send, answer, operation.request_id)
                 return
             status, body = answer
             share.keep(len(body))
@@ -63,8 +68,10 @@ class GraphQLView:
                 return given
         return os.urandom(8).hex()
 
-    async def _answer(self, scope: Scope, receive: Receive, share: Share, operation: Operation) -> tuple[int, bytes] | None:
-        """Status and body; `None` where nobody is there to be answered."""
+    async def _answer(
+        self, scope: Scope, receive: Receive, share: Share, operation: Operation
+    ) -> tuple[int, bytes] | Asked | None:
+        """Status and body, or what is to be told as events; `None` where nobody is there to be answered."""
         context: Context | None = None
         half = self.settings.request_timeout_seconds / 2
         try:
@@ -72,6 +79,9 @@ class GraphQLView:
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
+                if EVENT_STREAM in header(scope, b"accept") and await self.events.serves(asked):
+                    operation.status = 200
+                    return asked
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 context = Context(self.database, deadline=over - half / 5, share=share)
                 only_queries = scope["method"] != "POST"

@@ -1,0 +1,108 @@
+"""Subscriptions as event streams: GraphQL over SSE in distinct connections, by POST, or by GET as EventSource asks.
+
+What goes in: a request for a subscription that accepts `text/event-stream`. What comes out: an event `next` a response, its `id`
+the cursor to go on after, which the client sends as `Last-Event-ID`; comments while there is nothing to tell; `complete` where a
+client should not come back. What is refused here: one stream too many (503), before it begins; all else in the stream, since
+EventSource shows its page nothing of an answer that is none.
+
+Queries and mutations are answered in JSON, whoever lists this type too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from graphql import OperationType
+from starlette.types import Receive, Scope, Send
+
+from graph.context import Context
+from graph.database import Database
+from graph.operations.aside import aside
+from graph.operations.engine import Engine
+from graph.operations.subscriptions import Ended, Event, Subscribe
+from graph.serve.requests import Asked, header
+from graph.serve.responses import refusal_body
+from graph.serve.streams import Streams
+from graph.settings import Settings
+
+EVENT_STREAM = "text/event-stream"
+HEARTBEAT = b":\n\n"
+COMPLETE = b"event: complete\ndata:\n\n"  # without data it would not reach a page
+
+
+class EventStreams:
+    """What answers subscriptions at /graphql."""
+
+    def __init__(self, engine: Engine, database: Database, settings: Settings, subscribe: Subscribe, streams: Streams) -> None:
+        self.engine = engine
+        self.database = database
+        self.settings = settings
+        self.subscribe = subscribe
+        self.streams = streams
+
+    async def serves(self, asked: Asked) -> bool:
+        """Whether a request is for a subscription. Raises `RequestRefused` as reading its document does, and for want of room."""
+        document = await self.engine.document(asked.query, asked.operation_name, asked.size)
+        if document.kind is not OperationType.SUBSCRIPTION:
+            return False
+        self.streams.check()
+        return True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, asked: Asked, request_id: str) -> None:
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),  # proxies pass each event on
+            (b"x-request-id", request_id.encode()),
+        ]
+        with self.streams.one(), aside():
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if scope["method"] != "HEAD":
+                await self._stream(receive, send, asked, header(scope, b"last-event-id") or None, request_id)
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _stream(self, receive: Receive, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
+        telling = asyncio.create_task(self._tell(send, asked, after, request_id))
+        ends = {telling, asyncio.create_task(left(receive)), asyncio.create_task(self.streams.draining.wait())}
+        try:
+            while not (await asyncio.wait(ends, timeout=self.settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED))[0]:
+                await send(part(HEARTBEAT))
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.wait(ends)
+        if not telling.cancelled():
+            telling.result()
+
+    async def _tell(self, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
+        """Send events until there are no more of them."""
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                context = Context(self.database)
+                events = await self.subscribe(asked.query, asked.variables, asked.operation_name, context, after=after)
+            await send(part(HEARTBEAT))  # the client learns that it listens
+            await send_all(send, events)
+        except Exception as error:  # every failure has an answer, and none of them shows its insides
+            _, body = refusal_body(error, request_id)
+            await send(part(b"event: next\ndata: %b\n\n" % body))
+            if isinstance(error, Ended) and error.resumable:
+                return  # a stream that ends without `complete` is asked for again
+        await send(part(COMPLETE))
+
+
+async def send_all(send: Send, events: AsyncGenerator[Event]) -> None:
+    async with aclosing(events):
+        async for event in events:
+            await send(part(b"event: next\nid: %b\ndata: %b\n\n" % (event.cursor.encode(), event.text.encode())))
+
+
+def part(body: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def left(receive: Receive) -> None:
+    """Wait until the client closes its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,302 @@
+"""/graphql over a WebSocket: `graphql-transport-ws`, and no other subprotocol.
+
+What goes in: the handshake and text messages. What comes out: text messages, JSON from the database untouched in them. What is
+refused here: a page of another origin (403) and one socket too many (503) at the handshake; another subprotocol and messages that
+are none by the protocol's close codes; an operation as an `error` of its own.
+
+Strawberry's handler is not used: it runs the operations of a socket on one context, knows neither a bound of our kind nor the
+engine, and closes the whole socket for a document that does not parse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from graphql import GraphQLError, OperationType
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from graph.context import Context
+from graph.database import Database
+from graph.database.failures import CommitUnknown
+from graph.observations import Operation
+from graph.operations.budget import Share
+from graph.operations.documents import RequestRefused, refused
+from graph.operations.engine import Engine
+from graph.operations.subscriptions import Subscribe
+from graph.serve.browsers import may_open
+from graph.serve.requests import Asked, asked_in, check_values, decode
+from graph.serve.responses import answer_body, headers_of, refusal_body
+from graph.serve.streams import Streams
+from graph.settings import Settings
+
+PROTOCOL = "graphql-transport-ws"
+#: Bytes of a reason, which stands in a frame that has no more.
+MOST_REASON = 123
+
+
+class Closed(Exception):
+    """The socket is to be closed, with a code of the protocol."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason.encode()[:MOST_REASON].decode(errors="ignore")
+
+
+class SocketView:
+    """The ASGI application at /graphql for WebSockets."""
+
+    def __init__(self, engine: Engine, database: Database, settings: Settings, subscribe: Subscribe, streams: Streams) -> None:
+        self.engine = engine
+        self.database = database
+        self.settings = settings
+        self.subscribe = subscribe
+        self.streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        with suppress(WebSocketDisconnect):
+            try:
+                if not may_open(self.settings, socket.headers):
+                    raise refused("FORBIDDEN", "Pages of this origin may not open a WebSocket here.", 403)
+                with self.streams.one():
+                    await Conversation(self, socket).run()
+            except RequestRefused as error:
+                request_id = new_id()
+                status, body = refusal_body(error, request_id)
+                answer = Response(body, status)
+                answer.raw_headers = headers_of(status, len(body), request_id)
+                await socket.send_denial_response(answer)
+
+
+@dataclass(slots=True, eq=False)
+class SocketOperation:
+    """An operation of a socket. `stoppable` says that it can be broken off: it does nothing but tell."""
+
+    name: str
+    asked: Asked
+    task: asyncio.Task[None] | None = None
+    wanted: bool = True
+    stoppable: bool = False
+
+    def stop(self) -> None:
+        """Nobody waits for it any more. What may write runs on to its end, which its deadline bounds."""
+        self.wanted = False
+        if self.stoppable and self.task is not None:
+            self.task.cancel()
+
+
+class Conversation:
+    """One socket."""
+
+    def __init__(self, view: SocketView, socket: WebSocket) -> None:
+        self.view = view
+        self.settings = view.settings
+        self.socket = socket
+        self.initialised = False
+        self.operations: dict[str, SocketOperation] = {}  # those whose ids are taken
+        self.running: set[asyncio.Task[None]] = set()
+        self.handlers: dict[str, Callable[[dict[str, Any], int], Coroutine[Any, Any, None]]] = {
+            "connection_init": self._init,
+            "ping": self._ping,
+            "pong": self._pong,
+            "subscribe": self._subscribe,
+            "complete": self._complete,
+        }
+
+    async def run(self) -> None:
+        """Talk until either side closes. No task is left."""
+        wanted = PROTOCOL in self.socket.scope["subprotocols"]
+        await self.socket.accept(PROTOCOL if wanted else None)
+        try:
+            if not wanted:
+                raise Closed(4406, "Subprotocol not acceptable")
+            await self._listen()
+        except Closed as end:
+            self._stop_all()
+            await self.socket.close(end.code, end.reason)
+        finally:
+            self._stop_all()
+            if self.running:
+                await asyncio.wait(self.running)
+
+    def _stop_all(self) -> None:
+        for operation in self.operations.values():
+            operation.stop()
+        self.operations.clear()
+
+    async def _listen(self) -> None:
+        try:
+            async with asyncio.timeout(self.settings.init_timeout_seconds) as deadline:
+                while (message := await self.socket.receive())["type"] != "websocket.disconnect":
+                    await self._hear(message.get("text"))
+                    if self.initialised:
+                        deadline.reschedule(None)
+        except TimeoutError:
+            raise Closed(4408, "Connection initialisation timeout") from None
+
+    async def _hear(self, text: str | None) -> None:
+        """One message. Raises `Closed` for what is none."""
+        if text is None:
+            raise Closed(4400, "Messages are text")
+        body = text.encode()
+        try:
+            check_values(body)
+            message = decode(body, "The message")
+        except RequestRefused as error:
+            raise Closed(4400, error.errors[0].message) from None
+        kind = message.get("type") if isinstance(message, dict) else None
+        handler = self.handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            raise Closed(4400, "Messages are objects with a `type` of the protocol")
+        await handler(message, len(body))
+
+    async def _init(self, message: dict[str, Any], _: int) -> None:
+        payload_of(message)
+        if self.initialised:
+            raise Closed(4429, "Too many initialisation requests")
+        self.initialised = True
+        await self._say(type="connection_ack")
+
+    async def _ping(self, message: dict[str, Any], _: int) -> None:
+        payload = payload_of(message)
+        await self._say(type="pong", **({"payload": payload} if "payload" in message else {}))
+
+    async def _pong(self, message: dict[str, Any], _: int) -> None:
+        payload_of(message)
+
+    async def _complete(self, message: dict[str, Any], _: int) -> None:
+        operation = self.operations.pop(id_of(message), None)
+        if operation is not None:
+            operation.stop()
+
+    async def _subscribe(self, message: dict[str, Any], size: int) -> None:
+        name = id_of(message)
+        try:
+            asked = asked_in(payload_of(message) or {}, size)
+        except RequestRefused as error:
+            raise Closed(4400, error.errors[0].message) from None
+        if not self.initialised:
+            raise Closed(4401, "Unauthorized")
+        if name in self.operations:
+            raise Closed(4409, f"Subscriber for {name} already exists")
+        most = self.settings.max_socket_operations
+        if len(self.running) >= most:
+            said = f"At most {most} operations may run on a WebSocket at once."
+            full = GraphQLError(said, extensions={"code": "TOO_MANY_OPERATIONS", "limit": most})
+            await self._say(id=name, type="error", payload=errors_of(RequestRefused([full]), Operation(new_id())))
+            return
+        operation = self.operations[name] = SocketOperation(name, asked)
+        operation.task = asyncio.create_task(self._run(operation))
+        self.running.add(operation.task)
+        operation.task.add_done_callback(self.running.discard)
+
+    async def _say(self, **message: Any) -> None:
+        await self.socket.send_text(orjson.dumps(message).decode())
+
+    # ---- operations
+
+    async def _run(self, operation: SocketOperation) -> None:
+        """Run an operation, and tell what becomes of it as long as somebody wants to know."""
+        failed: list[Any] = []
+        answer: str | None = None
+        with suppress(WebSocketDisconnect), Share(self.view.engine.budget) as share:
+            with Operation(new_id()) as observed:
+                try:
+                    answer = await self._answer(operation.asked, share, observed)
+                except Exception as error:  # every failure has an answer, and none of them shows its insides
+                    failed = errors_of(error, observed)
+            operation.stoppable = True
+            if answer is not None and operation.wanted:
+                await self.socket.send_text(next_message(operation.name, answer))
+            elif not failed and operation.wanted:
+                failed = await self._tell_events(operation, observed)
+            if operation.wanted:
+                del self.operations[operation.name]  # before the last message: whoever has it may use the id again
+                last = {"type": "error", "payload": failed} if failed else {"type": "complete"}
+                await self._say(id=operation.name, **last)
+
+    async def _answer(self, asked: Asked, share: Share, observed: Operation) -> str | None:
+        """The response to a query or mutation, on a context of its own; nothing for a subscription."""
+        seconds = self.settings.request_timeout_seconds
+        context: Context | None = None
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                # A transaction is given up earlier, so that what was committed before it can still be answered.
+                over = (deadline.when() or 0) - seconds / 10
+                document = await self.view.engine.document(asked.query, asked.operation_name, asked.size)
+                if document.kind is OperationType.SUBSCRIPTION:
+                    observed.status = 200
+                    return None
+                context = Context(self.view.database, deadline=over, share=share)
+                try:
+                    answer = await self.view.engine.run(
+                        asked.query, asked.variables, asked.operation_name, context, size=asked.size
+                    )
+                finally:
+                    await context.close()
+        except TimeoutError:
+            if context is not None and context.committed:
+                raise CommitUnknown("the time was over after a COMMIT") from None
+            raise
+        with_cost = asked.extensions.get("cost") is True
+        observed.status, body = answer_body(answer, observed.request_id, self.settings.max_answer_bytes, with_cost=with_cost)
+        share.keep(len(body))
+        return body.decode()
+
+    async def _tell_events(self, operation: SocketOperation, observed: Operation) -> list[Any]:
+        """Tell events until there are no more of them. Returns what went wrong."""
+        asked = operation.asked
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                context = Context(self.view.database)
+                events = await self.view.subscribe(asked.query, asked.variables, asked.operation_name, context)
+            async with aclosing(events):
+                async for event in events:
+                    await self.socket.send_text(next_message(operation.name, event.text))
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:
+            return errors_of(error, observed)
+        return []
+
+
+def next_message(name: str, text: str) -> str:
+    """The message that holds the text of a response."""
+    return f'{{"id":{orjson.dumps(name).decode()},"type":"next","payload":{text}}}'
+
+
+def new_id() -> str:
+    """An id for a request, by which the log is searched."""
+    return os.urandom(8).hex()
+
+
+def errors_of(error: Exception, observed: Operation) -> list[Any]:
+    """What a client is told of a failure; it is logged where it is none of his."""
+    observed.status, body = refusal_body(error, observed.request_id)
+    found: list[Any] = orjson.loads(body)["errors"]
+    return found
+
+
+def payload_of(message: dict[str, Any]) -> dict[str, Any] | None:
+    """What a message holds. Raises `Closed` where it is no object."""
+    payload = message.get("payload")
+    if payload is not None and not isinstance(payload, dict):
+        raise Closed(4400, "`payload` must be an object")
+    return payload
+
+
+def id_of(message: dict[str, Any]) -> str:
+    """The operation that a message is about. Raises `Closed` where it names none."""
+    name = message.get("id")
+    if not isinstance(name, str) or not name:
+        raise Closed(4400, "`id` must be a string")
+    return name
