@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,9 +81,15 @@ async def current(where: Where) -> str | None:
         return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
 
 
-def head() -> str | None:
+@cache
+def revisions() -> tuple[str, ...]:
+    """The revisions that this version of the package knows, the latest first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())
+
+
+def head() -> str:
     """The revision that this version of the package works with."""
-    return ScriptDirectory.from_config(config()).get_current_head()
+    return revisions()[0]
 
 
 async def is_current(where: Where) -> bool:

@@ -93,7 +93,7 @@ class Operation:
         """How it ended, in a word of `OUTCOMES`."""
         if self.status == 0:
             return "gone"
-        if self.status == 503 or "SERVICE_UNAVAILABLE" in self.codes:
+        if self.status == 503 or any(code in UNAVAILABLE for code in self.codes):
             return "unavailable"
         if self.status >= 500 or "INTERNAL_SERVER_ERROR" in self.codes:
             return "failed"
@@ -104,6 +104,8 @@ class Operation:
 LONGEST_NAME = 64
 #: How operations end: answered; refused, in whole or in part; the database did not serve; a bug; the client left before.
 OUTCOMES = ("ok", "refused", "unavailable", "failed", "gone")
+#: What is told where the database did not serve.
+UNAVAILABLE = ("SERVICE_UNAVAILABLE", "TRY_AGAIN", "COMMIT_UNKNOWN")
 
 _running: ContextVar[Operation | None] = ContextVar("operation", default=None)
 

@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "context": {"settings", "database", "scope"},
     "migrate": {"database"},
     "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
-    "write": {"settings", "base", "scope", "texts", "database", "context", "read"},
+    "write": {"settings", "observations", "base", "scope", "texts", "database", "context", "read"},
     "operations": {"settings", "observations", "base", "scope", "database", "context", "read"},
     "stock": {"write"},
     "sample": {"settings", "base", "database", "models"},

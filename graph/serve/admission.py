@@ -15,6 +15,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from graph.observations import RequestShed
 from graph.operations.aside import Aside
 from graph.operations.documents import refused
 from graph.serve.responses import headers_of, refusal_body
@@ -93,5 +94,7 @@ async def overloaded(scope: Scope, receive: Receive, send: Send, after_seconds: 
         await asyncio.sleep(after_seconds)
     request_id = os.urandom(8).hex()
     status, body = refusal_body(_OVERLOADED, request_id)
+    if RequestShed.listeners:
+        RequestShed("SERVICE_UNAVAILABLE", status).tell()
     await send({"type": "http.response.start", "status": status, "headers": headers_of(status, len(body), request_id)})
     await send({"type": "http.response.body", "body": body})

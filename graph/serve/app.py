@@ -9,7 +9,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import cache
 
 from starlette.applications import Starlette
@@ -17,11 +17,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from graph import migrate
 from graph import settings as settings_
 from graph.database import Database
 from graph.operations.subscriptions import nothing_told
 from graph.schema import schema
 from graph.serve import browsers, logs
+from graph.serve.health import Health, alive
+from graph.serve.metrics import metrics_of
 from graph.serve.sse import EventStreams
 from graph.serve.streams import Streams
 from graph.serve.view import GraphQLView
@@ -37,17 +40,26 @@ def create_app(settings: Settings | None = None) -> Starlette:
     engine, streams = schema.engine(database), Streams(settings.max_streams)
     view = GraphQLView(engine, database, settings, EventStreams(engine, database, settings, nothing_told, streams))
     sockets = SocketView(engine, database, settings, nothing_told, streams)
+    health = Health(database, streams.draining)
+    metrics = metrics_of(database) if settings.metrics else None
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
-        purging = asyncio.create_task(keep_purging(database))
-        with logs.observing(settings):
+        migrate.revisions()  # read once, before anybody is served
+        tasks = [asyncio.create_task(keep_purging(database))]
+        with ExitStack() as listening:
+            listening.enter_context(logs.observing(settings))
+            if metrics is not None:
+                listening.enter_context(metrics.observing())
+                tasks.append(asyncio.create_task(metrics.keep_sampling()))
             yield
-        purging.cancel()
-        with suppress(asyncio.CancelledError):
-            await purging
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await health.stop()
         await database.close()
         logs.finish()
 
@@ -56,7 +68,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
         Route("/graphql", view, middleware=called),
         WebSocketRoute("/graphql", sockets, middleware=called),
         Route("/livez", alive),
+        Route("/readyz", health.ready),
     ]
+    if metrics is not None:
+        routes.append(Route("/metrics", metrics.serve))
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
     app = Starlette(routes=routes, lifespan=lifespan)
@@ -64,17 +79,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app.state.database = database
     app.state.engine = engine
     app.state.streams = streams
+    app.state.health = health
     return app
 
 
 async def sdl(request: Request) -> Response:
     """The schema in the schema definition language."""
     return PlainTextResponse(schema.as_str() + "\n")
-
-
-async def alive(request: Request) -> Response:
-    """Whether the process serves; says nothing of the database."""
-    return PlainTextResponse("ok\n")
 
 
 #: How long one thread keeps the interpreter while another waits for it. A request gets it back several times: after Python's 5 ms

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from graph.observations import RequestShed
 from graph.operations.documents import RequestRefused, refused
 from graph.serve.admission import Admission, overloaded
 from graph.serve.browsers import middleware
@@ -295,6 +296,8 @@ def refusal(error: RequestRefused) -> bytes:
     """A whole HTTP response."""
     request_id = os.urandom(8).hex()
     status, body = refusal_body(error, request_id)
+    if RequestShed.listeners:
+        RequestShed(str((error.errors[0].extensions or {}).get("code", "")), status).tell()
     head = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
     headers = [*headers_of(status, len(body), request_id), (b"connection", b"close")]
     return b"".join([head, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body])

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar, cast
 
 from sqlalchemy.exc import IntegrityError
 
+from graph import observations
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge, CommitUnknown, TransientError, Unavailable
 from graph.read.payloads.running import RunningField, SharedTransaction, running_in
@@ -56,6 +57,13 @@ async def perform(context: Context, field: RunningField, payload: type[P], work:
 
     `entries` names the list of the input whose entries have results of their own, if there is one.
     """
+    answer = await _performed(context, field, payload, work, entries)
+    if answer.errors and (operation := observations.running()) is not None:
+        operation.codes += [error.code.name for error in answer.errors]
+    return answer
+
+
+async def _performed(context: Context, field: RunningField, payload: type[P], work: Work[P], entries: str) -> P:
     running = running_in(context)
     shared = running.shared
     if shared is not None and shared.failed:

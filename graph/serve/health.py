@@ -1,0 +1,89 @@
+"""Whether this process is well, for those who start it again or send it requests.
+
+What goes in: a `Database`, what else must be well. What comes out: the answers of `/livez` and `/readyz`. What may be refused
+here: nothing; `/readyz` answers 503 with the reasons, in a bounded time, whatever the database does.
+
+However many ask, the database is asked once a second, by one statement on one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from graph import migrate
+from graph.database import Database
+
+#: How long what was found holds.
+KEPT_SECONDS = 1.0
+#: How long the database may take to answer one who asks how it is.
+PROBE_SECONDS = 1.0
+#: A process whose database answered somebody so lately is busy, and no less ready for it.
+BUSY_SECONDS = 2.0
+
+REVISION = "SELECT version_num FROM alembic_version"
+
+DRAINING = "The server ends."
+UNREACHABLE = "The database does not answer."
+NOT_MIGRATED = "The database does not have the schema of this version."
+
+
+class Health:
+    """How a process is. `draining` is set when it is about to end. `checks` are what else must be well: each says what is not."""
+
+    def __init__(self, database: Database, draining: asyncio.Event) -> None:
+        self.database = database
+        self.draining = draining
+        self.checks: list[Callable[[], str | None]] = []
+        self._asking: asyncio.Task[str | None] | None = None
+        self._found: tuple[float, str | None] = (-KEPT_SECONDS, None)
+
+    async def reasons(self) -> list[str]:
+        """Why no request should be sent here; empty where they may."""
+        if self.draining.is_set():
+            return [DRAINING]
+        found = await self._of_database()
+        return [reason for reason in (found, *(check() for check in self.checks)) if reason]
+
+    async def _of_database(self) -> str | None:
+        when, found = self._found
+        if perf_counter() - when < KEPT_SECONDS:
+            return found
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)  # who goes away leaves the others theirs
+
+    async def _ask(self) -> str | None:
+        found: str | None
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                answer = await self.database.fetch(REVISION, ())
+        except Exception:  # whatever it is, it was asked for nothing that could be wrong
+            found = None if perf_counter() - self.database.watch.answered < BUSY_SECONDS else UNREACHABLE
+        else:
+            revision = answer.decode() if isinstance(answer, bytes) else None
+            # One that this version does not know is a later one's, which was migrated for those that follow.
+            found = NOT_MIGRATED if revision is None or revision in migrate.revisions()[1:] else None
+        self._found = (perf_counter(), found)
+        return found
+
+    async def stop(self) -> None:
+        """Leave nothing that runs."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    async def ready(self, request: Request) -> Response:
+        """Whether requests should be sent here: 200, or 503 with the reasons."""
+        reasons = await self.reasons()
+        body = {"status": "unready", "reasons": reasons} if reasons else {"status": "ready"}
+        return JSONResponse(body, 503 if reasons else 200, headers={"cache-control": "no-store"})
+
+
+async def alive(request: Request) -> Response:
+    """Whether the process serves; says nothing of the database."""
+    return PlainTextResponse("ok\n")

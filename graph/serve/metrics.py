@@ -1,0 +1,174 @@
+"""Metrics for Prometheus: what is observed, counted.
+
+What goes in: observations, and at each scrape the state of connections. What comes out: `/metrics`, in the format that the client
+prefers, or nothing where the extra `metrics` is not installed. What may be refused here: nothing.
+
+Labels are bounded, whatever clients send: the names of operations are those of valid documents, `MOST_NAMES` of them,
+and `other`.
+Processes that serve together share a folder (`PROMETHEUS_MULTIPROC_DIR`), and each answers for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from graph.database import Database, Purpose
+from graph.observations import (
+    FeedLagged,
+    OperationBegan,
+    OperationFinished,
+    RequestShed,
+    SubscribersCounted,
+    TransactionRetried,
+    TurnWaited,
+    listening_to,
+)
+
+logger = logging.getLogger("ordergraph.serve")
+
+#: Names of operations that are told apart, and codes.
+MOST_NAMES, MOST_CODES = 100, 200
+OTHER = "other"
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: The variable by which Prometheus' client learns the folder that processes share, and how often each writes its state there.
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SAMPLE_SECONDS = 1.0
+
+MISSING = "ORDERGRAPH_METRICS is set, but the extra is not there, so /metrics is not served: pip install 'ordergraph[metrics]'"
+
+#: name: (kind, labels, what it tells). Of gauges `livesum` says that processes are added up, `livemax` that the greatest counts.
+FAMILIES: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "ordergraph_operation_seconds": ("histogram", ("operation", "kind", "outcome"), "Time until the answer is made"),
+    "ordergraph_operations_running": ("livesum", (), "Operations that are not answered yet"),
+    "ordergraph_refusals": ("counter", ("code",), "Errors told to clients, those of payloads included"),
+    "ordergraph_plans": ("counter", ("result",), "Operations by whether their plan was `kept` or had to be `made`"),
+    "ordergraph_connections": ("livesum", ("state",), "Connections for transactions and reads that are `busy`, and all (`most`)"),
+    "ordergraph_waiting": ("livesum", ("place",), "Who waits for a turn, by what for"),
+    "ordergraph_wait_seconds": (
+        "histogram",
+        ("place", "came"),
+        "Time that those who had to wait did; `came` says whether in vain",
+    ),
+    "ordergraph_retries": ("counter", (), "Transactions that were run again"),
+    "ordergraph_shed": ("counter", ("code",), "Requests refused before they were looked at: load, room, heads, protocol"),
+    "ordergraph_subscribers": ("livesum", (), "Subscribers"),
+    "ordergraph_feed_lag_seconds": ("livemax", (), "Age of the oldest change that subscribers were not told of yet"),
+}
+
+
+class Labels:
+    """Values of a label: the first `most` that come, and `other`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.known: set[str] = set()
+
+    def of(self, value: str) -> str:
+        if value in self.known:
+            return value
+        if len(self.known) >= self.most:
+            return OTHER
+        self.known.add(value)
+        return value
+
+
+class Metrics:
+    """The metrics of one application. Raises `ImportError` where the extra is not installed."""
+
+    def __init__(self, database: Database) -> None:
+        import prometheus_client as prometheus
+
+        self.database = database
+        self.registry = prometheus.CollectorRegistry()
+        self.shared = os.environ.get(SHARED_FOLDER, "")
+        self.families: dict[str, Any] = {}
+        for name, (kind, labels, help_) in FAMILIES.items():
+            if kind == "histogram":
+                made: Any = prometheus.Histogram(name, help_, labels, registry=self.registry, buckets=BUCKETS)
+            elif kind == "counter":
+                made = prometheus.Counter(name, help_, labels, registry=self.registry)
+            else:
+                mode: Any = kind
+                made = prometheus.Gauge(name, help_, labels, registry=self.registry, multiprocess_mode=mode)
+            self.families[name] = made
+        if not self.shared:
+            prometheus.ProcessCollector(registry=self.registry)
+        self.running = 0
+        self.names, self.codes = Labels(MOST_NAMES), Labels(MOST_CODES)
+        self._children: dict[tuple[str, ...], Any] = {}
+
+    def child(self, family: str, *labels: str) -> Any:
+        """One series; the library's own look-up takes as long as to count."""
+        found = self._children.get((family, *labels))
+        if found is None:
+            found = self._children[family, *labels] = self.families[f"ordergraph_{family}"].labels(*labels)
+        return found
+
+    def observing(self) -> ExitStack:
+        """Count until what is returned is closed."""
+        return listening_to(
+            (OperationBegan, self._began),
+            (OperationFinished, self._finished),
+            (TurnWaited, lambda seen: self.child("wait_seconds", seen.place, str(seen.came).lower()).observe(seen.seconds)),
+            (TransactionRetried, lambda _: self.families["ordergraph_retries"].inc()),
+            (RequestShed, lambda seen: self.child("shed", seen.code).inc()),
+            (SubscribersCounted, lambda seen: self.families["ordergraph_subscribers"].set(seen.count)),
+            (FeedLagged, lambda seen: self.families["ordergraph_feed_lag_seconds"].set(seen.seconds)),
+        )
+
+    def _began(self, _: OperationBegan) -> None:
+        self.running += 1
+
+    def _finished(self, seen: OperationFinished) -> None:
+        operation = seen.operation
+        self.running -= 1
+        self.child("operation_seconds", self.names.of(operation.name), operation.kind, operation.outcome).observe(seen.seconds)
+        for code in operation.codes:
+            self.child("refusals", self.codes.of(code)).inc()
+        if operation.kind:
+            self.child("plans", "made" if operation.learned else "kept").inc()
+
+    def sample(self) -> None:
+        """Write down the state that nobody tells the change of."""
+        turns, line = self.database.connections(Purpose.WRITE).turns, self.database.line
+        self.families["ordergraph_operations_running"].set(self.running)
+        self.child("connections", "busy").set(turns.taken)
+        self.child("connections", "most").set(turns.connections)
+        for each in (turns, line):
+            self.child("waiting", each.place).set(each.waiting)
+
+    async def keep_sampling(self) -> None:
+        """For the other processes, each of which may be asked."""
+        while self.shared:
+            self.sample()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def serve(self, request: Request) -> Response:
+        """All series, in the format that is asked for."""
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        self.sample()
+        registry = self.registry
+        if self.shared:
+            registry = CollectorRegistry()
+            collector: Any = MultiProcessCollector
+            collector(registry, self.shared)
+        encode, media = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), media_type=media, headers={"cache-control": "no-store"})
+
+
+def metrics_of(database: Database) -> Metrics | None:
+    """The metrics of an application, where they can be had; else the log says how."""
+    with suppress(ImportError):
+        return Metrics(database)
+    logger.warning(MISSING)
+    return None

@@ -1,0 +1,117 @@
+"""`/livez` and `/readyz`: the truth about the database, soon, for any number of askers, and nothing of its insides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from graph import migrate
+from graph.database.failures import Unavailable
+from graph.serve import health
+from graph.settings import Settings
+from tests.conftest import Ask, Statements
+from tests.conftest import asking as asking_with
+
+AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asker is told anew."""
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(health, "BUSY_SECONDS", 0)
+
+
+async def ready(ask: Ask) -> tuple[int, Any]:
+    answer = await ask.client.get("/readyz")
+    return answer.status_code, answer.json()
+
+
+UNREADY = {"status": "unready"}
+
+
+async def revision_is(ask: Ask, revision: str | None) -> None:
+    async with ask.app.state.database.engine.begin() as connection:
+        await connection.execute(sa.text("DELETE FROM alembic_version"))
+        if revision is not None:
+            await connection.execute(sa.text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+
+
+async def test_a_process_is_ready_before_the_schema_it_knows_and_later_ones(ask: Ask) -> None:
+    assert await ready(ask) == (200, {"status": "ready"})
+    assert len(migrate.revisions()) > 1
+    try:
+        for revision, is_ready in ((migrate.revisions()[1], False), (None, False), ("of_a_later_version", True)):
+            await revision_is(ask, revision)
+            found = await ready(ask)
+            assert found == ((200, {"status": "ready"}) if is_ready else (503, {**UNREADY, "reasons": [health.NOT_MIGRATED]}))
+    finally:
+        await revision_is(ask, migrate.head())
+    assert (await ask.client.get("/livez")).status_code == 200
+
+
+@pytest.mark.usefixtures("by_hand")
+async def test_a_database_without_a_schema_is_not_ready(bare_url: str) -> None:
+    async with asking_with(Settings(database_url=bare_url)) as ask:
+        assert await ready(ask) == (503, {**UNREADY, "reasons": [health.UNREACHABLE]})
+
+
+async def test_a_crowd_asks_the_database_once(ask: Ask, statements: Statements, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "KEPT_SECONDS", 60)
+    found = await asyncio.gather(*(ready(ask) for _ in range(50)))
+    assert {status for status, _ in found} == {200}
+    assert await ready(ask) == (200, {"status": "ready"})
+    assert len(statements) == 1
+
+
+async def test_a_database_that_hangs_is_told_in_time_and_one_that_is_busy_is_ready(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.1)
+    database = ask.app.state.database
+    fetch = database.fetch
+    left: list[str] = []
+
+    async def hang(*_: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            left.append("given up")
+            raise
+
+    monkeypatch.setattr(database, "fetch", hang)
+    async with asyncio.timeout(5):
+        assert await ready(ask) == (503, {**UNREADY, "reasons": [health.UNREACHABLE]})
+    assert left == ["given up"]
+    # Every connection is at work, yet statements are answered: who takes it out of service makes it worse for the others.
+    monkeypatch.setattr(health, "BUSY_SECONDS", 60)
+    monkeypatch.setattr(database, "fetch", fetch)
+    await ask.data("{ customers(first: 1) { nodes { id } } }")
+    monkeypatch.setattr(database, "fetch", hang)
+    assert await ready(ask) == (200, {"status": "ready"})
+
+
+async def test_a_database_that_refuses_is_told_without_its_words(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (Unavailable("pa55word"), ValueError("pa55word")):
+
+        async def refuse(*_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(ask.app.state.database, "fetch", refuse)
+        assert await ready(ask) == (503, {**UNREADY, "reasons": [health.UNREACHABLE]})
+
+
+async def test_whatever_else_is_not_well_is_named_and_whoever_drains_asks_nobody(ask: Ask, statements: Statements) -> None:
+    state = ask.app.state.health
+    state.checks.append(lambda: "The feed is behind.")
+    assert await ready(ask) == (503, {**UNREADY, "reasons": ["The feed is behind."]})
+    statements.clear()
+    state.draining.set()
+    assert await ready(ask) == (503, {**UNREADY, "reasons": [health.DRAINING]})
+    assert len(statements) == 0
+    assert (await ask.client.get("/livez")).status_code == 200

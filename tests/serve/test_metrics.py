@@ -1,0 +1,135 @@
+"""`/metrics`: what happened, counted; labels that nobody can multiply; the documents name what there is."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from graph.database.turns import Turns
+from graph.observations import FeedLagged, RequestShed, SubscribersCounted
+from graph.serve import metrics
+from graph.settings import Settings
+from tests.conftest import Ask, asking
+from tests.faults import passing, places
+from tests.serve.test_logs import Caught, caught
+
+__all__ = ["caught"]
+
+CREATE = (
+    'mutation Make($email: String!) { createCustomer(input: {name: "Eve", email: $email}) { customer { id } errors { code } } }'
+)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+@pytest.fixture
+async def measured(empty_url: str) -> AsyncIterator[Ask]:
+    async with asking(Settings(database_url=empty_url, metrics=True)) as ask:
+        yield ask
+
+
+async def scraped(ask: Ask) -> dict[tuple[str, ...], float]:
+    """Values by name and labels, these in the order of their names."""
+    answer = await ask.client.get("/metrics")
+    assert answer.status_code == 200
+    families = text_string_to_metric_families(answer.text)
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+async def test_operations_are_counted_by_name_and_outcome(measured: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
+    database = measured.app.state.database
+    for _ in range(3):
+        await measured.data("query Find { customers(first: 1) { nodes { id } } }")
+    await measured.data(CREATE, {"email": "eve@example.org"})
+
+    def fail(place: Any) -> None:
+        if place.last == 3:
+            raise passing(database, place)
+
+    with places(database, fail):
+        await measured.data(CREATE, {"email": "eve@example.org"})
+    await measured("{ nothing }")
+    RequestShed("HEAD_TOO_LARGE", 431).tell()
+    SubscribersCounted(7).tell()
+    FeedLagged(1.5).tell()
+    turns = Turns(1, 1)
+    async with turns:
+        waiting = asyncio.create_task(turns.__aenter__())
+        await asyncio.sleep(0)
+    await waiting
+
+    found = await scraped(measured)
+    operations = {key[1:]: value for key, value in found.items() if key[0] == "ordergraph_operation_seconds_count"}
+    assert operations == {
+        ("query", "Find", "ok"): 3,
+        ("mutation", "Make", "ok"): 1,
+        ("mutation", "Make", "refused"): 1,
+        ("", "", "refused"): 1,
+    }
+    assert found["ordergraph_refusals_total", "UNIQUE"] == 1
+    assert found["ordergraph_refusals_total", "GRAPHQL_VALIDATION_FAILED"] == 1
+    assert (found["ordergraph_plans_total", "made"], found["ordergraph_plans_total", "kept"]) == (2, 3)
+    assert found["ordergraph_retries_total",] == 1
+    assert found["ordergraph_shed_total", "HEAD_TOO_LARGE"] == 1
+    assert found["ordergraph_wait_seconds_count", "true", "connection"] == 1
+    assert found["ordergraph_connections", "busy"] == found["ordergraph_operations_running",] == 0
+    assert found["ordergraph_connections", "most"] == database.engine.pool.size()
+    assert found["ordergraph_waiting", "connection"] == found["ordergraph_waiting", "line of writers"] == 0
+    assert (found["ordergraph_subscribers",], found["ordergraph_feed_lag_seconds",]) == (7, 1.5)
+    assert found["process_resident_memory_bytes",] > 0
+    for kind in ("text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0"):
+        answer = await measured.client.get("/metrics", headers={"accept": kind})
+        assert answer.headers["content-type"].startswith(kind.partition(";")[0])
+
+
+async def test_nobody_makes_series_by_names(measured: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_NAMES", 5)
+    long = "L" * 5_000
+    async with asking(Settings(database_url=measured.app.state.database.settings.database_url, metrics=True)) as ask:
+        for name in (long, *(f"N{n}" for n in range(20))):
+            await ask.data(f"query {name} {{ __typename }}")
+            await ask(f"query Bad{name} {{ nothing }}")
+        names = {key[2] for key in await scraped(ask) if key[0] == "ordergraph_operation_seconds_count"}
+    assert names == {"", "L" * 64, "N0", "N1", "N2", "other"}
+
+
+@pytest.mark.parametrize("engines", ["sqlite"], indirect=True)
+async def test_without_the_setting_or_the_extra_there_is_none(
+    empty_url: str, caught: Caught, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asking(Settings(database_url=empty_url)) as ask:
+        assert (await ask.client.get("/metrics")).status_code == 404
+    assert caught.lines == [] or "ORDERGRAPH_METRICS" not in caught.text
+    import_ = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name.startswith("prometheus_client"):
+            raise ModuleNotFoundError(name)
+        return import_(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    async with asking(Settings(database_url=empty_url, metrics=True)) as ask:
+        assert (await ask.client.get("/metrics")).status_code == 404
+        await ask.data("{ __typename }")
+    (line,) = [line for line in caught.lines if "ORDERGRAPH_METRICS" in line]
+    assert "pip install 'ordergraph[metrics]'" in line
+
+
+def test_the_document_lists_every_metric() -> None:
+    rows = re.findall(r"^\| `(ordergraph_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    kinds = {"livesum": "gauge", "livemax": "gauge"}
+    assert rows == [
+        (name + "_total" * (kind == "counter"), kinds.get(kind, kind), " ".join(f"`{label}`" for label in labels), help_)
+        for name, (kind, labels, help_) in metrics.FAMILIES.items()
+    ]
