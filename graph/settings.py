@@ -76,12 +76,16 @@ class Settings:
     max_body_bytes: int = setting(4 * 2**20, "Size of a request body")
     max_operation_bytes: int = setting(2**20, "Size of a request body, unless all it does is to insert plain rows")
     max_head_bytes: int = setting(64 * 2**10, "Size of a request's head: its first line and its headers")
+    max_url_bytes: int = setting(16 * 2**10, "Length of a URL, in which GET has its query and its variables")
     max_connections: int = setting(5_000, "Connections of clients at once; fewer where the process may not open as many files")
     max_answer_bytes: int = setting(16 * 2**20, "Size of the data in an answer")
     max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
     introspection: bool = setting(True, "Whether clients may introspect the schema")
     suggestions: bool = setting(True, "Whether errors name what the client may have meant; not where introspection is set off")
     playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
+    cache_control: str = setting(
+        "no-cache", "What caches are told of answers to GET; `no-cache`: keep it, and ask whether it changed"
+    )
     production: bool = setting(False, "Whether introspection, suggestions and playground are off unless set themselves")
     max_streams: int = setting(1_000, "WebSockets and event streams of a process at once")
     max_socket_operations: int = setting(100, "Operations that run on one WebSocket at once")
@@ -144,6 +148,7 @@ NOT_ABOVE = (
     ("max_page_size", "max_cost"),
     ("max_input_list", "max_nested_rows"),
     ("max_text_length", "max_body_bytes"),
+    ("max_url_bytes", "max_head_bytes"),
     ("max_body_bytes", "max_answer_bytes"),
     ("lock_timeout_seconds", "statement_timeout_seconds"),
     ("statement_timeout_seconds", "request_timeout_seconds"),
@@ -153,6 +158,9 @@ NOT_ABOVE = (
 
 #: What shows the schema, or lets people play with it: off in production, unless it is set itself.
 SHOWING = ("introspection", "suggestions", "playground")
+
+#: Directives of `Cache-Control` (RFC 9111).
+CACHE_CONTROL = re.compile(r"[a-z-]+(?:=[0-9]+)?(?:, *[a-z-]+(?:=[0-9]+)?)*")
 
 #: An origin as browsers send it, and a name that `Host` may have.
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
@@ -225,6 +233,8 @@ def check(settings: Settings) -> None:
     """Refuse values that are no values of their kind, and those that contradict each other."""
     if settings.currency not in CURRENCY_EXPONENTS:
         raise SettingsError(f"CURRENCY must be an ISO 4217 code such as EUR, not {settings.currency[:40]!r}")
+    if not CACHE_CONTROL.fullmatch(settings.cache_control):
+        raise SettingsError(f"{variable('cache_control')} must be directives such as 'public, max-age=60'")
     check_browsers(settings)
     for name, words in WORDS.items():
         if getattr(settings, name) not in words:

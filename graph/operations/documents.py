@@ -60,16 +60,20 @@ ARGUMENT_SHAPES: dict[str, Shaper] = {
 
 
 class RequestRefused(Exception):
-    """A request that never ran: its GraphQL errors, each with `extensions.code`, and the HTTP status that fits."""
+    """A request that never ran: its GraphQL errors, each with `extensions.code`, and the HTTP status that fits.
 
-    def __init__(self, errors: list[GraphQLError], status: int = 400) -> None:
+    422 is for what was understood and cannot be run; 400 for what cannot be understood.
+    """
+
+    def __init__(self, errors: list[GraphQLError], status: int = 422) -> None:
         super().__init__("; ".join(error.message for error in errors))
         self.errors = errors
         self.status = status
 
 
-def refused(code: str, message: str, status: int = 400) -> RequestRefused:
-    return RequestRefused([GraphQLError(message, extensions={"code": code})], status)
+def refused(code: str, message: str, status: int = 422, **more: Any) -> RequestRefused:
+    """One error; `more` stands in its extensions."""
+    return RequestRefused([GraphQLError(message, extensions={"code": code, **more})], status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +244,7 @@ def _parse(text: str, settings: Settings) -> DocumentNode:
     except GraphQLError as error:
         over = "Document contains more than" in error.message
         error.extensions = {"code": "OPERATION_TOO_LARGE" if over else "GRAPHQL_PARSE_FAILED"}
-        raise RequestRefused([error]) from None
+        raise RequestRefused([error], 422 if over else 400) from None
 
 
 def _pick(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

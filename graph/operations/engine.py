@@ -159,7 +159,7 @@ class Engine:
         if document.kind is OperationType.QUERY:
             return await self._query(document, coerce_variables(self.settings, document, raw_variables), context)
         if only_queries:
-            raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET.", 405)
+            raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET and QUERY; send this by POST.", 405)
         if document.kind is OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
         variables = coerce_variables(self.settings, document, raw_variables)

@@ -1,9 +1,10 @@
 """HTTP on a connection: uvicorn's protocol, whose parser takes heads of any size for ever, and what bounds it.
 
 What goes in: bytes of a connection. What comes out: requests for the application, and its answers. What is refused here: a head
-that is too large (431) or too slow (408), what is no HTTP (400), CONNECT (405), a connection for which there is no room (503),
-a request to `/graphql` that would wait too long (503, `graph.serve.admission`). A connection that says nothing is closed, and one
-whose client does not read. Where there are too many, the one that has been silent for longest gives way.
+that is too large (431) or too slow (408), a URL that is too long (414), what is no HTTP (400), CONNECT (405), a connection for
+which there is no room (503), a request to `/graphql` that would wait too long (503, `graph.serve.admission`). A connection that
+says nothing is closed, and one whose client does not read. Where there are too many, the one that has been silent for longest
+gives way.
 
 An offer to go on in another protocol than WebSocket, such as HTTP/2, is passed over, as RFC 9110 allows: the request is answered
 as it is.
@@ -26,7 +27,7 @@ from graph.operations.documents import RequestRefused, refused
 from graph.serve.admission import Admission, overloaded
 from graph.serve.browsers import middleware
 from graph.serve.frames import BoundedSocket, bounded_socket
-from graph.serve.responses import RETRY_AFTER_SECONDS, headers_of, refusal_body
+from graph.serve.responses import METHODS, RETRY_AFTER_SECONDS, headers_of, refusal_body
 from graph.settings import Settings
 
 #: Bytes that the frames of a chunked body may have for each byte in it: a chunk of one byte takes six.
@@ -41,10 +42,14 @@ OF_UPGRADE = (b"upgrade", b"http2-settings")
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
 
-NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1.")
-NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
+NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1.", 400)
+NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
 NO_ROOM = refused("SERVICE_UNAVAILABLE", "The service has too many connections; try again.", 503)
+
+
+class UrlTooLong(Exception):
+    """Raised in the parser's hands, which then reads no further."""
 
 
 class Clients:
@@ -165,8 +170,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._feed(data[fed:] if fed else data)
         except httptools.HttpParserUpgrade as stopped:
             self._upgrade(data[fed + stopped.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(NO_HTTP)
+        except httptools.HttpParserError as error:
+            long = isinstance(error.__context__, UrlTooLong)
+            self._refuse(url_too_long(self.settings.max_url_bytes) if long else NO_HTTP)
         else:
             if self.room < 0 and self.in_message:
                 self._refuse(head_too_large(self.settings.max_head_bytes))
@@ -203,6 +209,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.in_message = self.head_due = True
         self.room = self.settings.max_head_bytes + (self.feeding if self.ended else 0)
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self.settings.max_url_bytes:
+            raise UrlTooLong
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_due:  # what stands behind a chunked body is nothing that anybody here asks for
@@ -300,11 +311,17 @@ def refusal(error: RequestRefused) -> bytes:
         RequestShed(str((error.errors[0].extensions or {}).get("code", "")), status).tell()
     head = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
     headers = [*headers_of(status, len(body), request_id), (b"connection", b"close")]
+    if status == 405:
+        headers.append((b"allow", METHODS))
     return b"".join([head, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body])
 
 
 def head_too_large(limit: int) -> RequestRefused:
-    return refused("HEAD_TOO_LARGE", f"The head of a request may have at most {limit} bytes.", 431)
+    return refused("HEAD_TOO_LARGE", f"The head of a request may have at most {limit} bytes.", 431, limit=limit)
+
+
+def url_too_long(limit: int) -> RequestRefused:
+    return refused("URL_TOO_LONG", f"A URL may have at most {limit} bytes; send the request in a body.", 414, limit=limit)
 
 
 def protocol_of(settings: Settings) -> type[BoundedProtocol]:

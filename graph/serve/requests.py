@@ -56,11 +56,8 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """A header's value, or nothing."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return ""
+    """A header's value, or nothing; one that stands there several times is one list."""
+    return str(b", ".join([value for key, value in scope["headers"] if key == name]), "latin-1")
 
 
 def check_media_type(content_type: str, encoding: str) -> None:
@@ -107,11 +104,11 @@ def decode(body: bytes, what: str = "The body") -> Any:
     try:
         return DECODER.decode(body.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
-        raise refused("BAD_REQUEST", f"{what} is not JSON in UTF-8.") from None
+        raise refused("BAD_REQUEST", f"{what} is not JSON in UTF-8.", 400) from None
 
 
 def read_post(body: bytes) -> Asked:
-    """The request in the body of a POST."""
+    """The request in the body of a POST or a QUERY."""
     check_values(body)
     return asked_in(decode(body), len(body))
 
@@ -136,7 +133,7 @@ def asked_in(data: Any, size: int) -> Asked:
         raise refused("BAD_REQUEST", "The body must be a JSON object with a `query`.")
     query, name = data.get("query"), data.get("operationName")
     variables, extensions = data.get("variables"), data.get("extensions")
-    if not isinstance(query, str) or not query:
+    if not isinstance(query, str):
         raise refused("BAD_REQUEST", "`query` must be the text of a GraphQL document.")
     if not isinstance(name, (str, type(None))):
         raise refused("BAD_REQUEST", "`operationName` must be a string or null.")

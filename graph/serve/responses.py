@@ -19,6 +19,7 @@ from graph.operations.documents import RequestRefused
 from graph.operations.engine import Response
 from graph.read.payloads.fragments import splice
 from graph.read.refusals import each_cause_once, is_refusal, root
+from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON
 
 #: What a response has beside its data: errors, an id.
 LEFT_FOR_ERRORS = 2**14
@@ -26,21 +27,30 @@ LEFT_FOR_ERRORS = 2**14
 logger = logging.getLogger("ordergraph.serve")
 
 
+MEDIA = {media: f"{media}; charset=utf-8".encode() for media in (GRAPHQL_RESPONSE, JSON)}
 #: Seconds until whoever was refused for want of time or room may ask again.
 RETRY_AFTER_SECONDS = 1
 
 
-def headers_of(status: int, length: int, request_id: str, media: str = "application/json") -> list[tuple[bytes, bytes]]:
-    """What stands above every answer of /graphql."""
+#: Whatever is sent depends on these headers of a request.
+VARY = (b"vary", b"Accept, Accept-Encoding")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+#: An answer with data and errors (GraphQL over HTTP). Clients of the older media type know 200 alone.
+PARTIAL = 294
+METHODS = b"GET, HEAD, OPTIONS, POST, QUERY"
+
+
+def headers_of(status: int, length: int, request_id: str, media: str = GRAPHQL_RESPONSE) -> list[tuple[bytes, bytes]]:
+    """What stands above every answer of /graphql. `application/json` with another status than 2xx could be from anybody."""
     headers = [
-        (b"content-type", f"{media}; charset=utf-8".encode()),
+        (b"content-type", MEDIA[media if status < 300 else GRAPHQL_RESPONSE]),
         (b"content-length", b"%d" % length),
         (b"x-request-id", request_id.encode()),
+        VARY,
+        NOSNIFF,
     ]
     if status == 503:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
-    if status == 405:
-        headers.append((b"allow", b"GET, POST"))
     return headers
 
 
@@ -85,9 +95,9 @@ def _body(result: ExecutionResult, request_id: str) -> tuple[int, bytes]:
         return 200, orjson.dumps({"data": result.data}, default=splice)
     errors = told(result.errors, request_id)
     unavailable = all(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors)
-    nothing = result.data is None or not any(result.data.values())
-    body: dict[str, Any] = {"errors": errors, "data": result.data}
-    return 503 if unavailable and nothing else 200, orjson.dumps(body, default=splice)
+    if unavailable and (result.data is None or not any(result.data.values())):
+        return 503, orjson.dumps({"errors": errors})  # nothing was done, and the client is asked to try again
+    return PARTIAL, orjson.dumps({"errors": errors, "data": result.data}, default=splice)
 
 
 def refusal_body(error: Exception, request_id: str) -> tuple[int, bytes]:
@@ -96,7 +106,7 @@ def refusal_body(error: Exception, request_id: str) -> tuple[int, bytes]:
     if isinstance(error, RequestRefused):
         status, errors = error.status, error.errors
     elif isinstance(error, GraphQLError) and is_refusal(error):
-        status, errors = 400, [error]
+        status, errors = 422, [error]
     elif isinstance(error, (Unavailable, TimeoutError)):
         status = 503
     return status, orjson.dumps({"errors": told(errors, request_id)})

@@ -1,7 +1,8 @@
-"""/graphql over HTTP: POST, GET for queries, the playground for browsers.
+"""/graphql over HTTP: POST, GET and QUERY for queries, the playground for browsers.
 
 What goes in: an ASGI request. What comes out: JSON that came from the database untouched. A request enters here once:
-read it, run it, send the answer; the session is closed before the answer is sent, whatever happens.
+read it, run it, send the answer; the session is closed before the answer is sent, whatever happens. What may be refused here:
+another method (405), a client who takes no JSON (406).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import os
 
 from starlette.responses import HTMLResponse
+from starlette.responses import Response as Plain
 from starlette.types import Receive, Scope, Send
 from strawberry.http.ides import get_graphql_ide_html
 
@@ -22,16 +24,20 @@ from graph.operations.budget import Share
 from graph.operations.documents import refused
 from graph.operations.engine import Engine
 from graph.serve.browsers import page_headers
+from graph.serve.caching import SAFE, cache_headers, is_kept
+from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
+from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, accepted, takes_gzip
 from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
-from graph.serve.responses import answer_body, headers_of, refusal_body
+from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_of, refusal_body
 from graph.serve.sse import EVENT_STREAM, EventStreams
 from graph.settings import Settings
 
+NOT_ACCEPTABLE = refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
+NOT_ALLOWED = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
 #: How much of an answer is handed to the server at once, which waits until the network takes more: what it holds is held twice.
 PIECE = 2**18
-GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 
 class GraphQLView:
@@ -44,13 +50,18 @@ class GraphQLView:
         self.events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._wants_playground(scope):
+        if scope["method"] == "OPTIONS":
+            headers = {"allow": METHODS.decode(), "accept-query": JSON}
+            await Plain(status_code=204, headers=headers)(scope, receive, send)
+            return
+        accept = accepted(header(scope, b"accept"))
+        if accept.page and self._shows_playground(scope):
             page = get_graphql_ide_html(graphql_ide="graphiql")
             await HTMLResponse(page, headers=page_headers(page))(scope, receive, send)
             return
         with Share(self.engine.budget) as share:
             with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:
-                answer = await self._answer(scope, receive, share, operation)
+                answer = await self._answer(scope, receive, share, operation, accept.media)
             if answer is None:
                 return
             if isinstance(answer, Asked):
@@ -58,7 +69,7 @@ class GraphQLView:
                 return
             status, body = answer
             share.keep(len(body))
-            await self._send(scope, send, status, body, operation)
+            await self._send(scope, send, status, body, operation, accept.media or GRAPHQL_RESPONSE)
 
     def _request_id(self, scope: Scope) -> str:
         """An id of our own, or that of a proxy that is trusted to know better."""
@@ -69,7 +80,7 @@ class GraphQLView:
         return os.urandom(8).hex()
 
     async def _answer(
-        self, scope: Scope, receive: Receive, share: Share, operation: Operation
+        self, scope: Scope, receive: Receive, share: Share, operation: Operation, media: str | None
     ) -> tuple[int, bytes] | Asked | None:
         """Status and body, or what is to be told as events; `None` where nobody is there to be answered."""
         context: Context | None = None
@@ -82,6 +93,8 @@ class GraphQLView:
                 if EVENT_STREAM in header(scope, b"accept") and await self.events.serves(asked):
                     operation.status = 200
                     return asked
+                if media is None:
+                    raise NOT_ACCEPTABLE
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 context = Context(self.database, deadline=over - half / 5, share=share)
                 only_queries = scope["method"] != "POST"
@@ -98,21 +111,17 @@ class GraphQLView:
         operation.status = status
         return status, body
 
-    def _wants_playground(self, scope: Scope) -> bool:
-        return (
-            self.settings.playground
-            and scope["method"] == "GET"
-            and b"query=" not in scope["query_string"]
-            and "text/html" in header(scope, b"accept")
-        )
+    def _shows_playground(self, scope: Scope) -> bool:
+        asks = any(name in scope["query_string"] for name in (b"query=", b"documentId=", b"extensions="))
+        return self.settings.playground and scope["method"] == "GET" and not asks
 
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
-        if scope["method"] == "POST":
+        if scope["method"] in ("POST", "QUERY"):
             check_media_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
             return read_post(await read_body(receive, self.settings.max_body_bytes))
         if scope["method"] in ("GET", "HEAD"):
             return read_get(scope)
-        raise refused("METHOD_NOT_ALLOWED", "Send GET or POST.", 405)
+        raise NOT_ALLOWED
 
     async def _run(self, asked: Asked, context: Context, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         try:
@@ -124,16 +133,27 @@ class GraphQLView:
         limit = self.settings.max_answer_bytes
         return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True)
 
-    async def _send(self, scope: Scope, send: Send, status: int, body: bytes, operation: Operation) -> None:
-        accept = header(scope, b"accept")
-        media = GRAPHQL_RESPONSE if GRAPHQL_RESPONSE in accept else "application/json"
-        headers = headers_of(status, len(body), operation.request_id, media)
-        if operation.trace:
-            headers.append((b"traceresponse", operation.trace.encode()))
+    async def _send(self, scope: Scope, send: Send, status: int, body: bytes, operation: Operation, media: str) -> None:
+        more = [(b"traceresponse", operation.trace.encode())] if operation.trace else []
+        if scope["method"] in SAFE:
+            more += cache_headers(status, body, self.settings.cache_control)
+            if status == 200 and is_kept(header(scope, b"if-none-match"), body):
+                headers = [*more, VARY, (b"x-request-id", operation.request_id.encode())]
+                await send({"type": "http.response.start", "status": 304, "headers": headers})
+                await send({"type": "http.response.body", "body": b""})
+                return
+        if status == 405:
+            more.append((b"allow", b"POST" if scope["method"] in SAFE else METHODS))
+        if len(body) >= PAYS_BYTES and takes_gzip(header(scope, b"accept-encoding")):
+            body = await compressed(body)
+            more.append((b"content-encoding", b"gzip"))
+        if status == PARTIAL and media == JSON:
+            status = 200
+        headers = [*headers_of(status, len(body), operation.request_id, media), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if scope["method"] == "HEAD":
             body = b""
         with aside():
             for start in range(0, len(body) or 1, PIECE):
-                more = start + PIECE < len(body)
-                await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": more})
+                last = start + PIECE >= len(body)
+                await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": not last})

@@ -92,6 +92,26 @@ async def test_a_head_has_a_limit_to_the_byte_however_it_arrives(server: Listeni
         assert await peer.rest() == b""
 
 
+async def test_a_url_has_a_limit_to_the_byte_however_it_arrives() -> None:
+    async with listening(echo, max_head_bytes=5 * LIMIT, max_url_bytes=LIMIT) as small:
+        for size, fits in ((LIMIT, True), (LIMIT + 1, False), (3 * LIMIT, False)):
+            whole = request(b"body", path=b"/?" + b"a" * (size - 2))
+            for parts in ([whole], [whole[n : n + 100] for n in range(0, len(whole), 100)]):
+                peer = await small.connect()
+                peer.send(request(b"first"))
+                assert reached(await peer.answer()) == ("/", "first")
+                for part in parts:
+                    peer.send(part)
+                    await asyncio.sleep(0)
+                answer = await peer.answer()
+                assert reached(answer) == ("/", "body") if fits else code(answer) == (414, "URL_TOO_LONG")
+
+
+async def test_the_method_query_reaches_the_application(server: Listening) -> None:
+    status, body = await server.asked(request(b"body", method=b"QUERY"))
+    assert (status, json.loads(body)["method"], json.loads(body)["body"]) == (200, "QUERY", "body")
+
+
 @pytest.mark.parametrize("name", ["url", "name", "value", "many", "folded", "method"])
 async def test_no_part_of_a_head_grows_past_the_limit(server: Listening, name: str) -> None:
     start = {
