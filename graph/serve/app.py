@@ -27,6 +27,7 @@ from graph.serve.health import Health, alive
 from graph.serve.metrics import metrics_of
 from graph.serve.sse import EventStreams
 from graph.serve.streams import Streams
+from graph.serve.tracing import tracing_of
 from graph.serve.view import GraphQLView
 from graph.serve.websocket import SocketView
 from graph.settings import Settings
@@ -42,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     sockets = SocketView(engine, database, settings, nothing_told, streams)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None
+    tracing = tracing_of(settings) if settings.traces else None
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -54,12 +56,16 @@ def create_app(settings: Settings | None = None) -> Starlette:
             if metrics is not None:
                 listening.enter_context(metrics.observing())
                 tasks.append(asyncio.create_task(metrics.keep_sampling()))
+            if tracing is not None:
+                listening.enter_context(tracing.observing())
             yield
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         await health.stop()
+        if tracing is not None:
+            await tracing.close()
         await database.close()
         logs.finish()
 
