@@ -143,7 +143,7 @@ class StatementFinished(Observation):
     """A statement was answered, or failed. Times are those of `time.perf_counter`."""
 
     sql: str
-    system: str  # the kind of database, by the name of its dialect
+    system: str  # the kind of database, as traces call it
     began: float
     ended: float
     error: BaseException | None

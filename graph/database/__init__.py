@@ -48,7 +48,7 @@ class Database:
         self._primary = backend.connect(self.target, settings)
         #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
         self.line = Turns(AHEAD * self._primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
-        self.watch = Watch(self._primary.engine)
+        self.watch = Watch(self._primary.engine, self.capabilities.system)
 
     def connections(self, purpose: Purpose) -> Connections:
         """What a read or a write runs on: this is decided here and nowhere else.

@@ -43,6 +43,7 @@ SCHEMES = ("postgresql", "postgres")
 MIGRATING = 0x6F7264657267
 
 CAPABILITIES = Capabilities(
+    system="postgresql",
     insert=insert,
     arrays=True,
     typed_values=True,

@@ -58,6 +58,8 @@ class DatabaseUrl:
 class Capabilities:
     """What a kind of database can do, as far as those ask who write statements. There is one object for each kind."""
 
+    #: What traces call it: `db.system.name` of OpenTelemetry. Nobody decides anything by it.
+    system: str
     #: Makes an INSERT that can have a conflict clause: `on_conflict_do_update`, `excluded`.
     insert: Callable[[Any], Any]
     #: Whether a parameter may be an array; else a list is sent as the text of a JSON array.

@@ -35,6 +35,7 @@ from graph.settings import DatabaseUrlError, Settings, SettingsError
 SCHEMES = ("sqlite",)
 
 CAPABILITIES = Capabilities(
+    system="sqlite",
     insert=insert,
     arrays=False,
     typed_values=False,  # a time that is cast becomes a number

@@ -19,8 +19,8 @@ from graph.observations import StatementBegan, StatementFinished, running
 class Watch:
     """Tells of the statements of one process at one database. `answered` is when the last one was, by `time.perf_counter`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.system = engine.dialect.name
+    def __init__(self, engine: AsyncEngine, system: str) -> None:
+        self.system = system
         self.answered = 0.0
         event.listen(engine.sync_engine, "before_cursor_execute", self._before)
         event.listen(engine.sync_engine, "after_cursor_execute", self._after)
