@@ -52,28 +52,41 @@ class Checkout:
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, postgres_engines: Postgres) -> Checkout:
-    """A copy of the checkout in which the guide was followed, block by block and command by command, checks aside."""
-    folder = tmp_path_factory.mktemp("supplier") / "checkout"
+def following(folder: Path, server: str, *, commands: bool) -> Checkout:
+    """A copy of the checkout in which the guide was followed block by block and, if asked, command by command, checks aside."""
     shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
     (folder / ".venv").symlink_to(sys.prefix)
-    made = Checkout(folder, postgres_engines.server.url)
+    made = Checkout(folder, server)
     blocks = 0
-    for *block, commands in BLOCK.findall(GUIDE):
-        if not commands:
+    for *block, lines in BLOCK.findall(GUIDE):
+        if not lines:
             made.follow(*block)
             blocks += 1
-        elif ".ci/run" not in commands:
-            made.run(re.sub("^    ", "", commands, flags=re.MULTILINE))
+        elif commands and ".ci/run" not in lines:
+            made.run(re.sub("^    ", "", lines, flags=re.MULTILINE))
     assert blocks == GUIDE.count("```") // 2, "a block of code says nothing of its place"
     return made
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, postgres_engines: Postgres) -> Checkout:
+    return following(tmp_path_factory.mktemp("supplier") / "checkout", postgres_engines.server.url, commands=True)
+
+
+def test_the_code_of_the_guide_finds_its_places_and_makes_a_schema(tmp_path: Path) -> None:
+    made = following(tmp_path / "checkout", "", commands=False)
+    made.run(".venv/bin/ordergraph schema > schema.graphql")
+    before, after = (folder.joinpath("schema.graphql").read_text(encoding="utf-8") for folder in (ROOT, made.folder))
+    assert "type Supplier implements Node" not in before
+    assert "type Supplier implements Node" in after
+
+
+@pytest.mark.guide
 def test_the_quick_checks_pass_as_printed(checkout: Checkout) -> None:
     assert "    .ci/run --quick\n" in GUIDE
     checkout.run(".ci/run --quick")
 
 
+@pytest.mark.guide
 def test_the_tests_of_the_guide_and_of_migrations_pass(checkout: Checkout) -> None:
     checkout.run(".venv/bin/pytest -q -x tests/test_suppliers.py tests/test_migrations.py tests/test_docs.py")
