@@ -80,6 +80,10 @@ class Unavailable(Exception):
     """The database cannot serve now, and nothing was written. The message is for the log and holds no values."""
 
 
+class Overloaded(Unavailable):
+    """A request came to its turn too late, because of all those before it; nothing was done."""
+
+
 class TooComplex(GraphQLError):
     """The database cannot parse a statement of this depth: SQLite's parser has room for a hundred open parts (3.45 and older)."""
 

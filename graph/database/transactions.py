@@ -46,7 +46,8 @@ async def transaction(
                     session.expunge_all()
                 begun = False
                 try:
-                    async with connections.turns:
+                    is_first = attempt == 1 and "committed" not in session.info
+                    async with connections.turns.first if is_first else connections.turns:
                         try:
                             driver = session.info["driver"] = await connections.begin(session)
                             begun = True

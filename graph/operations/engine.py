@@ -164,7 +164,7 @@ class Engine:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
         variables = coerce_variables(self.settings, document, raw_variables)
         planned = await self._planned(document, variables, context.scope)
-        async with context.database.line:
+        async with context.database.line.first:
             return await self._mutation(document, variables, planned, context)
 
     async def document(self, text: str, operation_name: str | None, size: int = 0) -> Document:

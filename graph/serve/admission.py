@@ -3,39 +3,48 @@
 What goes in: when requests are there as a whole, and when they are answered. What comes out: whether another one is let in, and
 the application that answers those that are not: 503 with `Retry-After`.
 
-How long a request is likely to wait is the number of those before it times the time between two answers. A burst may wait; a line
-that does not get shorter is not lengthened, since those at its end would wait for nothing but to be refused later.
+How long a request is likely to wait is the number of those before it times the time between two answers. A burst may wait. Once
+somebody had to be refused the line is kept as short as keeps the process busy, until nobody was for a while, and who came before
+and has waited for too long when his turn comes gives way: who is answered then is so about as soon as on a calm day, and no fewer
+are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from graph.database.turns import Patience
 from graph.observations import RequestShed
 from graph.operations.aside import Aside
 from graph.operations.documents import refused
 from graph.serve.responses import headers_of, refusal_body
 
-#: Requests that are no crowd, whatever they take: nobody is refused behind fewer.
-FEW = 16
-#: A wait that nobody minds behind more; or so many times what a request takes alone, where that is longer.
+#: A wait that nobody minds; or so many times what a request takes alone, where that is longer.
 BORNE_SECONDS, TIMES_ALONE = 0.025, 3
-#: How long a burst may come in, and how long after a refusal there is none.
+#: Requests that keep a process busy: nobody is ever refused behind fewer.
+BUSY = 4
+#: Requests that are no crowd, whatever they take: nobody is refused behind fewer while it is calm.
+FEW = 16
+#: How long a burst may come in while it is calm, and how long after the last refusal it is calm.
 BURST_SECONDS, CALM_SECONDS = 0.1, 1.0
 #: What a request is taken to need alone before one was seen.
 UNKNOWN_SECONDS = 0.1
+#: How many who came too soon are told so at once, and how long after the last ones.
+TOLD_AT_ONCE, PAUSE_SECONDS = 8, 0.01
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
 MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
 
-_OVERLOADED = refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503)
+OVERLOADED = refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503)
 
 
 class Admission:
-    """The requests that a process has and has not answered. `most_seconds` is what one may wait in a burst."""
+    """The requests that a process has and has not answered. `most_seconds` is what one of a burst may wait."""
 
     def __init__(self, most_seconds: float) -> None:
         self.most_seconds = most_seconds
@@ -52,16 +61,19 @@ class Admission:
         """Whether another request is let in."""
         before = self.working - Aside.requests
         wait = before * self.each_seconds
-        if before < FEW or wait <= max(BORNE_SECONDS, TIMES_ALONE * self.alone_seconds):
+        borne = max(BORNE_SECONDS, TIMES_ALONE * self.alone_seconds)
+        if before < BUSY or wait <= borne:
             self._standing_since = None
             return True
         now = perf_counter()
         if self._standing_since is None:
             self._standing_since = now
-        is_burst = now - self._standing_since <= BURST_SECONDS and now - self._refused_at > CALM_SECONDS
-        if is_burst and wait <= self.most_seconds:
-            return True
+        if now - self._refused_at > CALM_SECONDS:
+            is_burst = now - self._standing_since <= BURST_SECONDS and wait <= self.most_seconds
+            if before < FEW or is_burst:
+                return True
         self._refused_at = now
+        Patience.seconds, Patience.until = 2 * borne, now + CALM_SECONDS
         return False
 
     def began(self) -> None:
@@ -84,17 +96,33 @@ class Admission:
             self._is_alone = False
 
 
-async def overloaded(scope: Scope, receive: Receive, send: Send, after_seconds: float = 0.0) -> None:
-    """Answers that the service is overloaded, without looking at the request.
-
-    Who was told to come back after a second and does so at once is kept waiting: a crowd that does nothing else would leave no
-    time for those let in.
-    """
-    if after_seconds:
-        await asyncio.sleep(after_seconds)
+async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers that the service is overloaded, without looking at the request."""
     request_id = os.urandom(8).hex()
-    status, body = refusal_body(_OVERLOADED, request_id)
+    status, body = refusal_body(OVERLOADED, request_id)
     if RequestShed.listeners:
         RequestShed("SERVICE_UNAVAILABLE", status).tell()
     await send({"type": "http.response.start", "status": status, "headers": headers_of(status, len(body), request_id)})
     await send({"type": "http.response.body", "body": body})
+
+
+class Early:
+    """Those who were told when to come back and came sooner: they are told again one after the other, so many a second.
+
+    A crowd that does nothing but ask again would leave no time for those let in.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[Callable[[], None]] = deque()
+
+    def add(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when its turn comes."""
+        if not self.waiting:
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._tell)
+        self.waiting.append(tell)
+
+    def _tell(self) -> None:
+        for _ in range(min(TOLD_AT_ONCE, len(self.waiting))):
+            self.waiting.popleft()()
+        if self.waiting:
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._tell)

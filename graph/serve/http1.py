@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -24,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.observations import RequestShed
 from graph.operations.documents import RequestRefused, refused
-from graph.serve.admission import Admission, overloaded
+from graph.serve.admission import OVERLOADED, Admission, Early, overloaded
 from graph.serve.browsers import middleware
 from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.responses import METHODS, RETRY_AFTER_SECONDS, headers_of, refusal_body
@@ -75,8 +74,9 @@ class BoundedProtocol(HttpToolsProtocol):
     settings: ClassVar[Settings]
     clients: ClassVar[Clients]
     admission: ClassVar[Admission]
-    #: What answers who is refused, and who comes back before he should.
-    turned_away: ClassVar[tuple[Any, Any]]
+    #: What answers who is refused, as far as a page of another origin must be able to read it.
+    overloaded: ClassVar[Any]
+    early: ClassVar[Early]
     socket: ClassVar[type[BoundedSocket]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -89,6 +89,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.feeding = 0  # bytes in the parser's hands
         self.ended = False  # whether a message ended in them
         self.admitted = True  # the message that is being read
+        self.skipping = False  # the message that is being read is refused, and its body thrown away
+        self.owed = False  # its refusal is kept back
         self.come_back = 0.0  # when a client who was refused may ask again
         self.unanswered = 0  # messages that were read and admitted
         self.timer: asyncio.TimerHandle | None = None
@@ -206,6 +208,8 @@ class BoundedProtocol(HttpToolsProtocol):
     # ---- what the parser finds
 
     def on_message_begin(self) -> None:
+        self._tell()  # answers have an order
+        self._unset_keepalive_if_required()
         super().on_message_begin()
         self.in_message = self.head_due = True
         self.room = self.settings.max_head_bytes + (self.feeding if self.ended else 0)
@@ -227,22 +231,67 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
             return
-        self.admitted = not self.url.startswith(BOUNDED_PATH) or self.admission.admits()
+        is_bounded = self.url.startswith(BOUNDED_PATH) and not self.parser.should_upgrade()
+        self.admitted = not is_bounded or self.admission.admits()
         if self.admitted:
             super().on_headers_complete()
             return
-        early, self.come_back = self.come_back - self.loop.time(), self.loop.time() + RETRY_AFTER_SECONDS
-        app, self.app = self.app, self.turned_away[early > 0]
+        if self._is_ready():
+            self._turn_away()
+            return
+        app, self.app = self.app, self.overloaded
         super().on_headers_complete()
         self.app = app
 
+    def _is_ready(self) -> bool:
+        """Whether an answer may be written as it is: none is on its way, and the connection and its client take one."""
+        is_over = self.cycle is None or self.cycle.response_complete
+        can_take = self.parser.should_keep_alive() and not self.flow.write_paused
+        is_page = any(name == b"origin" for name, _ in self.headers)  # whose browser wants more headers
+        return is_over and can_take and not is_page and self.parser.get_method() != b"HEAD"
+
+    def _turn_away(self) -> None:
+        """Refuse a message by its head, and throw its body away. It costs as little as can be: others want that time."""
+        self.skipping = self.owed = True
+        self._wait(self.settings.head_timeout_seconds)
+        if self.loop.time() < self.come_back:
+            self.flow.pause_reading()
+            self.early.add(self._tell)
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Write the refusal that is owed, if there is one."""
+        if not self.owed or self.transport.is_closing():
+            return
+        self.owed = False
+        self.come_back = self.loop.time() + RETRY_AFTER_SECONDS
+        self.transport.write(turned_away())
+        if RequestShed.listeners:
+            RequestShed("SERVICE_UNAVAILABLE", 503).tell()
+        self.flow.resume_reading()
+        if not self.in_message:
+            self._wait_for_next()
+
+    def shutdown(self) -> None:
+        self._tell()
+        super().shutdown()
+
     def on_body(self, body: bytes) -> None:
         self.room += len(body) * (1 + FRAME_BYTES)
-        super().on_body(body)
+        if not self.skipping:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.in_message, self.ended = False, True
         if self.parser.should_upgrade():
+            return
+        if self.skipping:
+            self.skipping = False
+            self._wait(None)
+            self.clients.silent.pop(self, None)
+            if not self.owed:
+                self._wait_for_next()
             return
         super().on_message_complete()
         self.clients.silent.pop(self, None)
@@ -284,6 +333,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: RequestRefused) -> None:
         """Answer what never reached the application, and read no further; earlier requests are answered first."""
+        self._tell()
         self.refused = error
         self._wait(None)
         cycle = self.cycle
@@ -295,7 +345,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end(error)
 
     def _end(self, error: RequestRefused) -> None:
-        self.transport.write(refusal(error))
+        self.transport.write(refusal(error, (b"connection", b"close")))
         if error is NO_ROOM or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -303,17 +353,27 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait(LINGER_SECONDS)
 
 
-def refusal(error: RequestRefused) -> bytes:
+def refusal(error: RequestRefused, *more: tuple[bytes, bytes], request_id: str = "") -> bytes:
     """A whole HTTP response."""
-    request_id = os.urandom(8).hex()
+    request_id = request_id or os.urandom(8).hex()
     status, body = refusal_body(error, request_id)
     if RequestShed.listeners:
         RequestShed(str((error.errors[0].extensions or {}).get("code", "")), status).tell()
     head = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
-    headers = [*headers_of(status, len(body), request_id), (b"connection", b"close")]
+    headers = [*headers_of(status, len(body), request_id), *more]
     if status == 405:
         headers.append((b"allow", METHODS))
     return b"".join([head, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body])
+
+
+#: The response to whoever is turned away, in pieces between which the id of his request stands.
+_NO_ID = "-" * 16
+TURNED_AWAY = refusal(OVERLOADED, request_id=_NO_ID).split(_NO_ID.encode())
+
+
+def turned_away() -> bytes:
+    """The response to whoever is turned away."""
+    return os.urandom(8).hex().encode().join(TURNED_AWAY)
 
 
 def head_too_large(limit: int) -> RequestRefused:
@@ -327,15 +387,15 @@ def url_too_long(limit: int) -> RequestRefused:
 def protocol_of(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
     clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
-    admission = Admission(settings.pool_timeout_seconds)
-    turned_away: list[Any] = [overloaded, partial(overloaded, after_seconds=admission.most_seconds)]
+    turned_away: Any = overloaded
     for each in reversed(middleware(settings)):  # or a page of another origin could not read that it is to wait
-        turned_away = [each.cls(app, *each.args, **each.kwargs) for app in turned_away]
+        turned_away = each.cls(turned_away, *each.args, **each.kwargs)
     known = {
         "settings": settings,
         "clients": clients,
-        "admission": admission,
-        "turned_away": tuple(turned_away),
+        "admission": Admission(settings.pool_timeout_seconds),
+        "overloaded": staticmethod(turned_away),
+        "early": Early(),
         "socket": bounded_socket(settings),
     }
     return type("Protocol", (BoundedProtocol,), known)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from graphql import ExecutionResult, GraphQLError
 
-from graph.database.failures import Unavailable
+from graph.database.failures import Overloaded, Unavailable
 from graph.observations import running
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Response
@@ -117,6 +117,8 @@ def told(errors: Sequence[GraphQLError], request_id: str) -> list[dict[str, Any]
     of_request = {"request_id": request_id}
     for error in each_cause_once(errors):
         cause = root(error)
+        if isinstance(cause, Overloaded):
+            continue  # as little as those who are refused at the door are
         if isinstance(cause, Unavailable):
             logger.warning("The database does not serve: %s", cause, extra=of_request)
         elif isinstance(cause, TimeoutError):

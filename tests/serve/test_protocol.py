@@ -7,13 +7,15 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import httpx2
 import pytest
 
+from graph.database.turns import Patience
 from graph.operations.aside import Aside
-from graph.serve.admission import BORNE_SECONDS, FEW, TIMES_ALONE
+from graph.serve.admission import BORNE_SECONDS, BUSY, FEW, TIMES_ALONE
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
@@ -300,6 +302,7 @@ def test_connections_notice_that_their_client_is_gone() -> None:
 
 async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatch: pytest.MonkeyPatch) -> None:
     go = asyncio.Event()
+    monkeypatch.setattr(Patience, "until", 0.0)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/graphql/busy":
@@ -318,35 +321,94 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         for peer in half_sent:  # who is not done sending keeps nobody waiting
             peer.send(request(b"body", path=b"/graphql")[:-1])
         busy = [await server.connect() for _ in range(FEW)]
-        for peer in busy:
+        for peer in busy[1:]:
             peer.send(request(b"body", path=b"/graphql/busy"))
+        await until(lambda: admission.working == FEW - 1)
+        assert reached(await asked(1.0)) == served  # so few are no crowd
+        busy[0].send(request(b"body", path=b"/graphql/busy"))
         await until(lambda: admission.working == FEW)
         assert reached(await asked(0.01)) == served  # a burst
         assert code(await asked(1.0)) == refused  # too long a line
+        assert Patience.until > perf_counter()
         assert code(await asked(0.01)) == refused  # no burst so soon
         assert reached(await asked(BORNE_SECONDS / FEW)) == served  # next to no wait
         assert reached(await asked(0.01, alone_seconds=0.4 / TIMES_ALONE)) == served  # next to no wait for so slow requests
-        monkeypatch.setattr(Aside, "requests", 1)  # who waits for something else
-        assert reached(await asked(1.0)) == served  # so few are no crowd
+        for waiting, answer in ((FEW - BUSY, refused), (FEW - BUSY + 1, served)):  # who waits for something else
+            monkeypatch.setattr(Aside, "requests", waiting)
+            got = await asked(1.0)
+            assert (code(got) if answer is refused else reached(got)) == answer  # so few keep a process busy
         monkeypatch.setattr(Aside, "requests", 0)
-        peer = await server.connect()
-        for body in (b"body", b"body" * 50_000, b""):  # the connection is kept
-            admission.each_seconds = 1.0
-            peer.send(request(body, path=b"/graphql"))
-            status, headers = await peer.head()
-            assert (status, headers["retry-after"], headers.get("connection")) == (503, "1", None)
-            assert code((status, await peer.reader.readexactly(int(headers["content-length"])))) == refused
-            peer.send(request(path=b"/livez"))
-            assert reached(await peer.answer()) == ("/livez", "")
         assert admission.working == FEW
-        await busy.pop().close()  # one place is free
-        await until(lambda: admission.working < FEW)
-        assert reached(await asked(1.0)) == served
         go.set()
         assert {reached(await peer.answer()) for peer in busy} == {("/graphql/busy", "body")}
         await until(lambda: admission.working == 0)
         assert reached(await asked(1.0)) == served  # nobody is before
     assert admission.working == 0
+
+
+async def test_who_is_turned_away_is_told_by_his_head_and_when_he_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = (503, "SERVICE_UNAVAILABLE")
+    async with listening(echo, max_head_bytes=LIMIT) as server:
+        monkeypatch.setattr(server.protocol.admission, "admits", lambda: False)
+        whole = request(b"body", path=b"/graphql")
+        assert code(await server.asked(whole[:-4])) == refused  # the body is not waited for
+        for method in (b"POST", b"GET"):
+            assert code(await server.asked(request(b"body", method=method, path=b"/graphql?query=x"))) == refused
+        assert code(await server.asked(request(b"body" * 50_000, path=b"/graphql"))) == refused
+        last = await server.connect()
+        last.send(request(b"body", b"connection: close", path=b"/graphql"))
+        assert code(await last.answer()) == refused
+        assert await last.rest() == b""
+        head = await server.connect()
+        head.send(request(method=b"HEAD", path=b"/graphql"))
+        assert (await head.head())[0] == 503
+        behind = await server.connect()  # what is answered before keeps its place
+        behind.send(request(b"first", path=b"/slow") + whole + request(b"last", path=b"/livez"))
+        assert reached(await behind.answer()) == ("/slow", "first")
+        assert code(await behind.answer()) == refused
+        assert reached(await behind.answer()) == ("/livez", "last")
+
+
+async def test_who_was_turned_away_and_comes_back_too_soon_waits_for_his_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused, whole = (503, "SERVICE_UNAVAILABLE"), request(b"body", path=b"/graphql")
+    async with listening(echo) as server:
+        admission = server.protocol.admission
+        monkeypatch.setattr(admission, "admits", lambda: False)
+        peer = await server.connect()
+        peer.send(whole[:-4])
+        status, headers = await peer.head()
+        assert (status, headers["retry-after"], headers.get("connection")) == (503, "1", None)
+        await peer.reader.readexactly(int(headers["content-length"]))
+        peer.send(b"body")
+        peer.send(whole)  # too soon: he is told when his turn comes
+        peer.send(request(path=b"/livez"))
+        for _ in range(5):
+            peer.send(whole)
+        assert code(await peer.answer()) == refused
+        assert reached(await peer.answer()) == ("/livez", "")
+        for _ in range(5):
+            assert code(await peer.answer()) == refused
+        ids = {json.loads((await server.asked(whole))[1])["errors"][0]["extensions"]["requestId"] for _ in range(3)}
+        assert len(ids) == 3
+        gone, wrong, kept = [await server.connect() for _ in range(3)]
+        for each in (gone, wrong, kept):
+            each.send(whole)
+            assert code(await each.answer()) == refused
+        gone.send(whole)
+        await gone.close()  # does not wait to be told
+        wrong.send(whole.replace(b"content-length: 4", b"transfer-encoding: chunked"))  # whose body is no chunk
+        assert code(await wrong.answer()) == refused
+        assert code(await wrong.answer()) == (400, "BAD_REQUEST")
+        await until(lambda: not server.protocol.early.waiting)
+        monkeypatch.setattr("graph.serve.admission.PAUSE_SECONDS", 60)
+        kept.send(whole)
+        connections: Any = server.state.connections
+        [connection] = [each for each in connections if each.client == kept.writer.get_extra_info("sockname")]
+        await until(lambda: connection.owed)
+        connection.shutdown()  # a server that ends tells him now
+        assert code(await kept.answer()) == refused
+        assert await kept.rest() == b""
+        assert admission.working == 0
 
 
 # ---- other protocols

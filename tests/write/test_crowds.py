@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from time import perf_counter
 from typing import Any
 
 import pytest
 
 from graph.database import AHEAD
+from graph.database.protocol import Purpose
+from graph.database.turns import Patience
 from graph.operations.engine import Engine
 from graph.settings import Settings
 from tests.conftest import asking
@@ -49,3 +53,28 @@ async def test_who_waits_too_long_is_told_and_nothing_is_written(empty_url: str)
         for _ in range(AHEAD):
             await line.__aexit__()
         assert await ask(CREATE % 1) == DONE
+
+
+async def test_who_comes_late_to_his_turn_under_too_much_load_gives_way(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ordergraph")
+    made = count_of = 0
+    async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=9)) as ask:
+        database = ask.app.state.database
+        monkeypatch.setattr(Patience, "seconds", 0.0)
+        for turns in (database.line, database.connections(Purpose.WRITE).turns):
+            for until, codes in ((0.0, set[str]()), (perf_counter() + 60, {"SERVICE_UNAVAILABLE"})):
+                monkeypatch.setattr(Patience, "until", until)
+                first, second = ((CREATE % (made + n))[11:-2] for n in (1, 2))
+                made += 2
+                for _ in range(turns.connections):
+                    await turns.__aenter__()
+                asked = asyncio.create_task(ask(f"mutation {{ a: {first} b: {second} }}"))
+                await asyncio.sleep(0.1)
+                for _ in range(turns.connections):
+                    await turns.__aexit__()
+                assert {error["extensions"]["code"] for error in (await asked).get("errors", ())} == codes
+                count_of += 0 if codes else 2
+                assert await count(ask) == (0, 0, count_of)  # nobody was before this
+    assert not caplog.records
