@@ -74,6 +74,11 @@ def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             click.echo(f"Serving {served_url(host, sockets or [])}", err=True)
+            if settings.production and not settings.trusted_documents:
+                click.echo(
+                    "Any document runs within the limits; ORDERGRAPH_TRUSTED_DOCUMENTS=FILE leaves those of your own clients.",
+                    err=True,
+                )
 
     logs.configure(settings)
     server = Server(

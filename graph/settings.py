@@ -87,6 +87,7 @@ class Settings:
         "no-cache", "What caches are told of answers to GET; `no-cache`: keep it, and ask whether it changed"
     )
     production: bool = setting(False, "Whether introspection, suggestions and playground are off unless set themselves")
+    trusted_documents: str = setting("", "A file of the only documents that run, as Relay, graphql-codegen or Apollo write it")
     max_streams: int = setting(1_000, "WebSockets and event streams of a process at once")
     max_socket_operations: int = setting(100, "Operations that run on one WebSocket at once")
     max_message_bytes: int = setting(2**20, "Size of a message on a WebSocket")

@@ -218,9 +218,7 @@ def test_the_readme_lists_every_setting_with_its_default_and_nothing_else() -> N
     assert rows == [
         (
             variable(field.name),
-            {True: "true", False: "false", (): "none"}.get(field.default, str(field.default))
-            if isinstance(field.default, (bool, tuple))
-            else str(field.default),
+            str(field.default).lower() if isinstance(field.default, bool) else str(field.default or "none"),
             field.metadata["doc"],
         )
         for field in fields(Settings)

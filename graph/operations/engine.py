@@ -10,10 +10,9 @@ or SQL construction: what is new is made beside the loop (`graph.operations.lear
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 import orjson
 from graphql import (
@@ -35,6 +34,8 @@ from graph.observations import LONGEST_NAME, running
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.learning import Learner
+from graph.operations.persisted import Persisted, read_manifest, validated
+from graph.operations.recent import Recent
 from graph.operations.variables import coerce_variables
 from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
@@ -49,10 +50,6 @@ from graph.settings import Settings
 #: Executes the fields of a mutation operation, once or more, in the transactions it asks for.
 Around = Callable[[Context, Callable[[], Awaitable[ExecutionResult]]], Awaitable[ExecutionResult]]
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
 #: How much text the kept documents and the kept statements may have together, in characters. A document's syntax tree takes
 #: about fifty bytes a character, a plan with its statement about ten.
 KEPT_DOCUMENTS = 400_000
@@ -62,35 +59,6 @@ KEPT_INTROSPECTIONS = 4_000_000
 
 TOO_LONG = "A document may have at most {} characters."
 TOO_HEAVY = "A request may have at most {} bytes, unless all it does is to insert plain rows."
-
-
-class Recent(Generic[K, V]):
-    """A dict of bounded size and weight: what was used least recently goes first."""
-
-    def __init__(self, size: int, weight: int) -> None:
-        self._size = size
-        self._weight = weight
-        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
-        self.weight = 0
-
-    def get(self, key: K) -> V | None:
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
-        self._kept.move_to_end(key)
-        return kept[0]
-
-    def put(self, key: K, value: V, weight: int) -> None:
-        if weight > self._weight // 10:
-            return  # one giant must not push out everything else
-        self._kept[key] = (value, weight)
-        self.weight += weight
-        while len(self._kept) > self._size or self.weight > self._weight:
-            _, (_, gone) = self._kept.popitem(last=False)
-            self.weight -= gone
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +102,17 @@ class Engine:
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.introspections: Recent[tuple[Document, tuple[str, ...], str], dict[str, str]] = Recent(100, KEPT_INTROSPECTIONS)
         self.learner = Learner()
+        self.persisted = Persisted(settings)
+        if settings.trusted_documents:
+            self._trust(read_manifest(settings.trusted_documents))
         self.counters = StepCounts()
         self.budget = Budget(settings.max_answer_bytes, settings.pool_timeout_seconds)
+
+    def _trust(self, texts: Mapping[str, str]) -> None:
+        """Run these documents and no others. Raises `SettingsError`."""
+        self.persisted.trusted = texts
+        for name, document in validated(texts, self.schema, self.settings).items():
+            self.documents.put(name, document, len(name[0]))
 
     def _read(self, text: str, operation_name: str | None) -> Document:
         self.counters.parsed += 1

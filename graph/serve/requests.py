@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
 from graph.operations.documents import refused
+from graph.operations.persisted import Persisted
 from graph.read.types.amounts import NumberText
 
 
@@ -28,6 +29,8 @@ class Asked:
     operation_name: str | None
     extensions: dict[str, Any]
     size: int
+    #: The name of a document that is known by it; `query` is empty where the name is all that came, until it is `with_text`.
+    document_id: str = ""
 
 
 class ClientGone(Exception):
@@ -118,7 +121,7 @@ def read_get(scope: Scope) -> Asked:
     given = {
         name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).items()
     }
-    data: dict[str, Any] = {key: given[key] for key in ("query", "operationName") if key in given}
+    data: dict[str, Any] = {key: given[key] for key in ("query", "operationName", "documentId") if key in given}
     for name in ("variables", "extensions"):
         if given.get(name):
             data[name] = decode(given[name].encode(), f"`{name}`")
@@ -133,6 +136,9 @@ def asked_in(data: Any, size: int) -> Asked:
         raise refused("BAD_REQUEST", "The body must be a JSON object with a `query`.")
     query, name = data.get("query"), data.get("operationName")
     variables, extensions = data.get("variables"), data.get("extensions")
+    name_of_document = document_id(data.get("documentId"), extensions)
+    if query is None and name_of_document:
+        query = ""
     if not isinstance(query, str):
         raise refused("BAD_REQUEST", "`query` must be the text of a GraphQL document.")
     if not isinstance(name, (str, type(None))):
@@ -141,4 +147,23 @@ def asked_in(data: Any, size: int) -> Asked:
         raise refused("BAD_REQUEST", "`variables` must be an object or null.")
     if not isinstance(extensions, (dict, type(None))):
         raise refused("BAD_REQUEST", "`extensions` must be an object or null.")
-    return Asked(query, variables or {}, name or None, extensions or {}, size)
+    return Asked(query, variables or {}, name or None, extensions or {}, size, name_of_document)
+
+
+def document_id(given: Any, extensions: Any) -> str:
+    """The name of a document, as `documentId` or as Apollo's clients send it; nothing where there is none."""
+    persisted = extensions.get("persistedQuery") if isinstance(extensions, dict) else None
+    names = [] if given is None else [given]
+    if persisted is not None:
+        names.append(persisted.get("sha256Hash") if isinstance(persisted, dict) and persisted.get("version") == 1 else None)
+    if not names:
+        return ""
+    if not all(isinstance(name, str) and name for name in names) or len({*names}) > 1:
+        raise refused("BAD_REQUEST", "A document has one name: `documentId`, or `persistedQuery` {version: 1, sha256Hash}.")
+    return str(names[0])
+
+
+def with_text(asked: Asked, persisted: Persisted) -> Asked:
+    """The request with the text of the document that it names. Raises `RequestRefused`."""
+    text = persisted.text(asked.query, asked.document_id)
+    return asked if text is asked.query else replace(asked, query=text)

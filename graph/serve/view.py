@@ -28,13 +28,11 @@ from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
 from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, accepted, takes_gzip
-from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post
+from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post, with_text
 from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_of, refusal_body
 from graph.serve.sse import EVENT_STREAM, EventStreams
 from graph.settings import Settings
 
-NOT_ACCEPTABLE = refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
-NOT_ALLOWED = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
 #: How much of an answer is handed to the server at once, which waits until the network takes more: what it holds is held twice.
 PIECE = 2**18
@@ -94,7 +92,7 @@ class GraphQLView:
                     operation.status = 200
                     return asked
                 if media is None:
-                    raise NOT_ACCEPTABLE
+                    raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 context = Context(self.database, deadline=over - half / 5, share=share)
                 only_queries = scope["method"] != "POST"
@@ -118,10 +116,12 @@ class GraphQLView:
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] in ("POST", "QUERY"):
             check_media_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
-            return read_post(await read_body(receive, self.settings.max_body_bytes))
-        if scope["method"] in ("GET", "HEAD"):
-            return read_get(scope)
-        raise NOT_ALLOWED
+            asked = read_post(await read_body(receive, self.settings.max_body_bytes))
+        elif scope["method"] in ("GET", "HEAD"):
+            asked = read_get(scope)
+        else:
+            raise refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
+        return with_text(asked, self.engine.persisted)
 
     async def _run(self, asked: Asked, context: Context, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
         try:

@@ -32,7 +32,7 @@ from graph.operations.documents import RequestRefused, refused
 from graph.operations.engine import Engine
 from graph.operations.subscriptions import Subscribe
 from graph.serve.browsers import may_open
-from graph.serve.requests import Asked, asked_in, check_values, decode
+from graph.serve.requests import Asked, asked_in, check_values, decode, with_text
 from graph.serve.responses import answer_body, headers_of, refusal_body
 from graph.serve.streams import Streams
 from graph.settings import Settings
@@ -193,6 +193,11 @@ class Conversation:
             said = f"At most {most} operations may run on a WebSocket at once."
             full = GraphQLError(said, extensions={"code": "TOO_MANY_OPERATIONS", "limit": most})
             await self._say(id=name, type="error", payload=errors_of(RequestRefused([full]), Operation(new_id())))
+            return
+        try:
+            asked = with_text(asked, self.view.engine.persisted)
+        except RequestRefused as error:
+            await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
             return
         operation = self.operations[name] = SocketOperation(name, asked)
         operation.task = asyncio.create_task(self._run(operation))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from graph.operations.persisted import hash_of
 from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.sockets import Listening, Peer, listening, until
@@ -82,6 +83,18 @@ async def test_what_does_not_run_is_an_error_of_the_operation_and_its_id_is_free
         assert [error["extensions"]["code"] for error in message["payload"]] == [code]
     await ready.subscribe("1", "{ __typename }")
     assert await ready.hears("1") == {"data": {"__typename": "Query"}}
+
+
+async def test_a_document_may_be_named_instead_of_sent(ready: Socket, ask: Ask) -> None:
+    text = f"{{ __typename }} # {ask.app.state.engine.dialect.name}"
+    name = hash_of(text)
+    await ready.say("subscribe", id="1", payload={"documentId": name})
+    message = await ready.hear()
+    assert (message["type"], message["payload"][0]["message"]) == ("error", "PersistedQueryNotFound")
+    for payload in ({"query": text, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": name}}}, {"documentId": name}):
+        await ready.say("subscribe", id="1", payload=payload)
+        assert await ready.hears("1") == {"data": {"__typename": "Query"}}
+        assert await ready.hear() == {"type": "complete", "id": "1"}
 
 
 async def test_a_failure_shows_no_insides(ready: Socket, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
