@@ -22,8 +22,9 @@ from graph.catalog.types import CatalogQueries
 from graph.context import Context
 from graph.customers import mutations as customers
 from graph.customers.types import CustomerQueries
-from graph.database import Capabilities, Database
+from graph.database import BeforeCommit, Capabilities, Database
 from graph.database.failures import AnswerTooLarge
+from graph.feed import outbox
 from graph.models import Customer, Item, Order
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
@@ -55,6 +56,11 @@ class Schema(strawberry.Schema):
     """Strawberry's schema, whose operations run on an `Engine`: `execute()` goes through the same plans as a request."""
 
     @cached_property
+    def before_commit(self) -> list[BeforeCommit]:
+        """What is added to every transaction that changes something."""
+        return []
+
+    @cached_property
     def _engines(self) -> WeakKeyDictionary[Database, Engine]:
         """The engines in use, each for as long as one of its databases lives."""
         return WeakKeyDictionary()
@@ -65,11 +71,15 @@ class Schema(strawberry.Schema):
         return WeakValueDictionary()
 
     def engine(self, database: Database) -> Engine:
-        """The engine of a database. Databases of one kind and the same settings have one, and share its documents and plans."""
+        """The engine of a database. Databases of one kind and the same settings have one, and share its documents and plans.
+
+        From now on what is awaited `before_commit` is awaited in its transactions.
+        """
         engine = self._engines.get(database)
         if engine is None:
             kind = (database.capabilities, replace(database.settings, database_url=""))
             engine = self._alike.get(kind) or Engine(self._schema, database.settings, database.dialect, run_mutation)
+            database.before_commit += self.before_commit
             self._engines[database] = self._alike[kind] = engine
         return engine
 
@@ -130,6 +140,7 @@ def _finish(built: GraphQLSchema) -> None:
 
 
 _finish(_built)
+schema.before_commit.append(outbox.keep)
 locks.ORDER[:] = [Customer, Order, Item]
 unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})

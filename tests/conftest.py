@@ -22,7 +22,7 @@ from graph.settings import Settings
 from tests import examples, postgres
 from tests.audit import checked_out
 from tests.engines import TEMPLATES, Engines, Postgres, Sqlite
-from tests.snapshots import Snapshots, compare
+from tests.snapshots import Snapshots, compare, kept, to_keep
 from tests.stock import Making
 
 examples.load_profile()
@@ -237,10 +237,11 @@ class Ask:
             self._running -= 1
 
     async def _watched(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
-        """Send a mutation, and compare the record of changes with snapshots of the database."""
+        """Send a mutation, and compare the record of changes and the outbox with snapshots of the database."""
         crossed, heard = self._crossed, list[Any]()
         listeners = self.app.state.database.listeners
         before = await self.snapshots.take()
+        last = await self.snapshots.outbox()
         listeners.append(heard.append)
         try:
             answer = await self._send(query, variables, **more)
@@ -248,6 +249,8 @@ class Ask:
             listeners.remove(heard.append)
         if crossed == self._crossed and b"COMMIT_UNKNOWN" not in answer:
             compare(before, await self.snapshots.take(), heard)
+            left = await self.snapshots.outbox(last[0]["id"] if last else 0)
+            assert kept(left) == to_keep([change for changes in heard for change in changes])
         return answer
 
     async def _send(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Two snapshots of a whole shop, and the record of changes that was handed on between them: they must say the same.
+"""Two snapshots of a whole shop, and the record of changes that was handed on and kept between them: they must say the same.
 
 What goes in: the URL of a database, what its listeners heard. What comes out: nothing, or an `AssertionError` with what the
 record lacks and what it has too much. The snapshots are read past the product, and what a change should be is said here again.
@@ -6,6 +6,8 @@ record lacks and what it has too much. The snapshots are read past the product, 
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -66,6 +68,15 @@ class Snapshots:
             )
         return self._last[1]
 
+    async def outbox(self, after: int | None = None) -> list[Mapping[str, Any]]:
+        """The rows of the outbox behind this id, in order; of all the last one. `take` was called before."""
+        which = "ORDER BY id DESC LIMIT 1" if after is None else f"WHERE id > {after} ORDER BY id"
+        query = f"SELECT * FROM changes {which}"
+        if self._connection is not None:
+            return [dict(row) for row in await self._connection.fetch(query)]
+        assert self._file is not None
+        return [dict(row) for row in self._file.execute(query)]
+
     async def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -124,7 +135,43 @@ def _former(before: Rows, after: Rows, row: tuple[str, int]) -> tuple[str, int] 
     return None if was == root(after, *row) else was
 
 
-def told(changes: Sequence[Change]) -> dict[tuple[str, int], tuple[Any, ...]]:
+def kept(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """What rows of the outbox say of changes."""
+    names = ("kind", "type", "key", "root_type", "version", "owner_before", "owner_after", "count")
+    assert all(row["at"] and row["mutation"] for row in rows)
+    assert all((row["root"] is None) == (row["kind"] == "MANY") for row in rows)
+    return [(*(row[name] for name in names), row["root"] or 0, frozenset(json.loads(row["fields"]))) for row in rows]
+
+
+def to_keep(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
+    """What they should say."""
+    return [
+        (c.kind.name, c.type, c.key, c.root.type_name, c.version, c.owner_before, c.owner_after, c.count, c.root.key, names(c))
+        for c in changes
+    ]
+
+
+#: What a client sees change with a column that no field, or more than the field of its name, shows.
+SHOWN = {
+    "customer_id": {"customer"},
+    "item_id": {"item"},
+    "order_id": {"order"},
+    "total_amount": {"totalAmount", "subtotal"},
+    "discount": {"discount", "subtotal"},
+    "status": {"status", "allowedTransitions"},
+    "archived_at": {"archivedAt", "archived"},
+    "quantity": {"quantity", "lineTotal"},
+    "price_paid": {"pricePaid", "lineTotal"},
+}
+
+
+def names(change: Change) -> frozenset[str]:
+    """The fields of the API that changed."""
+    camel = {name: {re.sub("_(.)", lambda found: found[1].upper(), name)} for name in change.fields}
+    return frozenset().union(*(SHOWN.get(name, shown) for name, shown in camel.items()))
+
+
+def told(changes: Sequence[Change]) -> dict[tuple[str, int | None], tuple[Any, ...]]:
     """A record in the same form."""
     found = {
         (c.type, c.key): (
@@ -145,12 +192,18 @@ def told(changes: Sequence[Change]) -> dict[tuple[str, int], tuple[Any, ...]]:
 def compare(before: Rows, after: Rows, heard: Sequence[Sequence[Change]]) -> None:
     """Hold what the listeners heard against what happened. Of several transactions the first and the last word counts."""
     assert all(heard), "a listener was called for nothing"
+    many = {change.type: change.count for record in heard for change in record if change.kind is Kind.MANY}
+    heard = [[change for change in record if change.kind is not Kind.MANY] for record in heard]
     expected = difference(before, after)
+    for type_, count in many.items():
+        untold = {row for row in expected if row[0] == type_} - {row for record in heard for row in told(record)}
+        assert 0 < len(untold) <= count, type_
+        expected = {row: change for row, change in expected.items() if row not in untold}
     if len(heard) <= 1:
         actual = told(heard[0]) if heard else {}
         assert actual == expected
         return
-    rows: dict[tuple[str, int], list[Any]] = {}
+    rows: dict[tuple[str, int | None], list[Any]] = {}
     for record in heard:
         for row, change in told(record).items():
             rows.setdefault(row, []).append(change)

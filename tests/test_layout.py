@@ -31,9 +31,10 @@ ROOMS: dict[str, set[str]] = {
     "migrate": {"database"},
     "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
     "write": {"settings", "observations", "base", "scope", "texts", "database", "context", "read"},
+    "feed": {"settings", "base", "scope", "texts", "database", "context", "read", "write"},
     "operations": {"settings", "observations", "base", "scope", "database", "context", "read"},
     "stock": {"write"},
-    "sample": {"settings", "base", "database", "models"},
+    "sample": {"settings", "base", "database", "models", "write", "feed"},
     "comparison": set(),
     "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
 }
@@ -72,9 +73,9 @@ def domains() -> set[str]:
 
 def allowed(room: str) -> set[str]:
     if room == "schema":
-        return DOMAIN | domains() | {"operations"}
+        return DOMAIN | domains() | {"operations", "feed"}
     if room == "serve":
-        return {"settings", "observations", "database", "context", "read", "write", "operations", "schema", "migrate"}
+        return {"settings", "observations", "database", "context", "read", "write", "feed", "operations", "schema", "migrate"}
     return ROOMS.get(room, DOMAIN)
 
 
@@ -169,7 +170,7 @@ BESIDE_THE_DOOR = {
     "write/idempotency.py": "its keys are no rows that clients see",
     "write/expired_keys.py": "as above",
     "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
-    "sample/__init__.py": "it fills an empty database, before anybody listens",
+    "sample/__init__.py": "it fills an empty database, and tells the outbox itself",
     "database/postgres.py": "it says how this database inserts and draws keys",
     "database/sqlite.py": "it says how this database inserts",
 }
@@ -243,6 +244,7 @@ ROW_DOOR = "read/rows.py"
 TABLES = {
     "read/types/checks.py": "what a type declares is held against its columns",
     "write/bounds.py": "reads checks",
+    "feed/outbox.py": "which columns a field shows",
     "write/constraints.py": "reads constraints",
     "write/violations.py": "reads constraints; the database holds them against all rows, seen or not",
     "write/freed_keys.py": "rows of the session, loaded through the door, step aside for each other",

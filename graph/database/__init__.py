@@ -21,15 +21,33 @@ from graph.database.transactions import transaction
 from graph.database.turns import Turns
 from graph.settings import Settings
 
-__all__ = ["Capabilities", "Database", "Purpose", "capabilities"]
+__all__ = ["BeforeCommit", "Capabilities", "Database", "Purpose", "capabilities", "rows_within"]
 
 logger = logging.getLogger("ordergraph.database")
 
 T = TypeVar("T")
 
+#: Awaited with a session and the changes of its transaction, before its COMMIT.
+BeforeCommit = Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]
+
 #: Mutations that are prepared at once for each connection that can write. One that is refused in the end costs as much as one
 #: that writes, so a crowd that waited there would leave those whose turn comes no time.
 AHEAD = 16
+
+
+async def rows_within(session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    """All rows of a statement as the driver gives them, on the connection of a session's transaction."""
+    info = session.info
+    connections: Connections = info["connections"]
+    watch: Watch = info["watch"]
+    began = watch.began(sql)
+    try:
+        found = await connections.rows(info["driver"], sql, arguments)
+    except BaseException as error:
+        watch.ended(sql, began, error)
+        raise
+    watch.ended(sql, began)
+    return found
 
 
 class Database:
@@ -41,7 +59,7 @@ class Database:
         self.listeners: list[Callable[[Sequence[Any]], None]] = []
         #: Awaited with the session and those changes when the work of a transaction is done, before its COMMIT; once in each try.
         #: What they write is in the transaction; what they raise undoes it.
-        self.before_commit: list[Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]] = []
+        self.before_commit: list[BeforeCommit] = []
         self.target = configured(settings)
         backend = backend_of(self.target)
         self.capabilities = backend.CAPABILITIES
@@ -70,7 +88,7 @@ class Database:
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
         connections = self.connections(Purpose.WRITE)
-        info = {"connections": connections}
+        info = {"connections": connections, "watch": self.watch}
         return AsyncSession(connections.engine, expire_on_commit=False, autoflush=False, info=info)
 
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None) -> Any:
@@ -107,16 +125,7 @@ class Database:
 
     async def rows_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query as the driver gives them, on the connection of a session's transaction."""
-        info = session.info
-        connections: Connections = info["connections"]
-        began = self.watch.began(sql)
-        try:
-            found = await connections.rows(info["driver"], sql, arguments)
-        except BaseException as error:
-            self.watch.ended(sql, began, error)
-            raise
-        self.watch.ended(sql, began)
-        return found
+        return await rows_within(session, sql, arguments)
 
     async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Run `work` in one transaction of `session` and commit it, as `graph.database.transactions` says."""

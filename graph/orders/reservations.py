@@ -31,7 +31,7 @@ HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
 
 #: Stock holds over all rows, whoever writes.
 ALL: Any = rows(Item, SERVER)
-TRACKED = sa.select(ALL.id, ALL.stock).where(ALL.id.in_(sa.bindparam("ids", expanding=True)), ALL.stock.is_not(None))
+TRACKED = sa.select(ALL.id, ALL.stock, ALL.version).where(ALL.id.in_(sa.bindparam("ids", expanding=True)), ALL.stock.is_not(None))
 LOCK = locked(TRACKED, ALL, Lock.CHANGE)
 
 
@@ -55,14 +55,15 @@ async def move_stock(unit: Unit, changes: PendingRows) -> None:
     if not wanted:
         return
     stock = await lock_stock(unit, wanted)
-    for item_id, available in stock.items():
+    for item_id, item in stock.items():
+        available = item.stock
         if wanted[item_id] > available:
             unit.refuse(out_of_stock(wanted[item_id], available, unit.place(unit.last(lines[item_id]), "quantity")))
             del wanted[item_id]
         elif available - wanted[item_id] > MOST_PIECES:
             unit.refuse(over_stocked(unit.origin(unit.last(causes[item_id])).path))
             del wanted[item_id]
-    await door.add(unit, Item, "stock", {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock})
+    await door.add(unit, Item, "stock", {item_id: -pieces for item_id, pieces in wanted.items() if item_id in stock}, stock)
 
 
 def _moves(unit: Unit, changes: PendingRows, line: OrderItem) -> list[tuple[int, int]]:
@@ -103,9 +104,9 @@ def _before(state: Any, attribute: str) -> Any:
     return history.deleted[0] if history.deleted else state.dict[attribute]
 
 
-async def lock_stock(unit: Unit, item_ids: Mapping[int, Any]) -> dict[int, int]:
-    """The stock of those items that track it, locked in id order until the transaction ends."""
-    return {row.id: row.stock for row in await unit.rows(LOCK, {"ids": sorted(item_ids)})}
+async def lock_stock(unit: Unit, item_ids: Mapping[int, Any]) -> dict[int, Any]:
+    """Those items that track their stock, with it and their version, locked in id order until the transaction ends."""
+    return {row.id: row for row in await unit.rows(LOCK, {"ids": sorted(item_ids)})}
 
 
 async def release(unit: Unit, orders: ColumnElement[bool]) -> None:
@@ -120,6 +121,6 @@ async def release(unit: Unit, orders: ColumnElement[bool]) -> None:
     pieces: dict[int, int] = {row[0]: int(row[1]) for row in await unit.rows(held)}
     if pieces:
         stock = await lock_stock(unit, pieces)
-        if any(available + pieces[item_id] > MOST_PIECES for item_id, available in stock.items()):
+        if any(item.stock + pieces[item_id] > MOST_PIECES for item_id, item in stock.items()):
             raise Refused([over_stocked(ROOT)])
-        await door.add(unit, Item, "stock", {item_id: n for item_id, n in pieces.items() if item_id in stock})
+        await door.add(unit, Item, "stock", {item_id: n for item_id, n in pieces.items() if item_id in stock}, stock)

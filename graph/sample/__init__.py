@@ -1,12 +1,14 @@
 """Fills an empty database with the Northwind sample.
 
 What goes in: a migrated, empty database. What comes out: 91 customers, 77 items, 830 orders, 2,155 lines, in one
-transaction. What may be refused here: a database that holds any of these already raises `NotEmpty`, and nothing changes.
+transaction, which also tells of them. What may be refused here: a database that holds any of these already raises
+`NotEmpty`, and nothing changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.base import Base
 from graph.database import Database
+from graph.feed import outbox
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.sample import northwind
 from graph.settings import Settings
+from graph.write.errors import Row
+from graph.write.record import Change, Kind
 
 
 class NotEmpty(Exception):
@@ -90,7 +95,23 @@ async def _write(session: AsyncSession, sample: northwind.Sample) -> Loaded:
             for position, line in enumerate(order.lines, start=1)
         ],
     )
+    await outbox.keep(
+        session,
+        [
+            *_told("Customer", customers, customers),
+            *_told("Item", items),
+            *_told("Order", orders, [customer_ids[order.email] for order in sample.orders]),
+            Change("OrderItem", None, Kind.MANY, Row("Order", 0), None, count=len(lines)),
+        ],
+    )
     return Loaded(len(customers), len(items), len(orders), len(lines))
+
+
+def _told(type_: str, keys: Sequence[int], owners: Iterable[int | None] = itertools.repeat(None)) -> list[Change]:
+    """New roots as changes."""
+    return [
+        Change(type_, key, Kind.CREATED, Row(type_, key), 1, owner_after=owner) for key, owner in zip(keys, owners, strict=False)
+    ]
 
 
 async def _insert(session: AsyncSession, model: type[Base], rows: list[dict[str, Any]]) -> Sequence[int]:

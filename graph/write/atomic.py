@@ -57,7 +57,7 @@ async def run_mutation(context: Context, execute: Execute) -> ExecutionResult:
         return result
 
     try:
-        return await recorded(context, first_pass)
+        return await recorded(context, first_pass, undone=running.dry_run)
     except FieldsRolledBack as undone:
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.

@@ -17,7 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -31,33 +31,34 @@ from graph.read.rows import Door, any_rules, left, rows, seen
 from graph.scope import SERVER
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
-from graph.write.images import among, falling, images, note, note_fallen, note_flush
+from graph.write.images import among, falling, images, is_crowd, kept_parts, lineage, note, note_added, note_fallen, note_flush
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import parent_keys
-from graph.write.record import RECORD, Record, record_of
+from graph.write.record import MOST_TOLD, RECORD, Change, Record, record_of
 
 logger = logging.getLogger("ordergraph.write")
 
 T = TypeVar("T")
 
 
-async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
+async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone: bool = False) -> T:
     """Run `work` in a transaction of its own, as `Database.transaction` does, and hand on what it changed once that is committed.
 
     Each try has a record of its own. What raises hands nothing on: a refusal, a dry run, a COMMIT that was not answered. When the
     work of a try is done, `before_commit` may add to its transaction what belongs to the changes; what it raises undoes them.
+    Nothing is recorded of what is to be `undone`.
     """
     database, session = context.database, context.session
-    if not (database.listeners or database.before_commit):
+    if undone or not (database.listeners or database.before_commit):
         return await database.transaction(session, work, context.deadline)
-    record = Record()
+    changes: Sequence[Change] = ()
 
     async def attempt() -> T:
-        nonlocal record
+        nonlocal changes
         record = session.info[RECORD] = Record()
         result = await work()
-        changes = record.changes() if database.before_commit else ()
+        changes = record.changes()
         for add_to in database.before_commit if changes else ():
             try:
                 await add_to(session, changes)
@@ -72,7 +73,6 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]]) -> T:
         event.remove(session.sync_session, "after_flush", note_flush)
         session.info.pop(RECORD, None)
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
-    changes = record.changes()
     for listener in database.listeners if changes else ():
         try:
             listener(changes)
@@ -92,8 +92,9 @@ async def flush(graph: Graph, gone: Sequence[Base] = ()) -> None:
         for row in gone:
             keys[type(row)].add(_key(row))
         fallen = await falling(graph, keys)
+        changed = {type(row) for row in graph.session.dirty}  # one that goes may have left its parent before
         await graph.session.flush()
-        await note_fallen(graph, record, fallen)
+        await note_fallen(graph, record, fallen, changed.union(*map(kept_parts, keys)))
     gone_from_sight: dict[tuple[type[Base], int], Base] = {}
     for model, flushed in written.items():
         by_key = {_key(row): row for row in flushed}
@@ -139,18 +140,29 @@ async def update_where(
     table: Any = model.__mapper__.local_table
     where = _visible(graph, model, where)
     statement = sa.update(table).where(where, *allowed).values(values).returning(table.c.id)
-    keys = list((await _execute(graph, model, where, statement)).scalars())
+    record = record_of(graph.session)
+    # What is not allowed is not locked: whoever mends it need not wait.
+    before = {} if record is None else await images(graph, model, sa.and_(where, *allowed))
+    keys = list((await graph.session.scalars(statement)).all())
+    if record is not None and keys:
+        after = await images(graph, model, among(graph, table.c.id, keys), crowd=len(keys) > MOST_TOLD)
+        note(record, model, {key: before[key] for key in keys if key in before}, after, now=graph.now, sets=values)
     await _hold(graph, model, "id", keys, lambda _: path)
     return keys
 
 
-async def add(graph: Graph, model: type[Base], counter: str, amounts: Mapping[int, int]) -> None:
-    """Add to a counter of rows that are locked, to each its own amount, in one statement: an account of the server's own."""
+async def add(graph: Graph, model: type[Base], counter: str, amounts: Mapping[int, int], held: Mapping[int, Any]) -> None:
+    """Add to a counter of rows, to each its own amount, in one statement: an account of the server's own.
+
+    `held` are the rows as they are, locked: their counter and, of a root, its version. So nothing is read for the record.
+    """
     if not amounts:
         return
     rows = [{"_key": row, "_amount": pieces} for row, pieces in amounts.items()]
-    written = partial(among, graph, model.__mapper__.local_table.c.id, sorted(amounts))
-    await _execute(graph, model, written, _addition(model, counter), rows)
+    await graph.session.execute(_addition(model, counter), rows)
+    record = record_of(graph.session)
+    if record is not None:
+        note_added(record, model, counter, amounts, held)
 
 
 @cache
@@ -174,7 +186,7 @@ async def delete_where(graph: Graph, model: type[Base], keys: Collection[int], *
     table: Any = model.__mapper__.local_table
     where = _visible(graph, model, among(graph, table.c.id, keys))
     statement = sa.delete(table).where(where, *allowed).returning(table.c.id)
-    return sorted((await _execute(graph, model, where, statement, goes=True)).scalars())
+    return sorted((await _execute(graph, model, where, statement, goes=None)).scalars())
 
 
 def _visible(graph: Graph, model: type[Base], where: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -203,10 +215,22 @@ async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = Fal
     column = rows_.model.__mapper__.columns[rows_.key]
     if skip:
         statement = statement.on_conflict_do_nothing(index_elements=[rows_.key]).returning(column)
-    result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement)
+    result = await graph.session.execute(statement)
     written = [stored(column, value, graph.dialect) for value in result.scalars()] if skip else rows_.values
+    record = record_of(graph.session)
+    if record is not None and not _note_many(record, rows_.model, len(written)):
+        note(record, rows_.model, {}, await images(graph, rows_.model, among(graph, column, written)))
     await _hold(graph, rows_.model, rows_.key, written, rows_.place)
     return len(written)
+
+
+def _note_many(record: Record, model: type[Base], count: int) -> bool:
+    """Note that a statement wrote so many rows, if they are more than are told one by one; whether they are."""
+    line = lineage(model)
+    if line is None or count <= MOST_TOLD:
+        return False
+    record.add_many(line.name, line.root_name, count)
+    return True
 
 
 async def merge(
@@ -221,7 +245,11 @@ async def merge(
     if returning:
         statement = statement.returning(*returning)
     await _lock(graph, rows_)
-    result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement, parameters, sets=sets)
+    record = record_of(graph.session)
+    if record is not None and _note_many(record, rows_.model, len(rows_.values)):
+        result = await graph.session.execute(statement, parameters)
+    else:
+        result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement, parameters, sets=sets)
     await _hold(graph, rows_.model, rows_.key, rows_.values, rows_.place)
     return result
 
@@ -271,25 +299,25 @@ async def _out_of_sight(graph: Graph, model: type[Base], key: str, values: Colle
 async def _execute(
     graph: Graph,
     model: type[Base],
-    where: ColumnElement[bool] | Callable[[], ColumnElement[bool]],
+    where: ColumnElement[bool],
     statement: Any,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
-    goes: bool = False,
+    goes: bool | None = False,
     sets: Collection[str] = (),
 ) -> Any:
-    """Run a statement that writes rows of a table; `where` matches them before it, and after it as far as
-    they are there (a function that makes the condition is called only when somebody listens).
+    """Run a statement that writes rows of a table; `where` matches them before it, and after it as far as they are there.
 
-    `sets` are the columns that a conflict clause sets; `goes` says that it deletes.
+    `sets` are the columns that a conflict clause sets; `goes` says that it deletes, None that it deletes some of them.
     """
     record = record_of(graph.session)
     if record is None:
         return await graph.session.execute(statement, rows)
-    where = where() if callable(where) else where
-    before = await images(graph, model, where, Lock.DELETE if goes else Lock.CHANGE)
-    fallen = await falling(graph, {model: before.keys()} if goes else {})
+    deletes = goes is not False
+    before = await images(graph, model, where, Lock.DELETE if deletes else Lock.CHANGE)
+    fallen = await falling(graph, {model: before.keys()} if deletes else {})
     result = await graph.session.execute(statement, rows)
-    note(record, model, before, await images(graph, model, where), now=graph.now, sets=sets)
-    await note_fallen(graph, record, fallen)
+    after = {} if goes else await images(graph, model, where, crowd=is_crowd(before))
+    note(record, model, before, after, now=graph.now, sets=sets, goes=deletes)
+    await note_fallen(graph, record, fallen, kept_parts(model) if goes else fallen)
     return result

@@ -2,12 +2,14 @@
 
 What goes in: a mapped class and a condition on its table, or a session that has flushed. What comes out: `Image`s by key, or
 writes noted in the record. What may be refused here: nothing; a part whose root is not in the session is a bug and raises
-`LookupError`. Nothing here runs unless somebody listens.
+`LookupError`. Nothing here runs unless a record is kept.
+
+Of more rows than are told one by one only the keys are read: their images are None.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +29,7 @@ from graph.write.errors import Row
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import name_and_key
-from graph.write.record import Record, Written, record_of
+from graph.write.record import MOST_TOLD, Record, Written, record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,25 @@ def _attributes(model: type[Base]) -> tuple[tuple[str, Any], ...]:
     return tuple((each.key, each.columns[0]) for each in model.__mapper__.column_attrs if not each.key.startswith("_"))
 
 
-async def images(graph: Graph, model: type[Base], where: ColumnElement[bool], lock: Lock = Lock.CHANGE) -> dict[int, Image]:
-    """The rows of a table that match, by key, locked in key order for what is to become of them."""
+#: Rows of a table by key, before or after a write. Those of a crowd have no image.
+Images = dict[int, Image | None]
+
+
+async def images(
+    graph: Graph, model: type[Base], where: ColumnElement[bool], lock: Lock = Lock.CHANGE, *, crowd: bool = False
+) -> Images:
+    """The rows of a table that match, by key, locked in key order for what is to become of them.
+
+    `crowd` says that they are more than are told one by one, or that they were before.
+    """
     line = lineage(model)
     if line is None:
         return {}
     attributes = _attributes(model)
     table: Any = model.__mapper__.local_table
+    if crowd:
+        keys = await graph.session.scalars(locked(sa.select(table.c.id).where(where), table, lock))
+        return dict.fromkeys(keys)
     source, top, foreign = table, table, table.c.id
     for name, parent in line.way:
         foreign = top.c[name]
@@ -101,12 +115,17 @@ async def images(graph: Graph, model: type[Base], where: ColumnElement[bool], lo
     version = top.c.version if line.versioned else sa.null()
     owner = sa.null() if line.owner is None else top.c[line.root.__mapper__.columns[line.owner].key]
     found = sa.select(*(column for _, column in attributes), top.c.id, version, owner)
-    found = locked(found.select_from(source).where(where), table, lock)
-    made: dict[int, Image] = {}
+    found = locked(found.select_from(source).where(where), table, lock).limit(MOST_TOLD + 1)
+    made: Images = {}
     for row in await graph.session.execute(found):
         values = dict(zip((name for name, _ in attributes), row, strict=False))
         made[values["id"]] = Image(values, Row(line.root_name, row[-3]), row[-2], row[-1])
-    return made
+    return made if len(made) <= MOST_TOLD else await images(graph, model, where, lock, crowd=True)
+
+
+def is_crowd(rows: Images) -> bool:
+    """Whether rows are more than are told one by one."""
+    return len(rows) > MOST_TOLD
 
 
 @cache
@@ -120,9 +139,9 @@ def parts(model: type[Base]) -> tuple[tuple[type[Base], Any, bool], ...]:
     )
 
 
-async def falling(graph: Graph, gone: Mapping[type[Base], Collection[int]]) -> dict[type[Base], dict[int, Image]]:
+async def falling(graph: Graph, gone: Mapping[type[Base], Collection[int]]) -> dict[type[Base], Images]:
     """The rows that the database will delete or change by itself when these go: one statement for each foreign key and level."""
-    found: dict[type[Base], dict[int, Image]] = defaultdict(dict)
+    found: dict[type[Base], Images] = defaultdict(dict)
     level = {model: set(keys) for model, keys in gone.items() if keys}
     while level:
         below: dict[type[Base], set[int]] = defaultdict(set)
@@ -136,23 +155,35 @@ async def falling(graph: Graph, gone: Mapping[type[Base], Collection[int]]) -> d
     return {model: rows for model, rows in found.items() if rows}
 
 
-async def note_fallen(graph: Graph, record: Record, fallen: Mapping[type[Base], Mapping[int, Image]]) -> None:
-    """Note what became of rows that the database may have deleted or changed by itself: mostly they are gone."""
+async def note_fallen(graph: Graph, record: Record, fallen: Mapping[type[Base], Images], stay: Collection[type[Base]]) -> None:
+    """Note what became of rows that the database may have deleted or changed by itself. Those of classes that may `stay` are
+    read again; all others are gone."""
     for model, before in fallen.items():
         table: Any = model.__mapper__.local_table
-        note(record, model, before, await images(graph, model, among(graph, table.c.id, sorted(before))))
+        after: Images = {}
+        if model in stay:
+            after = await images(graph, model, among(graph, table.c.id, sorted(before)), crowd=is_crowd(before))
+        note(record, model, before, after)
+
+
+@cache
+def kept_parts(model: type[Base]) -> frozenset[type[Base]]:
+    """Whose rows may be there still when a row above them of this class is gone, or of a class whose rows go with it."""
+    found = {part for part, _, goes in parts(model) if not goes}
+    return frozenset(found).union(*(kept_parts(part) for part, _, goes in parts(model) if goes and part is not model))
 
 
 def note(
     record: Record,
     model: type[Base],
-    before: Mapping[int, Image],
-    after: Mapping[int, Image],
+    before: Images,
+    after: Images,
     *,
     now: datetime | None = None,
     sets: Collection[str] = (),
+    goes: bool = False,
 ) -> None:
-    """Note the difference of two images of a table.
+    """Note the difference of two images of a table: of a crowd all, changed or not, or where rows `goes` those that are gone.
 
     A row that only the second has, and that was not made `now`, was made by somebody else in between: the columns that the
     statement `sets` may have changed.
@@ -160,7 +191,13 @@ def note(
     line = lineage(model)
     if line is None:
         return
-    for key in dict.fromkeys([*before, *after]):
+    keys = dict.fromkeys([*before, *after])
+    if len(keys) > MOST_TOLD:
+        count = len(before.keys() - after.keys()) if goes else len(keys)
+        if count:
+            record.add_many(line.name, line.root_name, count)
+        return
+    for key in keys:
         old, new = before.get(key), after.get(key)
         there: Any = new or old
         was = None if old is None else old.values
@@ -169,8 +206,32 @@ def note(
             was, became = {}, {name: new.values[name] for name in sets}
         first: Any = old or new
         record.add(
-            Written(Row(line.name, key), was, became, there.root, there.version, first.owner, there.owner, former=first.root)
+            Written(
+                Row(line.name, key),
+                was,
+                became,
+                there.root,
+                there.version,
+                first.owner,
+                there.owner,
+                former=first.root,
+                mutation=record.mutation,
+            )
         )
+
+
+def note_added(record: Record, model: type[Base], counter: str, amounts: Mapping[int, int], held: Mapping[int, Any]) -> None:
+    """Note what was added to a counter of rows that are their own roots and nobody's; `held` is how they were."""
+    line = lineage(model)
+    if line is None:
+        return
+    assert not line.way, "whoever adds to a part reads its root"
+    assert line.owner is None, "whoever adds to what has an owner reads him"
+    brought = dict.fromkeys(_brought(model), NO_VALUE)  # each UPDATE sets these to something else
+    for key, amount in amounts.items():
+        row, was = Row(line.name, key), getattr(held[key], counter)
+        before, after = {counter: was, **brought}, {counter: was + amount, **dict.fromkeys(brought)}
+        record.add(Written(row, before, after, row, held[key].version, mutation=record.mutation))
 
 
 def note_flush(session: Session, _: Any) -> None:
@@ -179,12 +240,28 @@ def note_flush(session: Session, _: Any) -> None:
     if record is None:
         return
     rows, gone = _Flushed(session), session.deleted
+    changed = [row for row in session.dirty if row not in gone]
+    crowds = _note_crowds(record, (session.new, changed, gone))
     for row in session.new:
-        rows.note(record, row, new=True)
-    for row in sorted((row for row in session.dirty if row not in gone), key=name_and_key):
-        rows.note(record, row)
+        if type(row) not in crowds:
+            rows.note(record, row, new=True)
+    for row in sorted(changed, key=name_and_key):
+        if type(row) not in crowds:
+            rows.note(record, row)
     for row in sorted(gone, key=name_and_key):
-        rows.note(record, row, deleted=True)
+        if type(row) not in crowds:
+            rows.note(record, row, deleted=True)
+
+
+def _note_crowds(record: Record, written: Iterable[Collection[Any]]) -> set[type[Base]]:
+    """Note the classes of which a flush writes more rows than are told one by one; which these are."""
+    if sum(map(len, written)) <= MOST_TOLD:
+        return set()
+    counts: Counter[type[Base]] = Counter(type(row) for rows in written for row in rows)
+    crowds = {model: line for model in counts if counts[model] > MOST_TOLD and (line := lineage(model)) is not None}
+    for model, line in crowds.items():
+        record.add_many(line.name, line.root_name, counts[model])
+    return set(crowds)
 
 
 class _Flushed:
@@ -218,6 +295,7 @@ class _Flushed:
                 owner_before,
                 owner_after,
                 former=Row(line.root_name, former.id),
+                mutation=record.mutation,
             )
         )
 

@@ -37,7 +37,7 @@ from graph.write.errors import (
     try_again,
 )
 from graph.write.input_order import InputOrder
-from graph.write.record import savepoint
+from graph.write.record import record_of, savepoint
 from graph.write.unit import Unit
 
 P = TypeVar("P", bound=Payload)
@@ -116,11 +116,12 @@ class Call(Generic[P]):
 
     async def alone(self) -> P:
         """The field in a transaction of its own."""
+        undone = running_in(self.context).dry_run
         try:
             try:
-                return await recorded(self.context, partial(self._transaction, explaining=False))
+                return await recorded(self.context, partial(self._transaction, explaining=False), undone=undone)
             except IntegrityError:
-                return await recorded(self.context, partial(self._transaction, explaining=True))
+                return await recorded(self.context, partial(self._transaction, explaining=True), undone=undone)
         except DryRunOver as over:
             return cast("P", over.payload)
 
@@ -146,6 +147,9 @@ class Call(Generic[P]):
     async def _once(self, *, explaining: bool) -> P:
         context, field, order = self.context, self.field, self.order
         running_in(context).shown[field.key] = 0
+        record = record_of(context.session)
+        if record is not None:
+            record.mutation = field.name
         key = None if running_in(context).dry_run else idempotency.key_of(context, field)
         kept = None if key is None else await idempotency.claim(context.session, context.database, key)
         if kept is not None:

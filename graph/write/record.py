@@ -3,8 +3,9 @@
 What goes in: what the write door notes (`Written`). What comes out: a `Change` for each row of a mirrored type that is not as it
 was. What may be refused here: nothing.
 
-A record belongs to one try of one transaction: a retry starts another, a savepoint that is undone takes back what came after it,
-and a rollback, a dry run and a COMMIT that was not answered hand nothing on. Without a listener none is kept.
+More rows of one statement than `MOST_TOLD` are one change, MANY, which says of what type and how many: whoever keeps such rows
+reads them again. A record belongs to one try of one transaction: a retry starts another, a savepoint that is undone takes back
+what came after it, and a rollback, a dry run and a COMMIT that was not answered hand nothing on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,16 +21,19 @@ from sqlalchemy.orm import Session
 
 from graph.write.errors import Row
 
+#: How many rows of one statement are told one by one.
+MOST_TOLD = 1_000
 #: Where a session keeps the record of its transaction.
 RECORD = "record"
 
 
 class Kind(enum.Enum):
-    """What became of a row."""
+    """What became of a row, or that one statement wrote more rows of a type than are told."""
 
     CREATED = "CREATED"
     UPDATED = "UPDATED"
     DELETED = "DELETED"
+    MANY = "MANY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,13 @@ class Change:
     `root` is the row of its aggregate whose version counts, `version` that version afterwards, None where the root is gone.
     `fields` names the attributes of the mapped class that changed (`Mirror.attributes` leads from GraphQL's names to them); it is
     empty for rows that are new or gone. `owner_before` and `owner_after` are what row rules ask for (`@mirror(..., owner=...)`),
-    None where there is no row or no owner. Where the owner of a root changes, its parts go with it.
-    `former` is the root that an UPDATED row has left for another.
+    None where there is no row or no owner. Where the owner of a root changes, its parts go with it. `former` is the root that an
+    UPDATED row has left for another, `mutation` the last field that wrote the row. MANY has no key, version, fields and owners;
+    its `root` is one of key 0, `count` says how many rows.
     """
 
     type: str
-    key: int
+    key: int | None
     kind: Kind
     root: Row
     version: int | None
@@ -52,13 +57,15 @@ class Change:
     owner_before: Any = None
     owner_after: Any = None
     former: Row | None = None
+    count: int = 1
+    mutation: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """One write of a row: the values by attribute that may differ, before and after; None where there was or is no row.
 
-    `former` is the root that it had before, where that is another.
+    `former` is the root that it had before, where that is another; `mutation` the field that wrote it.
     """
 
     row: Row
@@ -69,6 +76,7 @@ class Written:
     owner_before: Any = None
     owner_after: Any = None
     former: Row | None = None
+    mutation: str | None = None
 
     def then(self, later: Written) -> Written:
         """Both writes as one."""
@@ -97,18 +105,24 @@ class Written:
                 return None
         owners = (None if before is None else self.owner_before, None if after is None else self.owner_after)
         former = self.former if kind is Kind.UPDATED and self.former != self.root else None
-        return Change(self.row.type_name, self.row.key, kind, self.belonged(), version, fields, *owners, former)
+        row, root = self.row, self.belonged()
+        return Change(row.type_name, row.key, kind, root, version, fields, *owners, former, mutation=self.mutation)
 
 
 class Record:
-    """What one try of a transaction has written so far, in order."""
+    """What one try of a transaction has written so far, in order. `mutation` is the field that writes now."""
 
     def __init__(self) -> None:
-        self._written: list[Written] = []
+        self._written: list[Written | Change] = []
+        self.mutation: str | None = None
 
     def add(self, written: Written) -> None:
         """Note a write."""
         self._written.append(written)
+
+    def add_many(self, type_: str, root_type: str, count: int) -> None:
+        """Note that one statement wrote more rows of a type than are told."""
+        self._written.append(Change(type_, None, Kind.MANY, Row(root_type, 0), None, count=count, mutation=self.mutation))
 
     def mark(self) -> int:
         """A place to go back to."""
@@ -119,10 +133,14 @@ class Record:
         del self._written[mark:]
 
     def changes(self) -> list[Change]:
-        """The changes so far, one a row, in the order in which the rows were first written."""
+        """The changes so far, one a row, in the order in which the rows were first written; then those of many rows."""
         folded: dict[Row, Written] = {}
         versions: dict[Row, int | None] = {}
+        many: list[Change] = []
         for written in self._written:
+            if isinstance(written, Change):
+                many.append(written)
+                continue
             first = folded.get(written.row)
             folded[written.row] = written if first is None else first.then(written)
             if written.version is not None:  # it never falls
@@ -130,17 +148,18 @@ class Record:
         for row, written in folded.items():
             if written.after is None:
                 versions[row] = None
-        # A part belongs to whom its root belonged before the first write, and belongs to after the last, whenever it was written.
-        owned = [
-            replace(
-                written,
-                owner_before=folded.get(written.former or written.root, written).owner_before,
-                owner_after=folded.get(written.root, written).owner_after,
-            )
-            for written in folded.values()
-        ]
-        found = (written.change(versions.get(written.belonged())) for written in owned)
-        return [change for change in found if change is not None]
+        found: list[Change] = []
+        for written in folded.values():
+            # A part belongs to whom its root belonged before the first write, and belongs to after the last, whenever it was
+            # written.
+            owner_before = folded.get(written.former or written.root, written).owner_before
+            owner_after = folded.get(written.root, written).owner_after
+            if owner_before != written.owner_before or owner_after != written.owner_after:
+                written = replace(written, owner_before=owner_before, owner_after=owner_after)  # noqa: PLW2901  # the same write
+            change = written.change(versions.get(written.belonged()))
+            if change is not None:
+                found.append(change)
+        return found + many
 
 
 def record_of(session: AsyncSession | Session) -> Record | None:

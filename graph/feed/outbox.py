@@ -1,0 +1,136 @@
+"""The outbox: the table `changes`, and the rows that every write leaves there in its own transaction.
+
+What goes in: a session whose work is done, and its record of changes (`graph.write.record`). What comes out: a row a change, by
+one statement that goes to the driver directly: through SQLAlchemy it would cost a write six times as much. What may be refused
+here: nothing.
+
+An id is drawn when its row is inserted, which is after the root is locked: so the order of the ids is that of a root's versions.
+A row is told once it has a position. SQLite has one writer at a time: there the position is the id. On PostgreSQL
+somebody numbers what has become visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC
+from functools import cache, lru_cache
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.sql import visitors
+
+from graph.base import Base, KeyType, UtcDateTime, utc_now
+from graph.database import capabilities, rows_within
+from graph.read.types.mirror import MIRRORS, expression_of
+from graph.texts import CodePointText
+from graph.write.record import Change, Kind
+
+#: `root_type` and `root` say whose feed a change is in, and are what `version` belongs to; MANY has no `root`. `fields` is the
+#: JSON of a list of GraphQL names. The owners are what row rules ask for. `by` is empty while nobody says who he is.
+CHANGES = sa.Table(
+    "changes",
+    Base.metadata,
+    sa.Column("id", KeyType, sa.Identity(), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=True),
+    sa.Column("kind", CodePointText, nullable=False),
+    sa.Column("type", CodePointText, nullable=False),
+    sa.Column("key", sa.BigInteger, nullable=True),
+    sa.Column("root_type", CodePointText, nullable=False),
+    sa.Column("root", sa.BigInteger, nullable=True),
+    sa.Column("version", sa.Integer, nullable=True),
+    sa.Column("fields", CodePointText, nullable=False),
+    sa.Column("owner_before", sa.BigInteger, nullable=True),
+    sa.Column("owner_after", sa.BigInteger, nullable=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("mutation", CodePointText, nullable=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("by", CodePointText, nullable=True),
+    sa.Index(None, "position", unique=True),
+    sa.Index(None, "root_type", "root", "position"),
+    sqlite_autoincrement=True,
+)
+# Those that wait for a position: read in order of their ids, as few as there are.
+sa.Index(
+    "ix_changes_waiting",
+    CHANGES.c.id,
+    postgresql_where=CHANGES.c.position.is_(None),
+    sqlite_where=CHANGES.c.position.is_(None),
+)
+
+#: One row: the last position given. Whoever numbers holds it.
+HEAD = sa.Table(
+    "changes_head",
+    Base.metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
+#: Ids are drawn as the rows come, which is in the order of the arrays.
+BY_ARRAYS = """
+INSERT INTO changes (kind, type, key, root_type, root, version, fields, owner_before, owner_after, count, mutation, at)
+SELECT *, $12::timestamptz FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::integer[],
+    $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[])
+"""
+#: Nobody else writes meanwhile, so the next ids are known.
+BY_JSON = """
+INSERT INTO changes
+    (id, position, kind, type, key, root_type, root, version, fields, owner_before, owner_after, count, mutation, at)
+SELECT last + key + 1, last + key + 1, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+    value->>8, value->>9, value->>10, ?
+FROM json_each(?), (SELECT coalesce(max(seq), 0) AS last FROM sqlite_sequence WHERE name = 'changes')
+"""
+
+
+async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
+    """Write changes to the outbox, in the transaction of a session: one of `Database.before_commit`."""
+    rows = [_row(change) for change in changes]
+    now = utc_now()
+    if capabilities(session.get_bind().dialect).arrays:
+        await rows_within(session, BY_ARRAYS, [*map(list, zip(*rows, strict=True)), now])
+    else:
+        at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it
+        await rows_within(session, BY_JSON, [at, orjson.dumps(rows).decode()])
+
+
+def _row(change: Change) -> tuple[Any, ...]:
+    root = change.root
+    return (
+        change.kind.name,
+        change.type,
+        change.key,
+        root.type_name,
+        None if change.kind is Kind.MANY else root.key,
+        change.version,
+        field_names(change.type, change.fields) if change.fields else "[]",
+        change.owner_before,
+        change.owner_after,
+        change.count,
+        change.mutation,
+    )
+
+
+@lru_cache(1_000)
+def field_names(type_: str, attributes: frozenset[str]) -> str:
+    """The JSON of the names, in the order of the type, of the fields that show what attributes hold."""
+    return orjson.dumps([name for name, shown in _shown(type_) if not shown.isdisjoint(attributes)]).decode()
+
+
+@cache
+def _shown(type_: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The fields of a type, and the attributes of its own row that each of them shows: a derived field and a relation others."""
+    mirror = MIRRORS[type_]
+    mapper, found = mirror.mapper, list[tuple[str, frozenset[str]]]()
+    for name, attribute in mirror.attributes.items():
+        descriptor = mapper.all_orm_descriptors[attribute]
+        if attribute in mapper.relationships:
+            columns = [local for local, _ in mapper.relationships[attribute].local_remote_pairs or ()]
+        elif isinstance(descriptor, hybrid_property):
+            columns = [each for each in visitors.iterate(expression_of(mapper, attribute)) if isinstance(each, sa.Column)]
+        else:
+            columns = list(mapper.column_attrs[attribute].columns)
+        own = (each for each in columns if each.table is mapper.local_table and not each.primary_key)
+        found.append((name, frozenset(str(mapper.get_property_by_column(each).key) for each in own)))
+    return tuple(found)
