@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -24,6 +24,12 @@ from tests.audit import checked_out
 from tests.engines import TEMPLATES, Engines, Postgres, Sqlite
 from tests.snapshots import Snapshots, compare, kept, to_keep
 from tests.stock import Making
+
+if TYPE_CHECKING:
+    from tests.remote import Remote
+
+#: Opens a shop over a network under some settings.
+RemoteWith = Callable[..., AbstractAsyncContextManager["Remote"]]
 
 examples.load_profile()
 
@@ -101,8 +107,8 @@ def bare_url(engines: Engines, audited: bool) -> Iterator[str]:
 
 @pytest.fixture
 def begins_with(request: pytest.FixtureRequest) -> str:
-    """The template of a test's database: without rows, or with what its module calls SHOP where it asks for `shop`."""
-    if "shop" not in request.fixturenames or not hasattr(request.module, "SHOP"):
+    """The template of a test's database: without rows; where it asks for `shop` or `remote`, with what its module calls SHOP."""
+    if not {"shop", "remote", "remote_with"} & set(request.fixturenames) or not hasattr(request.module, "SHOP"):
         return "empty"
     name: str = request.module.__name__
     TEMPLATES[name] = ("empty", partial(fill_with, request.module.SHOP))
@@ -308,6 +314,28 @@ async def shop(ask: Ask) -> Ask:
     """`ask` before the small shop that the test's module calls SHOP, with a connection that is open, as while a server serves."""
     async with ask.app.state.database.engine.connect():
         return ask
+
+
+@pytest.fixture
+def postgres_url(postgres_engines: Postgres, begins_with: str, audited: bool) -> Iterator[str]:
+    """`empty_url` of a test that is about PostgreSQL alone."""
+    with made(postgres_engines, begins_with, audited=audited) as url:
+        yield url
+
+
+@pytest.fixture
+def remote_with(postgres_url: str) -> RemoteWith:
+    """`async with remote_with(pool_size=14) as remote:` for a `remote` under settings of its own."""
+    from tests.remote import remote_at
+
+    return partial(remote_at, postgres_url)
+
+
+@pytest.fixture
+async def remote(remote_with: RemoteWith) -> AsyncIterator[Remote]:
+    """The `shop` of a test that is about the network between the product and PostgreSQL."""
+    async with remote_with() as made:
+        yield made
 
 
 @pytest.fixture

@@ -29,10 +29,12 @@ from tests import postgres
 from tests.audit import rows_of
 from tests.conftest import asking
 from tests.engines import Postgres
+from tests.forks import Forked, Forks
 
 ROOT = Path(__file__).parents[1]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., Forked]
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -57,8 +59,28 @@ def command(
     )
 
 
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    made = Forks(tmp_path_factory.mktemp("forks"), environment())
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, forks: Forks) -> Run:
+    """A command in a process that has imported all: what it does is what the test is about."""
+    return lambda *arguments, **settings: forks.run(tmp_path, arguments, environment(**settings))
+
+
+@pytest.fixture
+def start(tmp_path: Path, forks: Forks) -> Start:
+    """A command like that of `run`, which runs on."""
+    return lambda *arguments, **settings: forks.start(tmp_path, arguments, environment(**settings))
+
+
+@pytest.fixture
+def run_anew(tmp_path: Path) -> Run:
+    """A command as a user starts it."""
     return partial(command, tmp_path)
 
 
@@ -181,13 +203,17 @@ UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
 @pytest.mark.parametrize(
     ("command", "name"), [*(("migrate", name) for name in UNUSABLE), *((command, "read-only") for command in COMMANDS[1:])]
 )
-def test_a_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path, run: Run, command: str, name: str) -> None:
+def test_a_file_that_cannot_be_used_is_told_at_the_start(
+    tmp_path: Path, run: Run, run_anew: Run, command: str, name: str
+) -> None:
     spoil, reason = UNUSABLE[name]
     folder = tmp_path / "data"
     folder.mkdir()
     spoil(folder / "orders.db")
     before = content(folder / "orders.db")
-    told = refused(run(command, DATABASE_URL=f"sqlite:///{folder}/orders.db", preexec_fn=obey_modes))
+    url = f"sqlite:///{folder}/orders.db"
+    modes = "cannot be written" in reason
+    told = refused(run_anew(command, DATABASE_URL=url, preexec_fn=obey_modes) if modes else run(command, DATABASE_URL=url))
     folder.chmod(0o755)
     assert reason in told
     assert content(folder / "orders.db") == before
@@ -285,8 +311,8 @@ def test_a_setting_that_cannot_be_used_is_told_in_one_line(run: Run) -> None:
     assert "ORDERGRAPH_MAX_DEPTH" in refused(run("serve", ORDERGRAPH_MAX_DEPTH="deep"))
 
 
-def test_schema_prints_and_checks(run: Run, tmp_path: Path) -> None:
-    printed = run("schema")
+def test_schema_prints_and_checks(run: Run, run_anew: Run, tmp_path: Path) -> None:
+    printed = run_anew("schema")
     assert printed.stdout == (ROOT / "schema.graphql").read_text(encoding="utf-8")
     (tmp_path / "schema.graphql").write_text(printed.stdout, encoding="utf-8")
     assert run("schema", "--check").returncode == 0
@@ -306,7 +332,9 @@ def free_port() -> int:
         return port
 
 
-def ask_when_up(process: subprocess.Popen[str] | asyncio.subprocess.Process, port: int, query: str, seconds: int = 60) -> Any:
+def ask_when_up(
+    process: subprocess.Popen[str] | asyncio.subprocess.Process | Forked, port: int, query: str, seconds: int = 60
+) -> Any:
     """The answer of a server that is just starting. It listens, and lets its clients wait, while it makes and fills its file."""
     end = time.monotonic() + seconds
     while True:
@@ -318,40 +346,20 @@ def ask_when_up(process: subprocess.Popen[str] | asyncio.subprocess.Process, por
             time.sleep(0.05)
 
 
-def serve_and_ask(folder: Path, query: str, *arguments: str, **settings: str) -> tuple[Any, str]:
+def serve_and_ask(start: Start, query: str, *arguments: str, **settings: str) -> tuple[Any, str]:
     """Start a server, ask once, stop it: the answer and what the server said."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "graph", "serve", "--port", str(port), *arguments],
-        cwd=folder,
-        env=environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start("serve", "--port", str(port), *arguments, **settings)
     try:
         answer = ask_when_up(process, port, query)
     finally:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate()
     return answer, said
 
 
-def started(folder: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]:
-    """A command that runs on."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "graph", *arguments],
-        cwd=folder,
-        env=environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def address_of(process: subprocess.Popen[str]) -> str:
+def address_of(process: Forked) -> str:
     """The address that a server says it is reached by."""
-    assert process.stderr is not None
     for line in process.stderr:
         if found := re.match(r"Serving (http://\S+)/graphql$", line):
             return found[1]
@@ -361,8 +369,8 @@ def address_of(process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("localhost", "localhost")]
 )
-def test_a_server_that_says_it_serves_is_reached_where_it_says(tmp_path: Path, host: str, shown: str) -> None:
-    process = started(tmp_path, "serve", "--no-sample", "--host", host, "--port", "0")
+def test_a_server_that_says_it_serves_is_reached_where_it_says(start: Start, host: str, shown: str) -> None:
+    process = start("serve", "--no-sample", "--host", host, "--port", "0")
     try:
         address = address_of(process)
         assert re.fullmatch(rf"http://{re.escape(shown)}:[1-9][0-9]*", address)
@@ -385,11 +393,11 @@ def test_a_port_that_is_taken_is_told_before_anything_is_done(run: Run, tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys"])
-def test_a_command_that_is_ended_ends_without_a_traceback(tmp_path: Path, command: str, number: signal.Signals) -> None:
+def test_a_command_that_is_ended_ends_without_a_traceback(start: Start, command: str, number: signal.Signals) -> None:
     """Each waits for a database that says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as database:
         url = f"postgresql://shop@127.0.0.1:{database.getsockname()[1]}/orders?sslmode=disable&connect_timeout=60"
-        process = started(tmp_path, command, *(["--port", "0"] if command == "serve" else []), DATABASE_URL=url)
+        process = start(command, *(["--port", "0"] if command == "serve" else []), DATABASE_URL=url)
         database.settimeout(60)
         with database.accept()[0]:
             process.send_signal(number)
@@ -398,9 +406,9 @@ def test_a_command_that_is_ended_ends_without_a_traceback(tmp_path: Path, comman
     assert said.strip() in ("", "Aborted!")
 
 
-def test_a_sample_that_is_interrupted_leaves_nothing(tmp_path: Path, run: Run) -> None:
+def test_a_sample_that_is_interrupted_leaves_nothing(tmp_path: Path, run: Run, start: Start) -> None:
     assert run("migrate").returncode == 0
-    process = started(tmp_path, "sample")
+    process = start("sample")
     while process.poll() is None and not list(tmp_path.glob("*.db-wal")):
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
@@ -409,29 +417,29 @@ def test_a_sample_that_is_interrupted_leaves_nothing(tmp_path: Path, run: Run) -
     assert ("830 orders" in run("sample").stdout) == (process.returncode != 0)
 
 
-def test_serve_needs_nothing_but_a_folder(tmp_path: Path) -> None:
+def test_serve_needs_nothing_but_a_folder(tmp_path: Path, start: Start) -> None:
     query = '{ customers(first: 1) { totalCount } item(by: {sku: "NW-1"}) { name } }'
     expected = {"data": {"customers": {"totalCount": 91}, "item": {"name": "Chai"}}}
 
-    answer, said = serve_and_ask(tmp_path, query)
+    answer, said = serve_and_ask(start, query)
     assert answer == expected
     assert "loaded the Northwind sample" in said
     assert "--no-sample" in said
     assert (tmp_path / "ordergraph.db").exists()
 
-    answer, said = serve_and_ask(tmp_path, query)
+    answer, said = serve_and_ask(start, query)
     assert answer == expected
     assert "Northwind" not in said
 
 
-def test_serve_leaves_a_database_empty_when_told(tmp_path: Path) -> None:
-    answer, said = serve_and_ask(tmp_path, "{ customers { totalCount } }", "--no-sample")
+def test_serve_leaves_a_database_empty_when_told(start: Start) -> None:
+    answer, said = serve_and_ask(start, "{ customers { totalCount } }", "--no-sample")
     assert answer == {"data": {"customers": {"totalCount": 0}}}
     assert "Northwind" not in said
 
 
-def test_serve_works_on_a_migrated_database(tmp_path: Path, sample_url: str) -> None:
-    answer, _ = serve_and_ask(tmp_path, "{ orders(first: 1) { totalCount } }", DATABASE_URL=sample_url)
+def test_serve_works_on_a_migrated_database(start: Start, sample_url: str) -> None:
+    answer, _ = serve_and_ask(start, "{ orders(first: 1) { totalCount } }", DATABASE_URL=sample_url)
     assert answer == {"data": {"orders": {"totalCount": 830}}}
 
 
@@ -440,6 +448,6 @@ def test_purge_keys_counts_what_it_deleted(run: Run, empty_url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys", "schema"])
-def test_a_setting_that_cannot_be_used_is_one_line_from_every_command(run: Run, command: str) -> None:
-    message = refused(run(command, ORDERGRAPH_MAXCOST="5"))
+def test_a_setting_that_cannot_be_used_is_one_line_from_every_command(run_anew: Run, command: str) -> None:
+    message = refused(run_anew(command, ORDERGRAPH_MAXCOST="5"))
     assert message == "ORDERGRAPH_MAXCOST is no setting of this version; did you mean ORDERGRAPH_MAX_COST?"

@@ -19,10 +19,9 @@ from graph.database.server_limits import bounds, watch
 from graph.settings import Settings
 from tests.audit import audit_url, rows_of
 from tests.conftest import Ask, asking
-from tests.database.test_silence import payload, until
-from tests.database.test_unavailable import Answer, send
 from tests.engines import Postgres
 from tests.pgbouncer import pooler, restart
+from tests.remote import Answer, payload, send, until
 from tests.servers import serving
 from tests.test_commands import command, refused
 

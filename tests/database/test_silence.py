@@ -7,9 +7,8 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -22,25 +21,14 @@ from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.settings import Settings
 from tests import postgres
-from tests.audit import audit_url, checked_out, rows_of
-from tests.conftest import Ask, asking
-from tests.database.test_unavailable import Answer, send
-from tests.engines import Postgres, Sqlite
-from tests.networks import Network, network
+from tests.audit import checked_out
+from tests.conftest import RemoteWith, asking, fill_with
+from tests.engines import Sqlite
+from tests.remote import HANGS_SECONDS, READ, Asked, Remote, payload, remote_at, until
+from tests.stock import item
 from tests.test_commands import free_port
 
-#: Long enough for a busy machine, short enough for a test; a request has the first half to arrive.
-LIMITS = {
-    "request_timeout_seconds": 4.0,
-    "statement_timeout_seconds": 4.0,
-    "lock_timeout_seconds": 1.0,
-    "pool_timeout_seconds": 3.0,
-}
-#: Nobody hangs.
-HANGS_SECONDS = 40
-
-#: A query, with its variables where it has some: many new documents at a time would be refused.
-Asked = str | tuple[str, dict[str, Any]]
+SHOP = [item("A", 1, 500), item("B", 1)]
 
 CREATE = """
 mutation ($name: String!, $email: String!) { createCustomer(
@@ -52,7 +40,6 @@ mutation ($name: String!, $email: String!) { createCustomer(input: {name: $name,
   customer { name } errors { code path retryable }
 } }"""
 STOCK = 'mutation { adjustStock(input: {item: {sku: "A"}, delta: -1}) { item { stock } errors { code path retryable } } }'
-READ = "{ items { totalCount } }"
 
 
 def named(query: str, name: str) -> Asked:
@@ -60,73 +47,9 @@ def named(query: str, name: str) -> Asked:
     return query, {"name": name, "email": f"{name}@x.example"}
 
 
-@dataclass
-class Shop:
-    """A shop whose product reaches its database over a network."""
-
-    ask: Ask
-    net: Network
-    #: The way past the network.
-    url: str
-
-    @property
-    def database(self) -> Database:
-        found: Database = self.ask.app.state.database
-        return found
-
-    async def send(self, asked: Asked) -> Answer:
-        query, variables = (asked, None) if isinstance(asked, str) else asked
-        async with asyncio.timeout(HANGS_SECONDS):
-            return await send(self.ask, query, variables)
-
-    async def all(self, *queries: Asked) -> list[Answer]:
-        return await asyncio.gather(*(self.send(query) for query in queries))
-
-    async def rows(self, query: str) -> Sequence[Any]:
-        (found,) = await rows_of(self.url, query)
-        return found
-
-
-@asynccontextmanager
-async def shop_at(url: str, **settings: Any) -> AsyncIterator[Shop]:
-    async with network(url) as net, asking(Settings(database_url=net.url, **{**LIMITS, **settings})) as ask:
-        shop = Shop(ask, net, url)
-        for item in ('sku: "A", name: "A", price: "1", stock: 500', 'sku: "B", name: "B", price: "1"'):
-            made = await shop.send(f"mutation {{ createItem(input: {{{item}}}) {{ errors {{ code }} }} }}")
-            assert payload(made) == {"errors": []}, made
-        yield shop
-        assert checked_out(shop.database) == 0
-    await audit_url(url)
-
-
-@pytest.fixture
-def url(postgres_engines: Postgres) -> Iterator[str]:
-    made = postgres_engines.new("empty")
-    yield made
-    postgres_engines.drop(made)
-
-
-@pytest.fixture
-async def shop(url: str) -> AsyncIterator[Shop]:
-    async with shop_at(url) as made:
-        yield made
-
-
-async def until(holds: Any) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(HANGS_SECONDS):
-        while not await holds():  # noqa: ASYNC110  # nobody tells when a server has done something
-            await asyncio.sleep(0.05)
-
-
-def payload(answer: Answer) -> dict[str, Any]:
-    found: list[dict[str, Any] | None] = [*(answer.body.get("data") or {}).values()]
-    return (found[0] if found else None) or {}
-
-
-async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
+async def test_a_connection_may_fall_silent_at_any_message(remote_with: RemoteWith) -> None:
     """Each write meets silence one message later than the one before it, with and without an answer to the last one."""
-    async with shop_at(url, pool_size=14) as shop:
+    async with remote_with(pool_size=14) as shop:
         numbers = count()
 
         async def writes() -> bool:
@@ -162,10 +85,10 @@ async def test_a_connection_may_fall_silent_at_any_message(url: str) -> None:
         await until(writes)
 
 
-async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(url: str) -> None:
+async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(remote_with: RemoteWith) -> None:
     """Where the driver hears nothing within its time another connection is taken, and the old ones by nobody who comes later."""
-    async with shop_at(
-        url, request_timeout_seconds=20.0, statement_timeout_seconds=1.0, lock_timeout_seconds=1.0, pool_timeout_seconds=10.0
+    async with remote_with(
+        request_timeout_seconds=20.0, statement_timeout_seconds=1.0, lock_timeout_seconds=1.0, pool_timeout_seconds=10.0
     ) as shop:
         await shop.all(*([named(CREATE, f"warm{n}") for n in range(8)] + [READ] * 7))
         opened = shop.net.silence()
@@ -177,33 +100,33 @@ async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(url: s
         assert [wire.heard for wire in shop.net.wires[:opened]].count(True) == 2, "only the first two met silence"
 
 
-async def test_nobody_answers_at_all(shop: Shop) -> None:
+async def test_nobody_answers_at_all(remote: Remote) -> None:
     """Also new connections are silent: every request is refused in its time, and served again when the network is back."""
-    await shop.all(*[READ] * 5)
-    shop.net.dark = True
-    shop.net.silence()
-    answers = await shop.all(*[STOCK, READ] * 10)
+    await remote.all(*[READ] * 5)
+    remote.net.dark = True
+    remote.net.silence()
+    answers = await remote.all(*[STOCK, READ] * 10)
     assert all(answer.refused for answer in answers), answers
-    assert checked_out(shop.database) == 0
-    shop.net.dark = False
+    assert checked_out(remote.database) == 0
+    remote.net.dark = False
     sold = 0
 
     async def serves() -> bool:
         nonlocal sold
-        answers = await shop.all(*[STOCK, READ] * 5)
+        answers = await remote.all(*[STOCK, READ] * 5)
         sold += [payload(answer).get("errors") for answer in answers].count([])
         return not any(answer.codes for answer in answers)
 
     await until(serves)
-    assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(500 - sold,)]
+    assert await remote.rows("SELECT stock FROM item WHERE sku = 'A'") == [(500 - sold,)]
 
 
-async def test_nobody_waits_for_a_rollback(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_a_rollback(remote_with: RemoteWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused, or only tried, is answered as it is also where the network loses the ROLLBACK."""
     monkeypatch.setattr("graph.database.postgres.SILENCE_SECONDS", 0.2)
     dry = CREATE.replace("{ createCustomer", "@dryRun { createCustomer")
     atomic = CREATE.replace("{ createCustomer", "@atomic { createCustomer")
-    async with shop_at(url, statement_timeout_seconds=0.5, lock_timeout_seconds=0.5) as shop:
+    async with remote_with(statement_timeout_seconds=0.5, lock_timeout_seconds=0.5) as shop:
         assert payload(await shop.send(named(CREATE, "taken")))["errors"] == []
         shop.net.lose(before=b"ROLLBACK")
         refused, tried, together = await shop.all(named(CREATE, "taken"), named(dry, "dry"), named(atomic, "taken"))
@@ -216,27 +139,27 @@ async def test_nobody_waits_for_a_rollback(url: str, monkeypatch: pytest.MonkeyP
         assert payload(await shop.send(named(CREATE, "next")))["errors"] == []
 
 
-async def test_what_a_dead_transaction_holds_is_let_go(shop: Shop) -> None:
+async def test_what_a_dead_transaction_holds_is_let_go(remote: Remote) -> None:
     async def held() -> bool:
-        return await shop.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") != []
+        return await remote.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") != []
 
     async def free() -> bool:
         return not await held()
 
-    shop.net.lose(behind=b"UPDATE item", more=1)
-    asked = asyncio.ensure_future(shop.send(STOCK))
+    remote.net.lose(behind=b"UPDATE item", more=1)
+    asked = asyncio.ensure_future(remote.send(STOCK))
     await until(held)
-    shop.net.lose()
+    remote.net.lose()
     assert (await asked).refused
     assert await held()
     await until(free)
-    assert payload(await shop.send(STOCK))["errors"] == []
-    assert await shop.rows("SELECT stock FROM item WHERE sku = 'A'") == [(499,)]
+    assert payload(await remote.send(STOCK))["errors"] == []
+    assert await remote.rows("SELECT stock FROM item WHERE sku = 'A'") == [(499,)]
 
 
-async def test_who_is_cancelled_ends_his_statement_on_the_server(url: str) -> None:
+async def test_who_is_cancelled_ends_his_statement_on_the_server(remote_with: RemoteWith) -> None:
     """A request that is given up waits for a lock: the server does not wait on, and nothing of it is written."""
-    async with shop_at(url, request_timeout_seconds=30.0, lock_timeout_seconds=30.0, statement_timeout_seconds=30.0) as shop:
+    async with remote_with(request_timeout_seconds=30.0, lock_timeout_seconds=30.0, statement_timeout_seconds=30.0) as shop:
 
         async def waiting() -> int:
             ((count,),) = await shop.rows("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -248,7 +171,7 @@ async def test_who_is_cancelled_ends_his_statement_on_the_server(url: str) -> No
         async def waits_no_more() -> bool:
             return await waiting() == 0
 
-        holder = await asyncpg.connect(url)
+        holder = await asyncpg.connect(shop.url)
         async with holder.transaction():
             await holder.execute("SELECT FROM item FOR UPDATE")
             asked = asyncio.ensure_future(shop.send(STOCK))
@@ -280,7 +203,8 @@ async def test_server_processes_that_stop() -> None:
     """Requests are answered while the processes of their connections are stopped, and by new ones from then on."""
     with postgres.started(postgres.binaries()) as own:  # whose processes are ours to stop
         await migrate.upgrade(own.url)
-        async with shop_at(own.url) as shop:
+        await fill_with(SHOP, own.url)
+        async with remote_at(own.url) as shop:
             await shop.all(*([named(CREATE, f"warm{n}") for n in range(8)] + [READ] * 7))
             with stopped(await shop.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'ordergraph'")):
                 for answer in await shop.all(*[STOCK, READ] * 4):
@@ -321,9 +245,11 @@ async def test_both_ends_look_after_a_connection() -> None:
         await database.close()
 
 
-async def test_a_server_that_cannot_look_after_its_clients_is_taken_without(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_cannot_look_after_its_clients_is_taken_without(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("graph.database.server_limits.CHECK_SECONDS", -1)  # refused as any value but 0 is on Windows
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(Settings(database_url=postgres_url)) as ask:
         assert await ask.data(READ) == {"items": {"totalCount": 0}}
         database: Database = ask.app.state.database
         assert await database.fetch("SELECT current_setting($1)", ["client_connection_check_interval"]) == b"0"

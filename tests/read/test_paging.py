@@ -23,7 +23,7 @@ from tests.walk import PAGES, ROOTS, SORTS, Row, attribute, found, global_id, lo
 
 
 @dataclass
-class Shop:
+class Walk:
     """The shop and all its rows. Generated cases are drawn outside of any event loop."""
 
     runner: asyncio.Runner
@@ -32,11 +32,11 @@ class Shop:
 
 
 @pytest.fixture
-def shop(shop_url: str) -> Iterator[Shop]:
+def walked(shop_url: str) -> Iterator[Walk]:
     with asyncio.Runner() as runner:
         app = asking(Settings(database_url=shop_url, max_page_size=1000, max_cost=10**6))
         ask = runner.run(app.__aenter__())
-        yield Shop(runner, ask, runner.run(load(ask.app.state.database)))
+        yield Walk(runner, ask, runner.run(load(ask.app.state.database)))
         runner.run(app.__aexit__(None, None, None))
 
 
@@ -79,15 +79,15 @@ async def walk(ask: Ask, query: str, variables: dict[str, Any], size: int, *, ba
 
 @settings(max_examples=examples(12))
 @given(data=st.data())
-def test_walking_all_pages_meets_every_row_once_in_order(shop: Shop, data: st.DataObject) -> None:
+def test_walking_all_pages_meets_every_row_once_in_order(walked: Walk, data: st.DataObject) -> None:
     name, type_name = data.draw(st.sampled_from([*ROOTS.items(), ("orders", "Order"), ("orderItems", "OrderItem")]))
     parent = None
-    rows = shop.rows[type_name]
+    rows = walked.rows[type_name]
     if name == "orderItems" or (name == "orders" and data.draw(st.booleans())):
         of = "Item" if name == "orderItems" else "Customer"
-        row = data.draw(st.sampled_from(shop.rows[of]))
+        row = data.draw(st.sampled_from(walked.rows[of]))
         parent, rows = global_id(row), attribute(row, name)
-    where = generated.plain(data.draw(st.one_of(st.just({}), generated.wheres(shop.rows, type_name))))
+    where = generated.plain(data.draw(st.one_of(st.just({}), generated.wheres(walked.rows, type_name))))
     order = generated.plain(data.draw(generated.orders(type_name)))
     expected = [global_id(row) for row in ordered(found(rows, where, root=parent is None), order)]
     size = len(expected) // data.draw(st.integers(1, 6)) + data.draw(st.integers(1, 3))
@@ -95,7 +95,7 @@ def test_walking_all_pages_meets_every_row_once_in_order(shop: Shop, data: st.Da
 
     query = listing(type_name, name, parent)
     for backward in (False, True):
-        assert shop.runner.run(walk(shop.ask, query, variables, size, backward=backward)) == expected
+        assert walked.runner.run(walk(walked.ask, query, variables, size, backward=backward)) == expected
 
 
 @pytest.mark.parametrize("name", [*ROOTS, "orderItems"])

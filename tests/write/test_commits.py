@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from graph.settings import Settings
 from tests import postgres
 from tests.audit import checked_out, rows_of
 from tests.conftest import Ask, asking
-from tests.database.test_silence import Shop, payload, shop_at, until
-from tests.database.test_unavailable import send
-from tests.engines import Postgres, Sqlite
+from tests.engines import Sqlite
 from tests.faults import Places, places, refusing
+from tests.remote import Remote, payload, remote_at, send, until
+from tests.stock import item
+
+SHOP = [item("A", 1, 500), item("B", 1)]
 
 #: A COMMIT as the driver sends it.
 COMMIT = b"COMMIT;"
@@ -49,36 +50,23 @@ UNKNOWN_WITH_KEY = ("CommitUnknownError", "COMMIT_UNKNOWN", True)
 NOT_RUN = ("TryAgainError", "TRY_AGAIN", True)
 
 
-@pytest.fixture
-def url(postgres_engines: Postgres) -> Iterator[str]:
-    made = postgres_engines.new("empty")
-    yield made
-    postgres_engines.drop(made)
-
-
-@pytest.fixture
-async def shop(url: str) -> AsyncIterator[Shop]:
-    async with shop_at(url, request_timeout_seconds=4.0, statement_timeout_seconds=4.0) as made:
-        yield made
-
-
-async def skus(shop: Shop) -> set[str]:
-    return {sku for (sku,) in await shop.rows("SELECT sku FROM item WHERE length(sku) > 1")}
+async def skus(remote: Remote) -> set[str]:
+    return {sku for (sku,) in await remote.rows("SELECT sku FROM item WHERE length(sku) > 1")}
 
 
 @pytest.mark.parametrize("happened", [True, False])
-async def test_a_commit_whose_answer_is_lost(shop: Shop, happened: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_commit_whose_answer_is_lost(remote: Remote, happened: bool, caplog: pytest.LogCaptureFixture) -> None:
     """The network loses the answer, or the COMMIT itself: nobody can tell these apart, and so the answers are equal."""
     heard: list[Any] = []
-    shop.database.listeners.append(heard.append)
-    shop.net.lose(behind=COMMIT if happened else None, before=None if happened else COMMIT)
-    alone, keyed, atomic, later = await shop.all(
+    remote.database.listeners.append(heard.append)
+    remote.net.lose(behind=COMMIT if happened else None, before=None if happened else COMMIT)
+    alone, keyed, atomic, later = await remote.all(
         f"mutation {{ {create('alone')} }}",
         f"mutation {{ {create('keyed', 'k1')} }}",
         f"mutation @atomic {{ {create('first', 'k2')} {create('second')} }}",
         f"mutation {{ {create('early')} {create('later')} {create('latest', 'k3')} }}",
     )
-    shop.net.lose()
+    remote.net.lose()
     assert [answer.status for answer in (alone, keyed, atomic, later)] == [200] * 4
     assert {key: told(value) for key, value in alone.body["data"].items()} == {"alone": UNKNOWN}
     assert {key: told(value) for key, value in keyed.body["data"].items()} == {"keyed": UNKNOWN_WITH_KEY}
@@ -90,38 +78,38 @@ async def test_a_commit_whose_answer_is_lost(shop: Shop, happened: bool, caplog:
     }
     assert not any("errors" in answer.body for answer in (alone, keyed, atomic, later))
     assert heard == [], "what may not have happened was told"
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 4
-    assert checked_out(shop.database) == 0
+    assert len([record for record in caplog.records if record.name == "ordergraph.database"]) == 4
+    assert checked_out(remote.database) == 0
 
     async def settled() -> bool:  # what was not committed is rolled back when the server misses its client
-        return await shop.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") == []
+        return await remote.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") == []
 
     await until(settled)
-    assert await skus(shop) == ({"alone", "keyed", "first", "second", "early"} if happened else set())
+    assert await skus(remote) == ({"alone", "keyed", "first", "second", "early"} if happened else set())
 
     # Who sends the same request again learns what became of it, and it has happened once.
-    again = [await shop.send(f"mutation {{ {create('keyed', 'k1')} }}") for _ in range(2)]
+    again = [await remote.send(f"mutation {{ {create('keyed', 'k1')} }}") for _ in range(2)]
     ids = {answer.body["data"]["keyed"]["item"]["id"] for answer in again}
     assert len(ids) == 1
-    assert await shop.rows("SELECT count(*) FROM item WHERE sku = 'keyed'") == [(1,)]
+    assert await remote.rows("SELECT count(*) FROM item WHERE sku = 'keyed'") == [(1,)]
 
 
-async def test_a_dry_run_sends_no_commit(shop: Shop) -> None:
-    shop.net.lose(before=COMMIT)
-    answer = await shop.send(f"mutation @dryRun {{ {create('dry')} }}")
+async def test_a_dry_run_sends_no_commit(remote: Remote) -> None:
+    remote.net.lose(before=COMMIT)
+    answer = await remote.send(f"mutation @dryRun {{ {create('dry')} }}")
     assert payload(answer)["errors"] == []
 
 
-async def test_a_connection_that_is_gone_before_the_commit_is_no_unknown_commit(shop: Shop) -> None:
+async def test_a_connection_that_is_gone_before_the_commit_is_no_unknown_commit(remote: Remote) -> None:
     """It is known that no COMMIT was sent, and the work is done again on another connection."""
-    session, tries = shop.database.session(), 0
+    session, tries = remote.database.session(), 0
 
     async def work() -> int:
         nonlocal tries
         tries += 1
         if tries == 1:
             driver = session.info["driver"]
-            await shop.rows(f"SELECT pg_terminate_backend({driver.get_server_pid()})")
+            await remote.rows(f"SELECT pg_terminate_backend({driver.get_server_pid()})")
 
             async def gone() -> bool:
                 return bool(driver.is_closed())
@@ -129,29 +117,29 @@ async def test_a_connection_that_is_gone_before_the_commit_is_no_unknown_commit(
             await until(gone)
         return tries
 
-    assert await shop.database.transaction(session, work) == 2
+    assert await remote.database.transaction(session, work) == 2
 
 
-async def test_a_request_that_is_given_up_while_it_commits(shop: Shop) -> None:
+async def test_a_request_that_is_given_up_while_it_commits(remote: Remote) -> None:
     """Nobody is answered and nobody is told; the connection is not used again."""
     heard: list[Any] = []
-    shop.database.listeners.append(heard.append)
-    shop.net.lose(behind=COMMIT)
-    asked = asyncio.ensure_future(shop.send(f"mutation {{ {create('gone')} }}"))
+    remote.database.listeners.append(heard.append)
+    remote.net.lose(behind=COMMIT)
+    asked = asyncio.ensure_future(remote.send(f"mutation {{ {create('gone')} }}"))
 
     async def committed() -> bool:
-        return await skus(shop) == {"gone"}
+        return await skus(remote) == {"gone"}
 
     await until(committed)
     asked.cancel()
     with suppress(asyncio.CancelledError):
         await asked
     assert heard == []
-    assert checked_out(shop.database) == 0
-    shop.net.lose()
-    assert payload(await shop.send(f"mutation {{ {create('next')} }}"))["errors"] == []
+    assert checked_out(remote.database) == 0
+    remote.net.lose()
+    assert payload(await remote.send(f"mutation {{ {create('next')} }}"))["errors"] == []
     assert [change.key for changes in heard for change in changes] == [
-        key for (key,) in await shop.rows("SELECT max(id) FROM item")
+        key for (key,) in await remote.rows("SELECT max(id) FROM item")
     ]
 
 
@@ -175,26 +163,26 @@ async def test_a_commit_that_waits_for_a_standby(replicated: postgres.Own) -> No
         await until(known)
 
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-    async with shop_at(replicated.url, request_timeout_seconds=4.0, statement_timeout_seconds=4.0) as shop:
+    async with remote_at(replicated.url) as remote:
         await standby("missing")
         try:
-            answer = await shop.send(f"mutation {{ {create('slow')} }}")
+            answer = await remote.send(f"mutation {{ {create('slow')} }}")
             assert told(payload(answer)) == UNKNOWN
-            assert len(await shop.rows(waiting)) == 1, "it was cancelled"
-            assert await skus(shop) == set()
+            assert len(await remote.rows(waiting)) == 1, "it was cancelled"
+            assert await skus(remote) == set()
 
-            asked = asyncio.ensure_future(shop.send(f"mutation {{ {create('cut', 'k')} }}"))
+            asked = asyncio.ensure_future(remote.send(f"mutation {{ {create('cut', 'k')} }}"))
 
             async def both_wait() -> bool:
-                return len(await shop.rows(waiting)) == 2
+                return len(await remote.rows(waiting)) == 2
 
             await until(both_wait)
-            await shop.rows(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS waiting")
+            await remote.rows(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS waiting")
             assert told(payload(await asked)) == UNKNOWN_WITH_KEY
-            assert await skus(shop) == {"slow", "cut"}  # there, and on this server alone
+            assert await skus(remote) == {"slow", "cut"}  # there, and on this server alone
         finally:
             await standby("")
-        assert payload(await shop.send(f"mutation {{ {create('cut', 'k')} }}"))["errors"] == []
+        assert payload(await remote.send(f"mutation {{ {create('cut', 'k')} }}"))["errors"] == []
 
 
 @pytest.mark.parametrize(

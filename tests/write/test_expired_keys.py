@@ -20,7 +20,7 @@ from graph.write.expired_keys import keep_purging, purge, purge_some
 from graph.write.idempotency import KEYS
 from tests.audit import rows_of
 from tests.conftest import Ask, Statements, asking, opened
-from tests.database.test_silence import until
+from tests.remote import until
 from tests.write.crowd import another_writer
 
 CREATE = (

@@ -24,10 +24,16 @@ from graph.write.errors import Refused
 from graph.write.object_graph import Graph
 from graph.write.record import Change
 from graph.write.unit import Unit
-from tests.conftest import Statements
+from tests import stock
+from tests.conftest import Ask, Statements
 from tests.snapshots import Snapshots
 from tests.unseen import Asked
 
+SHOP = [
+    stock.item("A", 1, 99, name="Anvil"),
+    stock.item("B", 1, name="Bolt"),
+    stock.customer("Ada", [stock.line("A", 9)], [], email="ada@x.io"),
+]
 CLERK = Scope("clerk")
 ERRORS = "errors { code path ... on ForbiddenError { type } }"
 
@@ -60,8 +66,8 @@ def allow(patch: pytest.MonkeyPatch, model: type[Any], rule: Any) -> None:
     patch.setitem(rules, model, rule)
 
 
-class Shop:
-    """A shop with a customer, two items and two orders, asked by the clerk; `hears` what its listeners are told."""
+class Clerk:
+    """Who asks the shop as the clerk; `heard` is what its listeners are told."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -78,18 +84,11 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(database: Database, ruled: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
-    shop = Shop(database)
-    line = {"item": {"sku": "A"}, "quantity": 9}
-    for field, input_ in (
-        ("createItem", {"sku": "A", "name": "Anvil", "price": "1.00", "stock": 99}),
-        ("createItem", {"sku": "B", "name": "Bolt", "price": "1.00"}),
-        ("createCustomer", {"name": "Ada", "email": "ada@x.io", "orders": [{"items": [line]}, {}]}),
-    ):
-        assert (await shop.mutate(field, input_, scope=OPEN))["errors"] == []
-    database.listeners.append(shop.heard.append)
-    yield shop
-    await shop.snapshots.close()
+async def clerk(shop: Ask, ruled: pytest.MonkeyPatch) -> AsyncIterator[Clerk]:
+    clerk = Clerk(shop.app.state.database)
+    clerk.database.listeners.append(clerk.heard.append)
+    yield clerk
+    await clerk.snapshots.close()
 
 
 NEW = {"name": "Eve", "email": "eve@x.io"}
@@ -149,61 +148,61 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
 ]
 
 
-async def test_no_write_leaves_a_row_that_its_writer_does_not_see(shop: Shop) -> None:
-    before = await shop.snapshots.take()
+async def test_no_write_leaves_a_row_that_its_writer_does_not_see(clerk: Clerk) -> None:
+    before = await clerk.snapshots.take()
     for number, (field, input_, expected) in enumerate(CASES):
         for how in ("", "@atomic", "@dryRun") if number % 4 == 0 else ("",):
-            payload = await shop.mutate(field, input_, how=how)
+            payload = await clerk.mutate(field, input_, how=how)
             found = [(".".join(error["path"]), error["type"]) for error in payload["errors"] if error["code"] == "FORBIDDEN"]
             assert (found, len(payload["errors"])) == (expected, len(expected)), (field, input_, payload)
-        assert await shop.snapshots.take() == before, (field, input_)
-    assert shop.heard == []
+        assert await clerk.snapshots.take() == before, (field, input_)
+    assert clerk.heard == []
     for field, input_, _ in CASES[::4]:  # nothing was wrong with them but that
-        assert (await shop.mutate(field, input_, scope=OPEN, how="@dryRun"))["errors"] == [], field
+        assert (await clerk.mutate(field, input_, scope=OPEN, how="@dryRun"))["errors"] == [], field
 
 
-async def test_a_row_that_is_refused_alone_leaves_the_others(shop: Shop) -> None:
+async def test_a_row_that_is_refused_alone_leaves_the_others(clerk: Clerk) -> None:
     customers = [{**BLIND, "email": "x@x.io"}, NEW]
-    payload = await shop.mutate(
+    payload = await clerk.mutate(
         "createCustomers", {"customers": customers, "onError": "CONTINUE"}, "results { customer { name } errors { code path } }"
     )
     assert payload["results"] == [
         {"customer": None, "errors": [{"code": "FORBIDDEN", "path": ["input", "customers", "0"]}]},
         {"customer": {"name": "Eve"}, "errors": []},
     ]
-    assert [(change.type, change.kind.name) for call in shop.heard for change in call] == [("Customer", "CREATED")]
+    assert [(change.type, change.kind.name) for call in clerk.heard for change in call] == [("Customer", "CREATED")]
 
 
-async def test_accounts_of_the_server_may_take_a_row_out_of_sight(shop: Shop, ruled: pytest.MonkeyPatch) -> None:
+async def test_accounts_of_the_server_may_take_a_row_out_of_sight(clerk: Clerk, ruled: pytest.MonkeyPatch) -> None:
     """Whoever gives pieces back, or buys the last ones, writes an order; the stock follows."""
-    assert (await shop.mutate("adjustStock", {"item": {"sku": "A"}, "delta": 9}))["errors"] == []
-    assert (await shop.mutate("deleteOrder", {"id": "Order:1"}))["errors"] == []
-    assert (await shop.mutate("adjustStock", {"item": {"sku": "A"}, "delta": 1}))["errors"][0]["code"] == "NOT_FOUND"
-    assert (await shop.snapshots.take())["Item", 1]["stock"] == 108
-    assert (await shop.mutate("adjustStock", {"item": {"sku": "A"}, "delta": -18}, scope=OPEN))["errors"] == []
+    assert (await clerk.mutate("adjustStock", {"item": {"sku": "A"}, "delta": 9}))["errors"] == []
+    assert (await clerk.mutate("deleteOrder", {"id": "Order:1"}))["errors"] == []
+    assert (await clerk.mutate("adjustStock", {"item": {"sku": "A"}, "delta": 1}))["errors"][0]["code"] == "NOT_FOUND"
+    assert (await clerk.snapshots.take())["Item", 1]["stock"] == 108
+    assert (await clerk.mutate("adjustStock", {"item": {"sku": "A"}, "delta": -18}, scope=OPEN))["errors"] == []
     line = {"item": {"sku": "A"}, "quantity": 45}
     order = {"customer": {"id": "Customer:1"}, "items": [line, line]}
     # A line whose item is out of sight is so, too, unless the item's rule lets it go.
-    assert [error["code"] for error in (await shop.mutate("createOrder", order))["errors"]] == ["FORBIDDEN", "FORBIDDEN"]
-    assert (await shop.snapshots.take())["Item", 1]["stock"] == 90
+    assert [error["code"] for error in (await clerk.mutate("createOrder", order))["errors"]] == ["FORBIDDEN", "FORBIDDEN"]
+    assert (await clerk.snapshots.take())["Item", 1]["stock"] == 90
     allow(ruled, Item, lambda row, viewer: None)
-    assert (await shop.mutate("createOrder", order))["errors"] == []
-    assert (await shop.snapshots.take())["Item", 1]["stock"] == 0
+    assert (await clerk.mutate("createOrder", order))["errors"] == []
+    assert (await clerk.snapshots.take())["Item", 1]["stock"] == 0
 
 
-async def test_a_rule_may_allow_it(shop: Shop, ruled: pytest.MonkeyPatch) -> None:
+async def test_a_rule_may_allow_it(clerk: Clerk, ruled: pytest.MonkeyPatch) -> None:
     allow(ruled, Customer, clerks(lambda row: ~row.name.like("XX%")))
     change = {"id": "Customer:1", "name": "X", "orders": {"update": [{"id": "Order:2", "note": "soon"}]}}
-    assert await shop.mutate("updateCustomer", change, "customer { id }") == {"customer": None, "errors": []}
-    assert (await shop.snapshots.take())["Order", 2]["note"] == "soon"  # it goes with its customer, who may go
-    made = await shop.mutate("upsertCustomer", {"name": "X", "email": "x@x.io"}, "created customer { id }")
+    assert await clerk.mutate("updateCustomer", change, "customer { id }") == {"customer": None, "errors": []}
+    assert (await clerk.snapshots.take())["Order", 2]["note"] == "soon"  # it goes with its customer, who may go
+    made = await clerk.mutate("upsertCustomer", {"name": "X", "email": "x@x.io"}, "created customer { id }")
     assert made == {"created": True, "customer": None, "errors": []}
     for name in ("XX", "X"):
-        payload = await shop.mutate("createCustomer", {"name": name, "email": f"{name}@y.io"})
+        payload = await clerk.mutate("createCustomer", {"name": name, "email": f"{name}@y.io"})
         assert [error["code"] for error in payload["errors"]] == ["FORBIDDEN"] * (name == "XX")
 
 
-async def test_it_is_asked_only_where_a_rule_is(shop: Shop, ruled: pytest.MonkeyPatch, statements: Statements) -> None:
+async def test_it_is_asked_only_where_a_rule_is(clerk: Clerk, ruled: pytest.MonkeyPatch, statements: Statements) -> None:
     """One statement for each type that was written and has rules for this viewer; none without."""
     order = {"customer": {"id": "Customer:1"}, "items": [{"item": {"sku": "B"}, "quantity": 1}]}
     rows_ = {"rows": [ROW], "onConflict": "UPDATE"}
@@ -213,24 +212,24 @@ async def test_it_is_asked_only_where_a_rule_is(shop: Shop, ruled: pytest.Monkey
         for field, input_ in (("createOrder", order), ("insertItems", rows_)):
             for _ in range(2):
                 statements.clear()
-                assert (await shop.mutate(field, input_, scope=who, how="@dryRun"))["errors"] == []
+                assert (await clerk.mutate(field, input_, scope=who, how="@dryRun"))["errors"] == []
             counts[who.kind].append(len(statements))
     ruled.undo()
     for _ in range(2):
         statements.clear()
-        await shop.mutate("createOrder", order, scope=OPEN, how="@dryRun")
+        await clerk.mutate("createOrder", order, scope=OPEN, how="@dryRun")
     assert counts["open"] == counts["nobody"]
     assert counts["open"][0] == len(statements)
     # Orders and lines; and for plain rows that none of the keys is a hidden row's, and what they have become.
     assert [with_rule - without for with_rule, without in zip(counts["clerk"], counts["open"], strict=True)] == [2, 2]
 
 
-async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(shop: Shop) -> None:
+async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(clerk: Clerk) -> None:
     """Mutations look before they write; what does not look reaches no further, and lets the row be as it is."""
-    assert (await shop.mutate("createItem", {**ROW, **DEAR}, scope=OPEN))["errors"] == []
-    before = await shop.snapshots.take()
-    shop.heard.clear()
-    context = Context(shop.database, scope=CLERK)
+    assert (await clerk.mutate("createItem", {**ROW, **DEAR}, scope=OPEN))["errors"] == []
+    before = await clerk.snapshots.take()
+    clerk.heard.clear()
+    context = Context(clerk.database, scope=CLERK)
     times = {"created_at": utc_now(), "updated_at": utc_now()}
     refused = list[str]()
 
@@ -255,14 +254,14 @@ async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(shop: Shop) ->
     await door.recorded(context, work)
     await context.close()
     assert refused == ["update", "merge"]  # they name rows that must be there afterwards
-    assert await shop.snapshots.take() == before
-    assert shop.heard == []
+    assert await clerk.snapshots.take() == before
+    assert clerk.heard == []
 
 
-async def test_a_part_that_was_not_seen_before_may_be_written_by_what_holds_over_all(shop: Shop) -> None:
+async def test_a_part_that_was_not_seen_before_may_be_written_by_what_holds_over_all(clerk: Clerk) -> None:
     more = {"create": [{"item": {"sku": "B"}, "quantity": 50}]}
-    assert (await shop.mutate("updateOrder", {"id": "Order:1", "items": more}, scope=OPEN))["errors"] == []
-    context = Context(shop.database, scope=CLERK)
+    assert (await clerk.mutate("updateOrder", {"id": "Order:1", "items": more}, scope=OPEN))["errors"] == []
+    context = Context(clerk.database, scope=CLERK)
 
     async def work() -> None:
         unit = Unit(context, explaining=False)
@@ -273,5 +272,5 @@ async def test_a_part_that_was_not_seen_before_may_be_written_by_what_holds_over
 
     await door.recorded(context, work)
     await context.close()
-    after = await shop.snapshots.take()
+    after = await clerk.snapshots.take()
     assert [after["OrderItem", key]["price_paid"] for key in (1, 2)] == [200, 200]

@@ -243,21 +243,20 @@ def seen(shop: Pair, type_name: str) -> Any:
     return next(row for row in shop.rows[type_name] if is_seen(row, shop.kind))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with pair(request.getfixturevalue(f"{request.param}_engines"), "both", scramble) as made:
-        yield made
+#: For tests that need all rules at once.
+ALL_RULES = pytest.mark.parametrize("shops", [("both", "sqlite"), ("both", "postgres")], ids="-".join, indirect=True)
 
 
-def test_a_hidden_row_is_a_missing_one_and_takes_the_same_statements(shop: Pair, statements: Statements) -> None:
+@ALL_RULES
+def test_a_hidden_row_is_a_missing_one_and_takes_the_same_statements(shops: Pair, statements: Statements) -> None:
     for name, input_of in BY_ID.items():
         type_name = TYPES.get(name) or next(each for each in ENTITIES if each in name)
-        there, gone = f"{type_name}:{hidden(shop, type_name).id}", f"{type_name}:999999"
+        there, gone = f"{type_name}:{hidden(shops, type_name).id}", f"{type_name}:999999"
         asked = []
         for id_ in (there, gone):
-            shop.runner.run(shop.whole.raw(document(name), {"input": input_of(id_, shop)}))  # what is made once is made
+            shops.runner.run(shops.whole.raw(document(name), {"input": input_of(id_, shops)}))  # what is made once is made
             statements.clear()
-            answer = shop.runner.run(shop.whole.raw(document(name), {"input": input_of(id_, shop)}))
+            answer = shops.runner.run(shops.whole.raw(document(name), {"input": input_of(id_, shops)}))
             asked.append((answer.decode().replace(id_, "?"), list(statements.sql)))
         assert asked[0] == asked[1], name
         (payload,) = orjson.loads(asked[0][0])["data"].values()
@@ -268,9 +267,10 @@ def test_a_hidden_row_is_a_missing_one_and_takes_the_same_statements(shop: Pair,
             assert told in (["NotFoundError"], ["ReferenceNotFoundError"]), name
 
 
-def test_a_hidden_row_keeps_its_unique_key_and_is_not_shown(shop: Pair) -> None:
-    customer, item = hidden(shop, "Customer"), hidden(shop, "Item")
-    mine = seen(shop, "Customer")
+@ALL_RULES
+def test_a_hidden_row_keeps_its_unique_key_and_is_not_shown(shops: Pair) -> None:
+    customer, item = hidden(shops, "Customer"), hidden(shops, "Item")
+    mine = seen(shops, "Customer")
     taken: dict[str, Any] = {
         "createCustomer": {"name": "Mine", "email": customer.email},
         "insertCustomers": {"rows": [{"name": "Mine", "email": customer.email}]},
@@ -281,49 +281,51 @@ def test_a_hidden_row_keeps_its_unique_key_and_is_not_shown(shop: Pair) -> None:
         "upsertItems": {"items": [{"sku": item.sku, "name": "Mine", "price": "1", "stockDelta": 2}]},
     }
     for name, input_ in taken.items():
-        whole, other = shop.answers(document(name), {"input": input_})
+        whole, other = shops.answers(document(name), {"input": input_})
         assert whole == other
         (error,) = orjson.loads(whole)["data"][name]["errors"]
         assert (error["__typename"], error["UniqueError_existing"]) == ("UniqueError", None), name
     for name, field in (("insertItems", "sku"), ("insertCustomers", "email")):
         row = {"name": "Mine", "sku": item.sku, "price": "1"} if field == "sku" else {"name": "Mine", "email": customer.email}
-        whole, _ = shop.answers(document(name), {"input": {"rows": [row], "onConflict": "UPDATE"}})
+        whole, _ = shops.answers(document(name), {"input": {"rows": [row], "onConflict": "UPDATE"}})
         (error,) = orjson.loads(whole)["data"][name]["errors"]
         assert (error["__typename"], error["UniqueError_existing"]) == ("UniqueError", None), name
-        whole, _ = shop.answers(document(name), {"input": {"rows": [row], "onConflict": "SKIP"}})
+        whole, _ = shops.answers(document(name), {"input": {"rows": [row], "onConflict": "SKIP"}})
         assert orjson.loads(whole)["data"][name]["skipped"] == 1
-    unchanged = shop.runner.run(load(shop.whole.database))
+    unchanged = shops.runner.run(load(shops.whole.database))
     for type_name, before in (("Customer", customer), ("Item", item)):
         after = next(row for row in unchanged[type_name] if row.id == before.id)
         assert (after.name, after.version, after.updated_at) == (before.name, before.version, before.updated_at)
 
 
-def test_what_hidden_rows_point_to_cannot_go_and_they_are_not_counted(shop: Pair) -> None:
+@ALL_RULES
+def test_what_hidden_rows_point_to_cannot_go_and_they_are_not_counted(shops: Pair) -> None:
     def users(item: Any) -> list[Any]:
-        return [line for line in shop.rows["OrderItem"] if line.item_id == item.id]
+        return [line for line in shops.rows["OrderItem"] if line.item_id == item.id]
 
-    item = next(row for row in shop.rows["Item"] if is_seen(row, "both") and not all(is_seen(u, "both") for u in users(row)))
-    whole, other = shop.answers(document("deleteItem"), {"input": {"id": f"Item:{item.id}"}})
+    item = next(row for row in shops.rows["Item"] if is_seen(row, "both") and not all(is_seen(u, "both") for u in users(row)))
+    whole, other = shops.answers(document("deleteItem"), {"input": {"id": f"Item:{item.id}"}})
     assert whole == other
     (error,) = orjson.loads(whole)["data"]["deleteItem"]["errors"]
     assert error["__typename"] == "StillReferencedError"
     assert error["StillReferencedError_count"] == sum(is_seen(user, "both") for user in users(item)) < len(users(item))
 
 
-def test_lines_that_are_hidden_stay_when_an_order_is_replaced_and_count_in_its_total(shop: Pair) -> None:
+@ALL_RULES
+def test_lines_that_are_hidden_stay_when_an_order_is_replaced_and_count_in_its_total(shops: Pair) -> None:
     order = next(
         row
-        for row in shop.rows["Order"]
+        for row in shops.rows["Order"]
         if is_seen(row, "both")
         and row.status.name == "PENDING"
         and {is_seen(line, "both") for line in row.items} == {True, False}
     )
     kept = [line for line in order.items if not is_seen(line, "both")]
     input_ = {"id": f"Order:{order.id}", "items": {"replace": []}}
-    whole, other = shop.answers(document("updateOrder"), {"input": input_})
+    whole, other = shops.answers(document("updateOrder"), {"input": input_})
     assert whole == other
     found = orjson.loads(whole)["data"]["updateOrder"]
     assert (found["errors"], found["order"]["items"]) == ([], [])
-    after = next(row for row in shop.runner.run(load(shop.whole.database))["Order"] if row.id == order.id)
+    after = next(row for row in shops.runner.run(load(shops.whole.database))["Order"] if row.id == order.id)
     assert [(line.id, line.position, line.quantity) for line in after.items] == [(x.id, x.position, x.quantity) for x in kept]
     assert after.subtotal == sum(line.quantity * line.price_paid for line in kept)

@@ -1,0 +1,133 @@
+"""Commands of the product in processes of their own that begin where all is imported, forked off one that did it once.
+
+What goes in: a folder, arguments, an environment. What comes out: what `subprocess` would answer. Imports take nine tenths of a
+command's processor time; a test that is about them starts Python anew (`run_anew`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from graph import settings
+from graph.__main__ import main
+
+#: What commands import when they are called.
+IMPORTED = """
+    uvicorn graph.comparison graph.migrate graph.sample graph.schema graph.serve.app graph.serve.http1 graph.serve.listening
+    graph.serve.logs graph.write.expired_keys
+""".split()
+#: Nobody hangs.
+SECONDS = 60
+
+
+class Forked:
+    """A command that runs, with as much of `subprocess.Popen` as tests ask for."""
+
+    def __init__(self, forks: Forks, pid: int, out: Path, err: Path) -> None:
+        self._forks, self.pid = forks, pid
+        self.returncode: int | None = None
+        self.stdout, self.stderr = (path.open(encoding="utf-8") for path in (out, err))
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """How it ended, if it has."""
+        if self.returncode is None:
+            self.returncode = self._forks.ask({"poll": self.pid})
+        return self.returncode
+
+    def communicate(self, timeout: float = SECONDS) -> tuple[str, str]:
+        """What it has said, when it has ended. It ends in its time."""
+        with self.stdout, self.stderr:
+            said = self.stdout.read(), self.stderr.read()
+        while self.poll() is None:
+            time.sleep(0.01)
+        return said
+
+
+class Forks:
+    """The process that forks, and what it is asked over its pipes."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self._started = folder, 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.forks"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, question: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def start(self, folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> Forked:
+        """Start a command in a folder."""
+        self._started += 1
+        out, err = (self.folder / f"{name}{self._started}" for name in ("out", "err"))
+        os.mkfifo(out)
+        os.mkfifo(err)
+        asked = {"folder": str(folder), "arguments": arguments, "environment": environment, "out": str(out), "err": str(err)}
+        return Forked(self, self.ask(asked), out, err)
+
+    def run(self, folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """A command, run in a folder to its end."""
+        process = self.start(folder, arguments, environment)
+        out, err = process.communicate()
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def become(folder: str, arguments: list[str], environment: dict[str, str], out: str, err: str) -> None:
+    """Be the command, in a process that was just forked off, and end it."""
+    status: Any = 1
+    try:
+        signal.alarm(SECONDS)
+        for number, path in ((1, out), (2, err)):
+            os.dup2(os.open(path, os.O_WRONLY), number)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        settings.current.cache_clear()
+        main(arguments, prog_name="ordergraph")
+    except SystemExit as ended:
+        status = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
+
+
+def fork() -> None:
+    """Start what the lines of the standard input ask for, or tell how it has ended."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "poll" in asked:
+            pid, status = os.waitpid(asked["poll"], os.WNOHANG)
+            print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            become(**asked)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    for name in IMPORTED:
+        import_module(name)
+    fork()
