@@ -18,7 +18,7 @@ from graph.read.rows import rows
 from graph.read.types.scalars import DateTime
 from graph.scope import SERVER
 from graph.write.answers import Answer, Payload, answer
-from graph.write.bulk import delete_rows, delete_rows_where
+from graph.write.bulk import delete_rows, delete_rows_where, seen_below
 from graph.write.errors import Refused
 from graph.write.images import among
 from graph.write.locks import Lock, locked
@@ -57,9 +57,7 @@ async def purge_archived(unit: Unit, input: PurgeArchivedInput) -> Answer[PurgeA
     if customers:
         orders = await _hold(session, order, among(unit, order.customer_id, customers))
         if orders and asked(unit, "deletedIds"):
-            line = unit.seen(OrderItem)
-            theirs = sa.select(line.id).where(among(unit, line.order_id, orders)).order_by(line.id)
-            lines = list((await session.scalars(theirs)).all())
+            lines = await seen_below(unit, OrderItem.order_id, orders)
             orders = list(await unit.seen_keys(Order, orders))
         await delete_rows(unit, Customer, customers)
     # An item that somebody has at hand stays: to wait for one while others are held would be out of turn.

@@ -36,6 +36,7 @@ from graph.read.types.scalars import global_id
 from graph.scope import SERVER
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
+from graph.write.bulk import seen_below
 from graph.write.locks import Lock, for_input, locked
 from graph.write.mutation_inputs import given
 from graph.write.plain_rows import Plain, insert_rows, upsert_rows
@@ -96,13 +97,11 @@ async def archive_customers(unit: Unit, input: ArchiveCustomersInput) -> Answer[
 @mutation("Delete a customer with all orders; PENDING and PAID ones give their stock back.")
 async def delete_customer(unit: Unit, input: DeleteCustomerInput) -> Answer[DeleteCustomerPayload]:
     customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
-    theirs = models.Order.customer_id == customer.id
-    order, line = rows(models.Order, SERVER), unit.seen(models.OrderItem)
-    orders = sa.select(order.id).where(theirs)
-    order_ids = (await unit.session.scalars(locked(orders, order, Lock.DELETE))).all()
-    order_ids = await unit.seen_keys(models.Order, order_ids)
-    lines = sa.select(line.id).where(line.order_id.in_(orders))
-    line_ids = (await unit.session.scalars(lines.order_by(line.id))).all()
+    order = rows(models.Order, SERVER)
+    theirs = sa.select(order.id).where(order.customer_id == customer.id)
+    locked_ids = (await unit.session.scalars(locked(theirs, order, Lock.DELETE))).all()
+    order_ids = await unit.seen_keys(models.Order, locked_ids)
+    line_ids = await seen_below(unit, models.OrderItem.order_id, locked_ids) if locked_ids else []
     await unit.delete(customer)
     ids = [("Customer", customer.id), *(("Order", id_) for id_ in order_ids), *(("OrderItem", id_) for id_ in line_ids)]
     counts = DeletedWithCustomer(customers=1, orders=len(order_ids), order_items=len(line_ids))

@@ -17,7 +17,7 @@ from graph.orders.errors import NotEditableError
 from graph.orders.inputs import DeleteOrdersInput, DiscountOrdersInput, UpdateOrdersInput
 from graph.orders.payloads import DeletedWithOrder, DeleteOrdersPayload, DiscountOrdersPayload, UpdateOrdersPayload
 from graph.write.answers import Answer, answer
-from graph.write.bulk import delete_rows, update_rows
+from graph.write.bulk import delete_rows, seen_below, update_rows
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.images import among
 from graph.write.locks import Lock
@@ -97,9 +97,7 @@ async def delete_orders(unit: Unit, input: DeleteOrdersInput) -> Answer[DeleteOr
     lines: list[int] = []
     if keys:
         if asked(unit, "deletedIds") or asked(unit, "deleted"):
-            line = unit.seen(OrderItem)
-            theirs = sa.select(line.id).where(among(unit, line.order_id, keys)).order_by(line.id)
-            lines = list((await unit.session.scalars(theirs)).all())
+            lines = await seen_below(unit, OrderItem.order_id, keys)
         await delete_rows(unit, Order, keys)
     counts = DeletedWithOrder(orders=len(keys), order_items=len(lines))
     gone = [*(("Order", key) for key in keys), *(("OrderItem", key) for key in lines)]

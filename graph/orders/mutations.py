@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from graph import models
 from graph.models import TRANSITIONS, OrderStatus
 from graph.orders.by_filter import delete_orders, discount_orders, update_orders
@@ -27,6 +25,7 @@ from graph.orders.transfer import move_order_item
 from graph.read.types.scalars import global_id
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
+from graph.write.bulk import seen_below
 from graph.write.errors import ROOT
 from graph.write.locks import Lock
 from graph.write.mutation_inputs import given
@@ -57,9 +56,7 @@ async def update_order(unit: Unit, input: UpdateOrderInput) -> Answer[UpdateOrde
 @mutation("Delete an order with its lines, whatever its status. PENDING and PAID ones give stock back.")
 async def delete_order(unit: Unit, input: DeleteOrderInput) -> Answer[DeleteOrderPayload]:
     order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
-    line = unit.seen(models.OrderItem)
-    lines = sa.select(line.id).where(line.order_id == order.id).order_by(line.id)
-    line_ids = (await unit.session.scalars(lines)).all()
+    line_ids = await seen_below(unit, models.OrderItem.order_id, [order.id])
     await unit.delete(order)
     ids = [("Order", order.id), *(("OrderItem", id_) for id_ in line_ids)]
     counts = DeletedWithOrder(orders=1, order_items=len(line_ids))

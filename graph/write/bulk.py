@@ -1,7 +1,7 @@
 """Rows by their keys: one statement writes them, whatever their number.
 
-What goes in: keys of rows that are locked. What comes out: the rows set, or deleted. What may be refused here: a check that the
-new values break for any of the rows, at the value sent.
+What goes in: keys of rows that are locked. What comes out: the rows set, or deleted, or the keys of what goes with them. What may
+be refused here: a check that the new values break for any of the rows, at the value sent.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ async def update_rows(
 def together(places: Iterable[Path]) -> Path:
     """The place that holds all of these, or the only one."""
     return tuple(part for part, *others in zip(*places, strict=False) if all(other == part for other in others)) or ROOT
+
+
+async def seen_below(unit: Unit, foreign_key: Any, keys: Sequence[int]) -> list[int]:
+    """The keys of what hangs below these by a foreign key (`OrderItem.order_id`) and goes with them, as far as it is seen."""
+    row = unit.seen(foreign_key.class_)
+    found = sa.select(row.id).where(among(unit, getattr(row, foreign_key.key), keys)).order_by(row.id)
+    return list((await unit.session.scalars(found)).all())
 
 
 async def delete_rows(unit: Unit, model: type[Base], keys: Sequence[int]) -> None:
