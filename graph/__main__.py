@@ -8,20 +8,23 @@ that cannot be reached or is not migrated, a schema that is none: one line on th
 from __future__ import annotations
 
 import asyncio
-import math
 import re
+import sys
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    import socket
-
     from graph.settings import Settings
 
 T = TypeVar("T")
+
+
+class NotForFiles(click.ClickException):
+    """An option that a database in a file has no use for."""
+
+    exit_code = 2
 
 
 class Commands(click.Group):
@@ -49,19 +52,20 @@ def main() -> None:
 )
 @click.option("--root-path", default="", metavar="PATH", help="The path that a proxy takes away before it hands a request on.")
 @click.option("--no-sample", is_flag=True, help="Leave an empty SQLite database empty.")
-def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that serve, on PostgreSQL.")
+def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int) -> None:
     """Serve /graphql.
 
     An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
     `ordergraph migrate` first.
     """
-    import uvicorn
-
     from graph.serve import logs
-    from graph.serve.http1 import protocol_of
-    from graph.serve.listening import CannotListen, listen, repeated, served_url
+    from graph.serve.listening import CannotListen, listen, served_url
+    from graph.serve.processes import serve_alone, serve_together
 
     settings = usable_settings()
+    if workers > 1 and is_embedded(settings):
+        raise NotForFiles("--workers needs a PostgreSQL: a file on SQLite has one writer, and one process serves it best")
     try:
         sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
     except CannotListen as error:
@@ -69,34 +73,20 @@ def serve(host: str, port: int, root_path: str, no_sample: bool) -> None:
     finished(prepare(settings), settings)
     if not no_sample and is_embedded(settings):
         finished(fill_if_empty(settings), settings)
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            click.echo(f"Serving {served_url(host, sockets or [])}", err=True)
-            if settings.production and not settings.trusted_documents:
-                click.echo(
-                    "Any document runs within the limits; ORDERGRAPH_TRUSTED_DOCUMENTS=FILE leaves those of your own clients.",
-                    err=True,
-                )
-
     logs.configure(settings)
-    server = Server(
-        uvicorn.Config(
-            "graph.serve.app:create_app",
-            factory=True,
-            http=protocol_of(settings),
-            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
-            access_log=False,
-            server_header=False,
-            log_config=None,
-            root_path=root_path.rstrip("/"),
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
-        )
-    )
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and says what ended it
-        server.run(repeated(sockets))
+
+    def serving() -> None:
+        click.echo(f"Serving {served_url(host, sockets)}", err=True)
+        if settings.production and not settings.trusted_documents:
+            click.echo(
+                "Any document runs within the limits; ORDERGRAPH_TRUSTED_DOCUMENTS=FILE leaves those of your own clients.",
+                err=True,
+            )
+
+    if workers == 1:
+        serve_alone(settings, sockets, root_path, serving)
+    else:
+        sys.exit(serve_together(workers, settings, sockets, root_path, serving))
 
 
 @main.command()

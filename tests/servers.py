@@ -39,7 +39,7 @@ class Served:
         self.process.wait()
 
 
-async def start(url: str, folder: Path, descriptors: int | None = None, **settings: str) -> Served:
+async def start(url: str, folder: Path, descriptors: int | None = None, workers: int = 1, **settings: str) -> Served:
     """A server before a database, ready to answer; it may have only so many files and sockets open."""
 
     def limit() -> None:
@@ -47,7 +47,7 @@ async def start(url: str, folder: Path, descriptors: int | None = None, **settin
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
     port = free_port()
-    command = [sys.executable, "-m", "graph", "serve", "--no-sample", "--port", str(port)]
+    command = [sys.executable, "-m", "graph", "serve", "--no-sample", "--port", str(port), "--workers", str(workers)]
     with (folder / f"server-{port}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: ASYNC220  # it starts in no time
             command,
@@ -81,7 +81,7 @@ async def serving(url: str, folder: Path, number: int, **settings: str) -> Async
         servers: list[Served] = []
 
         async def add() -> None:
-            served = await start(url, folder, None, **settings)
+            served = await start(url, folder, None, 1, **settings)
             stack.callback(served.kill)
             servers.append(served)
 

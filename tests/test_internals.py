@@ -34,7 +34,6 @@ PUBLIC = {
     " sqlalchemy.pool sqlalchemy.sql sqlalchemy.sql.functions sqlalchemy.types",
     "starlette": "starlette.",
     "strawberry": "strawberry strawberry.annotation strawberry.dataloader strawberry.directive strawberry.schema.config"
-    " strawberry.schema_directive"
     " strawberry.tools strawberry.types strawberry.types.info",
     "uvicorn": "uvicorn",
 }
@@ -52,6 +51,8 @@ WATCHED = {
 }
 #: Public methods of named tuples.
 NAMED_TUPLES = {"_replace", "_make", "_fields", "_asdict"}
+#: Names of the standard library that are documented, underscore and all.
+DOCUMENTED = {"_exit"}
 
 #: By library: the versions it was seen in, and each use with the rooms where it is found.
 SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
@@ -172,7 +173,7 @@ def attributes(tree: ast.AST, inherited: dict[str, set[str]]) -> Iterator[str]:
             if isinstance(child, ast.Attribute):
                 name = child.attr
                 of_self = isinstance(child.value, ast.Name) and child.value.id in ("self", "cls")
-                private = name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLES
+                private = name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLES | DOCUMENTED
                 if name in WATCHED or (private and (not of_self or name in of_class)):
                     yield f".{name}"
             elif isinstance(child, ast.Constant) and child.value in WATCHED:

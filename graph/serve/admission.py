@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from graph.database.turns import Patience
 from graph.observations import RequestShed
 from graph.operations.aside import Aside
-from graph.operations.documents import refused
+from graph.operations.documents import RequestRefused, refused
 from graph.serve.responses import headers_of, refusal_body
 
 #: A wait that nobody minds; or so many times what a request takes alone, where that is longer.
@@ -96,10 +96,10 @@ class Admission:
             self._is_alone = False
 
 
-async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers that the service is overloaded, without looking at the request."""
+async def answer_refusal(error: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that answers with a refusal, without looking at the request."""
     request_id = os.urandom(8).hex()
-    status, body = refusal_body(OVERLOADED, request_id)
+    status, body = refusal_body(error, request_id)
     if RequestShed.listeners:
         RequestShed("SERVICE_UNAVAILABLE", status).tell()
     await send({"type": "http.response.start", "status": status, "headers": headers_of(status, len(body), request_id)})

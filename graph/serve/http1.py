@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.observations import RequestShed
 from graph.operations.documents import RequestRefused, refused
-from graph.serve.admission import OVERLOADED, Admission, Early, overloaded
+from graph.serve.admission import OVERLOADED, Admission, Early, answer_refusal
 from graph.serve.browsers import middleware
 from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.responses import METHODS, RETRY_AFTER_SECONDS, headers_of, refusal_body
@@ -44,6 +45,7 @@ BOUNDED_PATH = b"/graphql"
 NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1.", 400)
 NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
+ENDING = refused("SERVICE_UNAVAILABLE", "The server ends; try again.", 503)
 NO_ROOM = refused("SERVICE_UNAVAILABLE", "The service has too many connections; try again.", 503)
 
 
@@ -76,6 +78,9 @@ class BoundedProtocol(HttpToolsProtocol):
     admission: ClassVar[Admission]
     #: What answers who is refused, as far as a page of another origin must be able to read it.
     overloaded: ClassVar[Any]
+    ending: ClassVar[Any]
+    #: Whether the server ends: it takes no request any more, and each connection is closed behind an answer.
+    draining: ClassVar[bool] = False
     early: ClassVar[Early]
     socket: ClassVar[type[BoundedSocket]]
 
@@ -232,6 +237,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["http_version"] = self.parser.get_http_version()
             return
         is_bounded = self.url.startswith(BOUNDED_PATH) and not self.parser.should_upgrade()
+        if self.draining:
+            self.admitted = not is_bounded
+            app, self.app = self.app, self.ending if is_bounded else self.app
+            super().on_headers_complete()
+            self.app, self.cycle.keep_alive = app, False
+            return
         self.admitted = not is_bounded or self.admission.admits()
         if self.admitted:
             super().on_headers_complete()
@@ -387,14 +398,15 @@ def url_too_long(limit: int) -> RequestRefused:
 def protocol_of(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
     clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
-    turned_away: Any = overloaded
+    refusals: list[Any] = [partial(answer_refusal, OVERLOADED), partial(answer_refusal, ENDING)]
     for each in reversed(middleware(settings)):  # or a page of another origin could not read that it is to wait
-        turned_away = each.cls(turned_away, *each.args, **each.kwargs)
+        refusals = [each.cls(app, *each.args, **each.kwargs) for app in refusals]
     known = {
         "settings": settings,
         "clients": clients,
         "admission": Admission(settings.pool_timeout_seconds),
-        "overloaded": staticmethod(turned_away),
+        "overloaded": staticmethod(refusals[0]),
+        "ending": staticmethod(refusals[1]),
         "early": Early(),
         "socket": bounded_socket(settings),
     }

@@ -32,7 +32,12 @@ PACKAGE = Path(__file__).parents[1]
 
 #: Of a process among several, which it is.
 worker = ""
-ACCESS = "ordergraph.access"
+ACCESS, WORKERS = "ordergraph.access", "ordergraph.workers"
+
+
+def is_first() -> bool:
+    """Whether this process tells what holds for all that serve together."""
+    return worker in ("", "1")
 
 
 def time_of(record: logging.LogRecord) -> str:
@@ -118,6 +123,10 @@ def short(path: str) -> str:
     return Path(path).relative_to(PACKAGE.parent).as_posix() if Path(path).is_relative_to(PACKAGE) else Path(path).name
 
 
+#: Loggers whose events are told each time: they are news, or a thread that sums up would be lost in a fork.
+EACH = (ACCESS, WORKERS)
+
+
 class Quiet(logging.StreamHandler[Any]):
     """Writes the first of equal events at once, and after a while how many more there were."""
 
@@ -129,7 +138,7 @@ class Quiet(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `handle`, which holds the lock."""
-        if record.name == ACCESS:
+        if record.name in EACH:
             super().emit(record)
             return
         key = (record.name, record.levelno, event(record))

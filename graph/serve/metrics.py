@@ -30,6 +30,7 @@ from graph.observations import (
     TurnWaited,
     listening_to,
 )
+from graph.serve import logs
 
 logger = logging.getLogger("ordergraph.serve")
 
@@ -166,9 +167,19 @@ class Metrics:
         return Response(encode(registry), media_type=media, headers={"cache-control": "no-store"})
 
 
+def forget(pid: int) -> None:
+    """A process that shared the folder is gone, and what it had open with it."""
+    with suppress(ImportError):
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark: Any = mark_process_dead
+        mark(pid, os.environ[SHARED_FOLDER])
+
+
 def metrics_of(database: Database) -> Metrics | None:
     """The metrics of an application, where they can be had; else the log says how."""
     with suppress(ImportError):
         return Metrics(database)
-    logger.warning(MISSING)
+    if logs.is_first():
+        logger.warning(MISSING)
     return None

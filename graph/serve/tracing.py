@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph.database.failures import own_name
 from graph.observations import OperationBegan, OperationFinished, StatementFinished, listening_to, running
+from graph.serve import logs
 from graph.serve.correlation import trace_id
 from graph.settings import Settings
 
@@ -132,5 +133,6 @@ def tracing_of(settings: Settings) -> Tracing | None:
     """Traces, where they can be had; else the log says how."""
     with suppress(ImportError):
         return Tracing(settings)
-    logger.warning(MISSING)
+    if logs.is_first():
+        logger.warning(MISSING)
     return None

@@ -1,0 +1,150 @@
+"""The end of a server: what runs is answered, what comes is refused, nobody holds it up, and its log shows no stack."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+
+from graph.database.backends import database_url
+from tests.conftest import Ask
+from tests.servers import Served, start
+from tests.stock import customer
+from tests.subscribers import socket as opened_socket
+
+SHOP = [customer("Ada", email="ada@example.org")]
+DRAIN_SECONDS = 3.0
+RENAME = 'mutation { updateCustomer(input: {id: "Customer:1", name: "Eve"}) { customer { name } errors { code } } }'
+HALF_A_BODY = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+
+
+@asynccontextmanager
+async def locked(url: str) -> AsyncIterator[None]:
+    """A customer that somebody else is writing to."""
+    if url.startswith("sqlite"):
+        file = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        file.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            file.close()
+        return
+    connection: Any = await asyncpg.connect(database_url(url).shown)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM customer FOR UPDATE")
+            yield
+    finally:
+        await connection.close()
+
+
+def log_of(served: Served, folder: Path) -> str:
+    return (folder / f"server-{served.port}.log").read_text()
+
+
+async def ended(served: Served, seconds: float) -> int:
+    """The exit status, in time."""
+    async with asyncio.timeout(seconds):
+        while (status := served.process.poll()) is None:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.02)
+    return status
+
+
+async def answers(http: httpx2.AsyncClient, path: str) -> tuple[int, Any, str]:
+    """Status, body and `connection` of the answer on a connection of its own."""
+    if path == "/graphql":
+        found = await http.post(path, json={"query": "{ __typename }"})
+    else:
+        found = await http.get(path)
+    return found.status_code, found.json(), found.headers.get("connection", "")
+
+
+async def test_a_server_that_is_told_to_end_answers_what_runs_and_refuses_what_comes(
+    empty_url: str, shop: Ask, tmp_path: Path
+) -> None:
+    """Half requests, idle connections and one in a transaction do not keep it from ending in good order."""
+    served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS=str(DRAIN_SECONDS), ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4")
+    try:
+        client = httpx2.AsyncClient(base_url=served.url, timeout=20)
+        fresh = httpx2.AsyncClient(base_url=served.url, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0))
+        async with client, fresh:
+            assert (await answers(fresh, "/readyz"))[:2] == (200, {"status": "ready"})
+            silent = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(3)]
+            silent[0][1].write(HALF_A_BODY)
+            silent[1][1].write(HALF_A_BODY[:30])
+            async with opened_socket(served.port) as socket, locked(empty_url):
+                running = asyncio.create_task(client.post("/graphql", json={"query": RENAME}))
+                await asyncio.sleep(0.3)
+                begun = monotonic()
+                served.process.send_signal(signal.SIGTERM)
+                status = 0
+                while status != 503:
+                    status, body, connection = await answers(fresh, "/readyz")
+                    assert monotonic() - begun < 2
+                assert (body, connection) == ({"status": "unready", "reasons": ["The server ends."]}, "close")
+                status, body, connection = await answers(fresh, "/graphql")
+                assert (status, connection) == (503, "close")
+                assert body["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+                assert (await fresh.get("/livez")).text == "ok\n"
+                assert (await socket.closed())[0] == 1012
+                assert not running.done()
+            answer = await running
+            assert answer.json() == {"data": {"updateCustomer": {"customer": {"name": "Eve"}, "errors": []}}}
+            assert answer.headers["connection"] == "close"
+            assert await ended(served, DRAIN_SECONDS + 2 - (monotonic() - begun)) == 0
+            for reader, writer in silent:
+                assert await reader.read() == b""
+                writer.close()
+    finally:
+        served.kill()
+    said = log_of(served, tmp_path)
+    assert "The time to end is over: 1 requests are cut off" in said  # the one with half a body
+    assert "Traceback" not in said
+    assert " ERROR " not in said
+
+
+async def test_what_is_not_done_in_time_is_cut_off_and_undone(empty_url: str, shop: Ask, tmp_path: Path) -> None:
+    served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS="1", ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4")
+    try:
+        async with httpx2.AsyncClient(base_url=served.url, timeout=20) as client:
+            async with locked(empty_url):
+                running = asyncio.create_task(client.post("/graphql", json={"query": RENAME}))
+                await asyncio.sleep(0.3)
+                served.process.send_signal(signal.SIGTERM)
+                assert await ended(served, 3) == 0
+            with pytest.raises(httpx2.TransportError):
+                await running
+    finally:
+        served.kill()
+    assert await shop.data('{ customer(by: {id: "Customer:1"}) { name } }') == {"customer": {"name": "Ada"}}
+    said = log_of(served, tmp_path)
+    assert "Traceback" not in said
+    assert "Exception" not in said
+
+
+@pytest.mark.parametrize("engines", ["sqlite"], indirect=True)
+async def test_a_second_signal_ends_at_once_and_an_idle_server_with_the_first(empty_url: str, tmp_path: Path) -> None:
+    for half, signals, status in ((True, 2, 1), (False, 1, 0)):
+        served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS="60")
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            if half:
+                writer.write(HALF_A_BODY)
+            await asyncio.sleep(0.1)
+            for _ in range(signals):
+                served.process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.3)
+            assert await ended(served, 3) == status
+            writer.close()
+        finally:
+            served.kill()
+        assert "Traceback" not in log_of(served, tmp_path)
