@@ -1,0 +1,195 @@
+"""Several processes on one port: each request is one for all of them, a lost worker is replaced, all end together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from graph import migrate
+from tests import postgres
+from tests.conftest import Ask
+from tests.engines import Postgres
+from tests.serve.test_drain import RENAME, ended, locked, log_of
+from tests.servers import Served, start
+from tests.stock import customer
+from tests.test_commands import Run, forks, refused, run
+
+__all__ = ["forks", "run"]
+
+SHOP = [customer("Ada", email="ada@example.org")]
+CREATE = """mutation Make { createCustomer(input: {name: "Eve", email: "eve@example.org"}) @idempotent(key: "one") {
+    customer { id } errors { code } } }"""
+ON_POSTGRESQL = pytest.mark.parametrize("engines", ["postgresql"], indirect=True)
+
+
+def workers_of(served: Served) -> set[int]:
+    """The processes of a server's workers."""
+    children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+    return {int(pid) for pid in children.read_text().split()}
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+async def post(url: str, query: str) -> Any:
+    """The answer on a connection of its own, which any worker may have taken."""
+    async with httpx2.AsyncClient(timeout=20) as http:
+        return (await http.post(f"{url}/graphql", json={"query": query})).json()
+
+
+async def until(holds: Any) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def served_by(number: int, url: str, folder: Path, **settings: str) -> AsyncIterator[Served]:
+    served = await start(url, folder, None, number, **settings)
+    workers = workers_of(served)
+    try:
+        yield served
+    finally:
+        workers |= workers_of(served) if served.process.poll() is None else set()
+        served.kill()
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@ON_POSTGRESQL
+async def test_workers_serve_as_one_are_replaced_and_end_together(empty_url: str, shop: Ask, tmp_path: Path) -> None:
+    settings = {"ORDERGRAPH_METRICS": "true", "ORDERGRAPH_ACCESS_LOG": "true", "ORDERGRAPH_LOCK_TIMEOUT_SECONDS": "4"}
+    async with served_by(2, empty_url, tmp_path, **settings) as served:
+        await until(lambda: "Serving " in log_of(served, tmp_path))
+        assert len(workers_of(served)) == 2
+
+        # One key is one row, whoever is asked.
+        answers = await asyncio.gather(*(post(served.url, CREATE) for _ in range(20)))
+        payloads = [answer["data"]["createCustomer"] for answer in answers]
+        made = {payload["customer"]["id"] for payload in payloads if payload["customer"]}
+        assert len(made) == 1
+        assert {error["code"] for payload in payloads for error in payload["errors"]} <= {"IDEMPOTENCY_IN_PROGRESS", "TRY_AGAIN"}
+        assert await shop.data("{ customers { totalCount } }") == {"customers": {"totalCount": 2}}
+
+        # Each worker tells of all of them, and of whom it is.
+        for _ in range(20):
+            await post(served.url, "query Find { __typename }")
+        lines = [line for line in log_of(served, tmp_path).splitlines() if " ordergraph.access: " in line]
+        took = Counter(re.findall(r"\(worker (\d), ", "\n".join(lines)))
+        assert took.total() == len(lines) == 40
+        assert took.keys() <= {"1", "2"}
+        async with httpx2.AsyncClient() as http:
+            text = (await http.get(f"{served.url}/metrics")).text
+        assert 'ordergraph_operation_seconds_count{kind="query",operation="Find",outcome="ok"} 20.0' in text
+        assert re.search(r'ordergraph_connections\{state="most"\} (15|30)\.0', text)
+
+        # One that is killed is replaced, and nobody waits for it.
+        lost, kept = workers_of(served)
+        os.kill(lost, signal.SIGKILL)
+        await until(lambda: len(workers_of(served) - {lost}) == 2)
+        assert kept in workers_of(served)
+        assert await post(served.url, "query Find { __typename }") == {"data": {"__typename": "Query"}}
+        assert re.search(rf"Worker \d is lost \(process {lost}, signal 9\); another takes its place", log_of(served, tmp_path))
+
+        # All end as one does.
+        workers = workers_of(served)
+        async with locked(empty_url):
+            running = [asyncio.create_task(post(served.url, RENAME)) for _ in range(4)]
+            await asyncio.sleep(0.5)
+            served.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.3)
+        for task in running:
+            assert (await task)["data"]["updateCustomer"]["errors"] == []
+        assert await ended(served, 10) == 0
+        assert not any(is_alive(pid) for pid in workers)
+        with pytest.raises(httpx2.TransportError):
+            await post(served.url, "{ __typename }")
+    said = log_of(served, tmp_path)
+    assert said.count("Serving ") == 1
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if " ERROR " in line and " is lost " not in line] == []
+
+
+@ON_POSTGRESQL
+async def test_workers_end_when_nobody_looks_after_them(empty_url: str, tmp_path: Path) -> None:
+    async with served_by(2, empty_url, tmp_path) as served:
+        await until(lambda: "Serving " in log_of(served, tmp_path))
+        workers = workers_of(served)
+        served.kill()
+        await until(lambda: not any(is_alive(pid) for pid in workers))
+    assert "Traceback" not in log_of(served, tmp_path)
+
+
+def test_what_is_wrong_is_told_once(run: Run, tmp_path: Path, postgres_engines: Postgres) -> None:
+    done = run("serve", "--workers", "2")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: --workers needs a PostgreSQL: a file on SQLite has one writer, and one process serves it best\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    url = postgres_engines.new("nothing")
+    assert "run `ordergraph migrate`" in refused(run("serve", "--workers", "2", "--port", "0", DATABASE_URL=url))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert refused(run("serve", "--workers", "2", "--port", port, DATABASE_URL=url)).endswith("it is taken")
+    postgres_engines.drop(url)
+    assert "cannot use" in refused(run("serve", "--workers", "2", "--port", "0", DATABASE_URL="postgresql://shop@127.0.0.1:1/x"))
+
+
+async def test_a_restart_of_the_database_under_load_heals_in_all_workers(tmp_path: Path) -> None:
+    with postgres.started(postgres.binaries(), "synchronous_commit=on") as own:
+        await migrate.upgrade(own.url)
+        async with served_by(2, own.url, tmp_path) as served:
+            await until(lambda: "Serving " in log_of(served, tmp_path))
+            seen: list[tuple[int, str]] = []
+            told: set[tuple[int, str]] = set()
+            over = asyncio.Event()
+
+            async def ask(client: httpx2.AsyncClient, query: str) -> None:
+                while not over.is_set():
+                    answer = await client.post(f"{served.url}/graphql", json={"query": query})
+                    body = answer.json()
+                    codes = [error["extensions"]["code"] for error in body.get("errors", ())]
+                    codes += [error["code"] for error in (body.get("data") or {}).get("createItem", {}).get("errors", ())]
+                    seen.append((answer.status_code, codes[0] if codes else ""))
+
+            create = 'mutation { createItem(input: {sku: "one", name: "One", price: "1"}) { errors { code } } }'
+            async with asyncio.TaskGroup() as group:
+                clients = [httpx2.AsyncClient(timeout=20) for _ in range(8)]
+                for n, client in enumerate(clients):
+                    group.create_task(ask(client, create if n % 2 else "{ items { totalCount } }"))
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(own.stop, "immediate")
+                await asyncio.sleep(0.5)
+                told |= set(seen)
+                await asyncio.to_thread(own.start)
+                async with asyncio.timeout(5):
+                    while True:
+                        seen.clear()
+                        await asyncio.sleep(0.3)
+                        if len(seen) > 8 and set(seen) <= {(200, ""), (200, "UNIQUE")}:
+                            break
+                        told |= set(seen)
+                over.set()
+            for client in clients:
+                await client.aclose()
+            assert len(workers_of(served)) == 2
+            unserved = {(503, "SERVICE_UNAVAILABLE"), (200, "TRY_AGAIN"), (200, "COMMIT_UNKNOWN")}
+            assert told & unserved
+            assert told <= {(200, ""), (200, "UNIQUE"), *unserved}
+    assert "Traceback" not in log_of(served, tmp_path)
