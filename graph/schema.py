@@ -34,7 +34,7 @@ from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read.payloads.fragments import splice
-from graph.read.planning import groups
+from graph.read.planning import groups, weights
 from graph.read.refusals import BadUserInput
 from graph.read.types import checks
 from graph.read.types.fields import NodeQueries
@@ -144,6 +144,7 @@ schema.before_commit.append(outbox.keep)
 locks.ORDER[:] = [Customer, Order, Item]
 unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})
+weights.weigh(_built, Settings())
 checks.check(_built)
 groups.check(_built)
 mutation_inputs.check(_built)

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 from starlette.applications import Starlette
 
 from graph.database import Database
+from graph.feed import sequence
 from graph.observations import StatementBegan, listening
 from graph.settings import Settings
 from tests import examples, postgres
@@ -35,6 +36,8 @@ examples.load_profile()
 
 #: The beginnings of statements that only steer a transaction or a connection.
 NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG")
+#: What a server on PostgreSQL sends as time passes, whoever asks it what.
+BY_ITSELF = {sequence.WAITING, sequence.HELD, sequence.NUMBERED, sequence.MOVED}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -185,7 +188,7 @@ class Statements:
     sql: list[str] = field(default_factory=list)
 
     def add(self, statement: str) -> None:
-        if not statement.lstrip().upper().startswith(NOT_COUNTED):
+        if statement not in BY_ITSELF and not statement.lstrip().upper().startswith(NOT_COUNTED):
             self.sql.append(statement)
 
     def __len__(self) -> int:

@@ -34,6 +34,7 @@ PUBLIC = {
     " sqlalchemy.pool sqlalchemy.sql sqlalchemy.sql.functions sqlalchemy.types",
     "starlette": "starlette.",
     "strawberry": "strawberry strawberry.annotation strawberry.dataloader strawberry.directive strawberry.schema.config"
+    " strawberry.schema_directive"
     " strawberry.tools strawberry.types strawberry.types.info",
     "uvicorn": "uvicorn",
 }

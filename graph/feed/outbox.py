@@ -6,7 +6,7 @@ here: nothing.
 
 An id is drawn when its row is inserted, which is after the root is locked: so the order of the ids is that of a root's versions.
 A row is told once it has a position. SQLite has one writer at a time: there the position is the id. On PostgreSQL
-somebody numbers what has become visible.
+`graph.feed.sequence` numbers what has become visible.
 """
 
 from __future__ import annotations

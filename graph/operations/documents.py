@@ -41,7 +41,7 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
-from graph.operations.faults import ROWS, TOO_MANY, Fault, Path, counted, faults
+from graph.operations.faults import ROWS, Fault, Path, counted, faults, too_many
 from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
 from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.planning.cursors import cursor_shape
@@ -182,7 +182,7 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
     for path, count in usage.lists:
         entries += count
         if entries > settings.max_nested_rows:
-            raise RequestRefused([BadUserInput(TOO_MANY.format(settings.max_nested_rows), path)])
+            raise RequestRefused([BadUserInput(too_many(settings.max_nested_rows, entries), path)])
     read = Document(document, operation, fragments, tuple(variables), tuple(shapers), entries, _only_inserts(schema, operation))
     check_defaults(read, settings)
     return read
@@ -243,7 +243,8 @@ def _parse(text: str, settings: Settings) -> DocumentNode:
         return parse(text, max_lexical_tokens=settings.max_tokens, max_comments=settings.max_tokens)
     except GraphQLError as error:
         over = "Document contains more than" in error.message
-        error.extensions = {"code": "OPERATION_TOO_LARGE" if over else "GRAPHQL_PARSE_FAILED"}
+        limit = {"limit": settings.max_tokens, "value": settings.max_tokens + 1} if over else {}  # where reading ended
+        error.extensions = {"code": "OPERATION_TOO_LARGE" if over else "GRAPHQL_PARSE_FAILED", **limit}
         raise RequestRefused([error], 422 if over else 400) from None
 
 

@@ -40,7 +40,7 @@ from graph.operations.variables import coerce_variables
 from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
-from graph.read.planning.cost import Price, bytes_of, prices, too_expensive, total
+from graph.read.planning.cost import Cost, Price, bytes_of, cost_of, prices, too_expensive, total
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import LIMIT, META, Statement, write
@@ -65,7 +65,7 @@ TOO_HEAVY = "A request may have at most {} bytes, unless all it does is to inser
 class Compiled:
     """The statement of a plan, its cost, and how many bytes it may make. `meta` names the introspection fields at its root."""
 
-    cost: int
+    cost: Cost
     bytes: int
     statement: Statement
     meta: tuple[str, ...]
@@ -73,11 +73,11 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of a query's plan."""
+    """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of what it reads."""
 
     data: bytes | None
     result: ExecutionResult | None = None
-    cost: int | None = None
+    cost: Callable[[], Cost] | None = None
 
 
 @dataclass(slots=True)
@@ -152,15 +152,15 @@ class Engine:
         if document is None:
             if operation is not None:
                 operation.learned = True
-            if len(text) > self.settings.max_operation_bytes:
-                raise refused("BODY_TOO_LARGE", TOO_LONG.format(self.settings.max_operation_bytes), 413)
+            if len(text) > (most := self.settings.max_operation_bytes):
+                raise refused("BODY_TOO_LARGE", TOO_LONG.format(most), 413, limit=most, value=len(text))
             document = await self.learner.learn(
                 name, lambda: self._read(text, operation_name), lambda made: self.documents.put(name, made, len(text))
             )
         if operation is not None:
             operation.name, operation.kind, operation.document = document.name[:LONGEST_NAME], document.kind.value, text
-        if size > self.settings.max_operation_bytes and not document.only_inserts:
-            raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(self.settings.max_operation_bytes), 413)
+        if size > (most := self.settings.max_operation_bytes) and not document.only_inserts:
+            raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(most), 413, limit=most, value=size)
         return document
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
@@ -176,11 +176,11 @@ class Engine:
                 lambda made: self.plans.put(key, made, len(made.statement.sql)),
             )
         if operation is not None:
-            operation.cost = compiled.cost
+            operation.cost = compiled.cost.total
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: await self._introspection(document, variables, compiled.meta)}
-        return Response(await self._fetch(compiled, values, context), cost=compiled.cost)
+        return Response(await self._fetch(compiled, values, context), cost=lambda: compiled.cost)
 
     async def _fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
         """What a statement makes, within the share that its answer has of all bytes. Raises as `Database.fetch` does."""
@@ -202,7 +202,9 @@ class Engine:
         plan = plan_query(self.operation(document, variables))
         found = prices(plan, self.settings.max_text_length)
         self._afford(found)
-        return Compiled(total(found), bytes_of(found), write(plan, self.dialect, scope), tuple(meta_keys(plan)))
+        return Compiled(
+            cost_of(found, self.settings.max_cost), bytes_of(found), write(plan, self.dialect, scope), tuple(meta_keys(plan))
+        )
 
     def _afford(self, found: Sequence[Price]) -> None:
         if total(found) > self.settings.max_cost:
@@ -276,4 +278,4 @@ class Engine:
             return cast("ExecutionResult", result)
 
         result = await self.around(context, execute)
-        return Response(None, result)
+        return Response(None, result, lambda: cost_of(found, self.settings.max_cost))

@@ -29,6 +29,7 @@ from graphql import (
 from graphql.pyutils import did_you_mean, suggestion_list
 
 from graph.read.planning.cursors import longest_cursor
+from graph.read.refusals import Over
 from graph.read.types.amounts import NumberText
 from graph.read.types.scalars import is_storable
 from graph.settings import Settings
@@ -45,7 +46,6 @@ MAX_STEPS = 100
 #: Characters of a value that a message shows.
 SHOWN = 60
 
-TOO_MANY = "A request may hold at most {} entries in all its lists."
 UNSTORABLE = "Text cannot hold NUL or lone surrogates."
 RIGHT = {
     "Int": "Int must be a whole number from -2147483648 to 2147483647",
@@ -54,6 +54,10 @@ RIGHT = {
     "Boolean": "Boolean must be true or false",
     "ID": "ID must be a text or a whole number",
 }
+
+
+def too_many(limit: int, found: int) -> Over:
+    return Over(f"A request may hold at most {limit} entries in all its lists.", limit, found)
 
 
 def is_cursor(place: Path) -> bool:
@@ -116,7 +120,7 @@ def _in_list(value: Any, type_: Any, path: Path, settings: Settings) -> Iterator
         return
     limit = list_limit(path[-1] if path else "", settings)
     if len(value) > limit:
-        yield path, f"A list may have at most {limit} entries here."
+        yield path, Over(f"A list may have at most {limit} entries here.", limit, len(value))
         return
     for index, part in enumerate(value):
         yield from faults(part, type_.of_type, (*path, str(index)), settings)
@@ -152,7 +156,7 @@ def _in_text(value: Any, path: Path, settings: Settings) -> str | None:
         return UNSTORABLE
     limit = text_limit(path, settings)
     if len(text) > limit:
-        return f"{'A cursor' if is_cursor(path) else 'Text'} may have at most {limit} characters."
+        return Over(f"{'A cursor' if is_cursor(path) else 'Text'} may have at most {limit} characters.", limit, len(text))
     return None
 
 

@@ -67,7 +67,7 @@ def _hold(what: str, found: int, limit: int, node: OperationDefinitionNode) -> N
         raise GraphQLError(
             f"The {what} of the operation is {shown}; at most {limit} is allowed.",
             node,
-            extensions={"code": "OPERATION_TOO_LARGE"},
+            extensions={"code": "OPERATION_TOO_LARGE", "limit": limit, "value": found if found < FAR else None},
         )
 
 
@@ -95,7 +95,7 @@ def _names(set_: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode],
             raise GraphQLError(
                 f"{key!r} stands more than {MAX_REPEATED} times in one selection.",
                 set_,
-                extensions={"code": "OPERATION_TOO_LARGE"},
+                extensions={"code": "OPERATION_TOO_LARGE", "limit": MAX_REPEATED, "value": count},
             )
     return found
 

@@ -16,7 +16,7 @@ from graphql.execution.values import VariableValues, VariableValueSource
 from graphql.utilities.coerce_input_value import coerce_default_value
 
 from graph.operations.documents import Document, RequestRefused, Use
-from graph.operations.faults import MAX_STEPS, TOO_MANY, Fault, counted, list_limit, text_limit
+from graph.operations.faults import MAX_STEPS, Fault, counted, list_limit, text_limit, too_many
 from graph.operations.validation import MAX_ERRORS
 from graph.read.refusals import BadUserInput
 from graph.read.types.scalars import is_storable
@@ -53,7 +53,7 @@ def coerce_variables(settings: Settings, document: Document, raw: Mapping[str, A
         entries += held
         coerced[name] = made
     if not wrong and entries > settings.max_nested_rows:
-        wrong.append((_crowded(document, raw, settings.max_nested_rows), TOO_MANY.format(settings.max_nested_rows)))
+        wrong.append((_crowded(document, raw, settings.max_nested_rows), too_many(settings.max_nested_rows, int(entries))))
     if wrong:
         raise RequestRefused([BadUserInput(message, path) for path, message in wrong[:MAX_ERRORS]])
     return VariableValues(sources, coerced)

@@ -8,11 +8,28 @@ from typing import Any
 from graphql import GraphQLError
 
 
+class Over(str):
+    """A message about a limit, which knows it, and what was sent."""
+
+    __slots__ = ("limit", "value")
+    limit: int
+    value: int
+
+    def __new__(cls, message: str, limit: int, value: int) -> Over:
+        made = super().__new__(cls, message)
+        made.limit, made.value = limit, value
+        return made
+
+
 class BadUserInput(GraphQLError):
-    """An input that cannot be used. `path` leads from the field's argument to it, as the client sent it."""
+    """An input that cannot be used. `path` leads from the field's argument to it, as the client sent it.
+
+    Where it is `Over` a limit, this stands in the extensions, with what was sent.
+    """
 
     def __init__(self, message: str, path: Sequence[str], nodes: Any = None) -> None:
-        super().__init__(message, nodes, extensions={"code": "BAD_USER_INPUT", "path": list(path)})
+        numbers = {"limit": message.limit, "value": message.value} if isinstance(message, Over) else {}
+        super().__init__(message, nodes, extensions={"code": "BAD_USER_INPUT", "path": list(path), **numbers})
 
 
 def root(error: GraphQLError) -> BaseException:

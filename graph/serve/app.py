@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from graph import migrate
 from graph import settings as settings_
 from graph.database import Database
+from graph.feed.sequence import Sequencer
 from graph.operations.subscriptions import nothing_told
 from graph.schema import schema
 from graph.serve import browsers, logs
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     engine, streams = schema.engine(database), Streams(settings.max_streams)
     view = GraphQLView(engine, database, settings, EventStreams(engine, database, settings, nothing_told, streams))
     sockets = SocketView(engine, database, settings, nothing_told, streams)
+    sequencer = Sequencer(database)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None
     tracing = tracing_of(settings) if settings.traces else None
@@ -50,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
-        tasks = [asyncio.create_task(keep_purging(database))]
+        tasks = [asyncio.create_task(each) for each in (keep_purging(database), sequencer.run())]
         with ExitStack() as listening:
             listening.enter_context(logs.observing(settings))
             if metrics is not None:
@@ -85,6 +87,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app.state.database = database
     app.state.engine = engine
     app.state.streams = streams
+    app.state.sequencer = sequencer
     app.state.health = health
     return app
 

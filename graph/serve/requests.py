@@ -55,7 +55,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         part = message.get("body", b"")
         parts.append(part)
         size += len(part)
-    raise refused("BODY_TOO_LARGE", f"A request body may have at most {limit} bytes.", 413)
+    raise refused("BODY_TOO_LARGE", f"A request body may have at most {limit} bytes.", 413, limit=limit, value=size)
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -86,8 +86,9 @@ def check_values(body: bytes) -> None:
     if marks(body) <= MAX_VALUES:
         return
     strings = (body.count(b'"') - body.count(b'\\"')) // 2
-    if strings > 2 * MAX_VALUES or marks(STRINGS.sub(b"", body)) > MAX_VALUES:
-        raise refused("BODY_TOO_LARGE", f"A request may hold at most {MAX_VALUES} values.", 413)
+    values = strings if strings > 2 * MAX_VALUES else marks(STRINGS.sub(b"", body))
+    if values > MAX_VALUES:
+        raise refused("BODY_TOO_LARGE", f"A request may hold at most {MAX_VALUES} values.", 413, limit=MAX_VALUES, value=values)
 
 
 def marks(body: bytes) -> int:

@@ -55,12 +55,14 @@ def headers_of(status: int, length: int, request_id: str, media: str = GRAPHQL_R
 
 
 def answer_body(answer: Response, request_id: str, max_bytes: int, *, with_cost: bool) -> tuple[int, bytes]:
-    """The response to an operation that ran."""
+    """The response to an operation that ran, its cost where that was asked for."""
+    extensions = {"cost": answer.cost().report} if with_cost and answer.cost is not None else None
     if answer.data is not None:
-        extensions = b',"extensions":{"cost":%d}' % (answer.cost or 0) if with_cost else b""
-        return 200, b'{"data":%b%b}' % (answer.data, extensions)
+        told = b',"extensions":%b' % orjson.dumps(extensions) if extensions else b""
+        return 200, b'{"data":%b%b}' % (answer.data, told)
     assert answer.result is not None
-    return result_body(answer.result, request_id, max_bytes)
+    result = answer.result if extensions is None else ExecutionResult(answer.result.data, answer.result.errors, extensions)
+    return result_body(result, request_id, max_bytes)
 
 
 def result_body(result: ExecutionResult, request_id: str, max_bytes: int) -> tuple[int, bytes]:
@@ -80,7 +82,7 @@ def result_body(result: ExecutionResult, request_id: str, max_bytes: int) -> tup
             data[key] = None
             errors = [error for error in errors if not error.path or error.path[0] != key]
             errors.append(unsent(key, max_bytes))
-        body = _body(ExecutionResult(data, errors), request_id)
+        body = _body(ExecutionResult(data, errors, result.extensions), request_id)
     return body
 
 
@@ -91,13 +93,16 @@ def unsent(key: str, max_bytes: int) -> GraphQLError:
 
 
 def _body(result: ExecutionResult, request_id: str) -> tuple[int, bytes]:
+    body: dict[str, Any] = {"data": result.data}
+    if result.extensions:
+        body["extensions"] = result.extensions
     if not result.errors:
-        return 200, orjson.dumps({"data": result.data}, default=splice)
+        return 200, orjson.dumps(body, default=splice)
     errors = told(result.errors, request_id)
     unavailable = all(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors)
     if unavailable and (result.data is None or not any(result.data.values())):
         return 503, orjson.dumps({"errors": errors})  # nothing was done, and the client is asked to try again
-    return PARTIAL, orjson.dumps({"errors": errors, "data": result.data}, default=splice)
+    return PARTIAL, orjson.dumps({"errors": errors, **body}, default=splice)
 
 
 def refusal_body(error: Exception, request_id: str) -> tuple[int, bytes]:

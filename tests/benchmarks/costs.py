@@ -68,7 +68,12 @@ async def measure(url: str, query: str) -> tuple[int, int, int, float]:
             answer = await engine.run(query, {}, None, Context(database))
             times.append(time.perf_counter() - started)
         text = answer.data or b""
-        return answer.cost or 0, rows_in(json.loads(text)) - 1, len(text), statistics.median(times[2:]) * 1000
+        return (
+            answer.cost().total if answer.cost else 0,
+            rows_in(json.loads(text)) - 1,
+            len(text),
+            statistics.median(times[2:]) * 1000,
+        )
     finally:
         await database.close()
 

@@ -291,7 +291,7 @@ async def test_a_filter_that_looks_at_too_much_is_refused_with_its_field(
         answer = await ask(f"mutation {{ all: deleteOrders(input: {{where: {where}}}) {{ count errors {{ code }} }} }}")
         (error,) = answer["errors"]
         told = error["extensions"]
-        assert (told["code"], told["cost"], told["field"], told["share"]) == ("OPERATION_TOO_EXPENSIVE", 120, ["all"], 1.0)
+        assert (told["code"], told["value"], told["field"], told["share"]) == ("OPERATION_TOO_EXPENSIVE", 120, ["all"], 1.0)
         assert "filter by fewer relations" in error["message"]
         assert "data" not in answer
     async with ask_with(max_cost=120) as ask:
@@ -307,7 +307,7 @@ async def test_payloads_cost_as_much_as_queries(shop: Ask) -> None:
     answer = await shop(f"mutation {{ {' '.join(customers)} }}")
     (told,) = (error["extensions"] for error in answer["errors"])
     assert (told["code"], told["field"]) == ("OPERATION_TOO_EXPENSIVE", ["c0", "customer", "orders"])
-    assert told["share"] == round(2700 / told["cost"], 3)
+    assert told["share"] == round(2700 / told["value"], 3)
     query = f"""mutation ($c: [CustomerInput!]!) {{
         createCustomers(input: {{customers: $c}}) {{ results {{ customer {{ {ORDERS} }} }} }} }}"""
     for number, expensive in ((4, False), (5, True)):

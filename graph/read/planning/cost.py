@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from graphql import GraphQLError
 
@@ -179,6 +180,41 @@ def filter_cost(filter_: Filter, rows: int = 1) -> int:
     return 0
 
 
+# ---- report
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an operation costs: all of it, how much is allowed, and what the dearest fields add themselves, dearest first."""
+
+    total: int
+    limit: int
+    fields: tuple[tuple[tuple[str, ...], int], ...]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """As clients are told who ask, in the names of the GraphQL Cost Directives specification."""
+        fields = [{"field": path, "cost": cost} for path, cost in self.fields]
+        return {"requestedQueryCost": self.total, "maximum": self.limit, "fields": fields}
+
+
+#: How many fields are told.
+DEAREST = 5
+
+
+def cost_of(found: Sequence[Price], limit: int) -> Cost:
+    """The cost of an operation's fields."""
+    own = [(place.path, place.own) for place in _places(found) if place.own]
+    return Cost(total(found), limit, tuple(sorted(own, key=lambda each: -each[1])[:DEAREST]))
+
+
+def _places(found: Sequence[Price]) -> Iterable[_Place]:
+    waiting = [_Place(price.path, price, 1) for price in found]
+    for place in waiting:
+        yield place
+        waiting += [_Place((*place.path, *each.path), each, place.times * place.price.rows) for each in place.price.fields]
+
+
 # ---- refusal
 
 
@@ -193,6 +229,11 @@ class _Place:
     @property
     def cost(self) -> int:
         return self.times * self.price.total
+
+    @property
+    def own(self) -> int:
+        """What it costs without the fields below it."""
+        return self.times * (self.price.total - self.price.rows * total(self.price.fields))
 
     def affordable(self, over: int) -> int:
         """How many rows it may have for the operation to cost `over` less; 0 where that is not enough."""
@@ -218,8 +259,8 @@ def too_expensive(found: Sequence[Price], limit: int) -> GraphQLError:
         f"The operation costs {cost:,}; at most {limit:,} is allowed. `{'.'.join(place.path)}` is {share:.0%} of it: {advice}.",
         extensions={
             "code": "OPERATION_TOO_EXPENSIVE",
-            "cost": cost,
             "limit": limit,
+            "value": cost,
             "field": list(place.path),
             "share": round(share, 3),
             "suggestion": suggestion,

@@ -11,7 +11,7 @@ from typing import Any
 from graph.read.planning.arguments import Leaf
 from graph.read.planning.nesting import MAX_FILTER, filter_nesting
 from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import BadUserInput, Over
 from graph.read.types.mirror import Mirror, mirror_of, plain_pair
 
 OPERATORS = {
@@ -36,8 +36,9 @@ MAX_STEPS = 40
 
 def read_where(mirror: Mirror, template: Any, path: tuple[str, ...]) -> Filter:
     """The filter of a `where` input on rows of a mirrored type. Raises `BadUserInput`."""
-    if conditions(template) > MAX_CONDITIONS:
-        raise BadUserInput(f"A filter may have at most {MAX_CONDITIONS} conditions.", path)
+    count = conditions(template)
+    if count > MAX_CONDITIONS:
+        raise BadUserInput(Over(f"A filter may have at most {MAX_CONDITIONS} conditions.", MAX_CONDITIONS, count), path)
     found = _read_where(mirror, template, path)
     if filter_nesting(found) > MAX_FILTER:
         raise BadUserInput("The filter is nested too deeply; it may lead through five relations, one within the other.", path)

@@ -55,7 +55,7 @@ from graph.read.planning.plan import (
     Typename,
     Value,
 )
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import BadUserInput, Over
 from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
 from graph.settings import Settings
 
@@ -122,8 +122,9 @@ def _nodes(operation: PlanningContext, key: str, details: FieldDetailsList, argu
     ((name, leaf),) = arguments.items()
     single = name == "id"
     texts = [leaf.value] if single else leaf.value
-    if len(texts) > operation.settings.max_page_size:
-        raise BadUserInput(f"At most {operation.settings.max_page_size} ids at a time.", (name,))
+    most = operation.settings.max_page_size
+    if len(texts) > most:
+        raise BadUserInput(Over(f"At most {most} ids at a time.", most, len(texts)), (name,))
     counts = Counter(type_ for text in texts if (type_ := id_type(text)))
     return RowsById(
         key, leaf.source, single, tuple(_entity(operation, type_, details) for type_ in counts), tuple(counts.values())
@@ -135,7 +136,7 @@ def _summary(operation: PlanningContext, key: str, type_name: str, details: Fiel
     groups = arguments.get("groupBy")
     size = arguments["first"].value if "first" in arguments and arguments["first"].value is not None else DEFAULT_GROUPS
     if not 0 <= size <= MAX_GROUPS:
-        raise BadUserInput(f"first must be from 0 to {MAX_GROUPS}.", ("first",))
+        raise BadUserInput(Over(f"first must be from 0 to {MAX_GROUPS}.", MAX_GROUPS, size), ("first",))
     names = tuple(dict.fromkeys(choice.value for choice in groups.value)) if groups is not None and groups.value else ()
     type_ = operation.schema.type_map[type_name]
     assert isinstance(type_, GraphQLObjectType)
@@ -253,8 +254,9 @@ def _size(settings: Settings, arguments: dict[str, Any], *, nested: bool) -> tup
     if len(given) == 2:
         raise BadUserInput("first and last cannot be given together.", ("last",))
     for name, size in given.items():
-        if not 0 <= size <= settings.max_page_size:
-            raise BadUserInput(f"{name} must be from 0 to {settings.max_page_size}.", (name,))
+        most = settings.max_page_size
+        if not 0 <= size <= most:
+            raise BadUserInput(Over(f"{name} must be from 0 to {most}.", most, size), (name,))
     unsaid = settings.nested_page_size if nested else settings.default_page_size
     return next(iter(given.values()), unsaid), "last" in given
 

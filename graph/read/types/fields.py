@@ -16,11 +16,13 @@ from strawberry.types.field import StrawberryField
 
 from graph.read.types.filter_inputs import generated, optional
 from graph.read.types.mirror import Node
+from graph.read.types.sizes import Weighing, sized
+from graph.settings import Settings
 
 N = TypeVar("N")
 
 
-@strawberry.type(description="Where a page lies within its list.")
+@strawberry.type(description="Where a page lies within its list.", directives=[Weighing(weight="0")])
 class PageInfo:
     has_next_page: bool = strawberry.field(description="Whether rows follow this page.")
     has_previous_page: bool = strawberry.field(description="Whether rows precede this page.")
@@ -80,8 +82,8 @@ def one_by(by: Any, description: str) -> Any:
     return made
 
 
-def _node(type_: Any, name: str, of: Any, description: str, text: str) -> Any:
-    made = StrawberryField(description=description)
+def _node(type_: Any, name: str, of: Any, description: str, text: str, *directives: Any) -> Any:
+    made = StrawberryField(description=description, directives=directives)
     made.arguments = [argument(name, of, text, required=True)]
     return made
 
@@ -106,4 +108,5 @@ class NodeQueries:
         list[strawberry.ID],
         "Rows by their global ids, in the order asked; null where there is none.",
         "The global ids.",
+        sized(Settings().max_page_size),
     )

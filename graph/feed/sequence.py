@@ -1,0 +1,119 @@
+"""The order of changes: positions given to what has become visible in the outbox, on PostgreSQL.
+
+What goes in: a `Database`. What comes out: dense positions from 1, in the order of the outbox's ids among what is visible when
+they are given. What may be refused here: what a transaction may be refused for; `Sequencer.run` tells of it once, and goes on.
+
+An id is drawn before its transaction commits, so whoever read by ids would pass those that come late. A position is given after
+that, by one sequencer at a time: it locks the head *first*, and looks in a *later* statement, which sees all that its
+predecessors did. Two statements in one would number the same rows twice. A row's id is drawn after its root is locked, so the
+order is that of a root's versions. Nothing rests on transaction ids: a long transaction of somebody else stalls nobody.
+
+Every process that serves takes part, whether anybody listens there or not. SQLite has one writer at a time: he gives the
+positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from graph.database import Database, rows_within
+
+logger = logging.getLogger("ordergraph.feed")
+
+#: How many changes one transaction numbers at most.
+BATCH = 1_000
+#: How long the outbox is left alone where somebody listens in this process, and where nobody does.
+LISTENING_SECONDS, IDLE_SECONDS = 0.02, 1.0
+
+#: In this form the partial index serves it whatever the statistics say; an EXISTS took a scan of the table.
+WAITING = "SELECT id FROM changes WHERE position IS NULL ORDER BY id LIMIT $1"
+SINCE = "SELECT at FROM changes WHERE position IS NULL ORDER BY id LIMIT 1"
+#: Who finds it held leaves the work to its holder.
+HELD = "SELECT position FROM changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED"
+NUMBERED = """
+UPDATE changes SET position = $1 + given.place FROM unnest($2::bigint[]) WITH ORDINALITY AS given(id, place)
+WHERE changes.id = given.id
+"""
+MOVED = "UPDATE changes_head SET position = $1 WHERE id = 1"
+
+
+async def number_some(database: Database) -> int:
+    """Number the first changes without a position that are visible, at most `BATCH`; how many they were.
+
+    Only a look costs where there are none, and nothing is done where somebody else numbers at this moment.
+    """
+    if database.capabilities.one_writer or await database.fetch(WAITING, [1]) is None:
+        return 0
+    async with database.session() as session:
+
+        async def work() -> int:
+            held = await rows_within(session, HELD, [])
+            if not held:
+                return 0
+            last: int = held[0][0]
+            ids = [row[0] for row in await rows_within(session, WAITING, [BATCH])]
+            if ids:
+                await rows_within(session, NUMBERED, [last, ids])
+                await rows_within(session, MOVED, [last + len(ids)])
+            return len(ids)
+
+        deadline = asyncio.get_running_loop().time() + database.settings.request_timeout_seconds
+        return await database.transaction(session, work, deadline)
+
+
+async def waiting_since(database: Database) -> datetime | None:
+    """When the oldest change without a position was made; None where all have one."""
+    since: datetime | None = None if database.capabilities.one_writer else await database.fetch(SINCE, [])
+    return since
+
+
+class Sequencer:
+    """Numbers changes as they come. `listening` is how many listen in this process; `numbered` are called when some have got
+    their positions by this process."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.listening = 0
+        self.numbered: list[Callable[[], None]] = []
+        self._rung = asyncio.Event()
+        database.listeners.append(self.ring)
+
+    def ring(self, _: Sequence[Any] = ()) -> None:
+        """Something may wait to be numbered: this process has written, or somebody begins to listen."""
+        if self.listening:
+            self._rung.set()
+
+    async def run(self) -> None:
+        """Number until cancelled. What goes wrong is told when it begins and when it is over."""
+        if self.database.capabilities.one_writer:
+            return
+        failing = full = False
+        while True:
+            if not full:
+                await self._rest(LISTENING_SECONDS if self.listening and not failing else IDLE_SECONDS)
+            try:
+                some = await number_some(self.database)
+            except Exception:
+                full = False
+                if not failing:
+                    logger.warning("Changes cannot be put into their order; tried again as time passes", exc_info=True)
+                failing = True
+                continue
+            if failing:
+                logger.info("Changes are put into their order again")
+            failing, full = False, some == BATCH
+            for each in self.numbered if some else ():
+                each()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or until there is something to do."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            pass
+        self._rung.clear()
