@@ -75,6 +75,16 @@ def test_the_rooms_that_the_page_of_the_architecture_names_are_there() -> None:
     assert not [place for place in named if not (ROOT / "graph" / place).exists()]
 
 
+def test_every_fault_by_number_has_a_test_that_names_it() -> None:
+    text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([0-9]+) \| .* \| ([^|]+) \|$", text.partition("## Faults by number")[2], re.MULTILINE)
+    assert len(rows) >= 7
+    for number, places in rows:
+        for place in re.findall(r"`([^`]+)`", places):
+            named = re.findall(r"[Ff]aults?((?:,? (?:and )?[0-9]+)+)", (ROOT / place).read_text(encoding="utf-8"))
+            assert number in re.findall("[0-9]+", " ".join(named)), f"{place} names no fault {number}"
+
+
 def test_the_changelog_says_everything_once() -> None:
     """Two branches that both change it are merged line by line, and what one has taken out or shortened comes back."""
     releases = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]

@@ -65,7 +65,7 @@ class Blocked:
 
 
 async def test_known_operations_do_not_wait_for_new_ones(ask: Ask) -> None:
-    """The learner stands still: what is known is answered all the same, and what is new when it goes on."""
+    """Fault 10: the learner stands still, and what is known is answered all the same, what is new when it goes on."""
     mutation = 'mutation { createItem(input: {sku: "%s", name: "A", price: "1"}) { errors { code } } }'
     introspection = "{ __schema { queryType { name } } }"
     for known in (KNOWN, mutation % "A", introspection):

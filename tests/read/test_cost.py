@@ -187,6 +187,7 @@ def rows_in(value: Any) -> int:
 
 
 async def test_the_rows_read_are_at_most_the_cost(ask_shop: Ask) -> None:
+    """Fault 11: what nested pages multiply to is known before it is read."""
     query = """query($n: Int) {
       orders(first: $n) { nodes { id customer { id orders(last: $n) { edges { node { id } } } } } }
       items(last: $n) { nodes { id orderItems(first: 3) { nodes { id item { id } order { id customer { id } } } } } }

@@ -83,6 +83,7 @@ async def test_json_is_taken_however_it_is_named(ask: Ask, media: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate, gzip", "br"])
 async def test_a_compressed_body_is_refused(ask: Ask, encoding: str) -> None:
+    """Fault 18: nothing is unpacked, so no bomb is."""
     answer = await post(ask, gzip.compress(BODY), **{"content-encoding": encoding})
     assert refused(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert await items(ask) == 0
@@ -434,7 +435,23 @@ async def test_a_body_that_is_no_request_is_refused(ask: Ask, body: bytes) -> No
 
 
 async def test_a_mark_of_byte_order_is_passed_over(ask: Ask) -> None:
+    """Fault 25, with the next."""
     assert (await post(ask, BOM + BODY)).json() == MADE
+
+
+async def test_what_nobody_thought_of_is_told_without_its_insides(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 17: wherever it is raised."""
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("SELECT secret FROM /graph/secret.py")
+
+    for place in ("run", "_query"):
+        with monkeypatch.context() as patched:
+            patched.setattr(ask.app.state.engine, place, broken)
+            answer = await post(ask, json.dumps({"query": COUNT}).encode())
+        assert refused(answer) == (500, "INTERNAL_SERVER_ERROR")
+        assert not [word for word in ("secret", "SELECT", "graph/", "RuntimeError", "Traceback") if word in answer.text]
+    assert await items(ask) == 0
 
 
 async def test_of_a_key_that_is_given_twice_the_last_counts(ask: Ask) -> None:
@@ -445,6 +462,8 @@ async def test_of_a_key_that_is_given_twice_the_last_counts(ask: Ask) -> None:
 
 
 async def test_a_body_has_a_limit_however_it_arrives(ask_with: AskWith) -> None:
+    """Fault 18: at once and in chunks."""
+
     async def parts(body: bytes) -> AsyncIterator[bytes]:
         for start in range(0, len(body), 50):
             yield body[start : start + 50]
@@ -463,6 +482,8 @@ async def test_a_body_has_a_limit_however_it_arrives(ask_with: AskWith) -> None:
 
 @pytest.mark.parametrize(("pause", "status"), [(0.0, 200), (30.0, 408)])
 async def test_a_body_that_does_not_arrive_in_half_the_time(ask_with: AskWith, pause: float, status: int) -> None:
+    """Fault 18: a slow one."""
+
     async def parts() -> AsyncIterator[bytes]:
         yield b'{"query": '
         await asyncio.sleep(pause)
