@@ -26,9 +26,11 @@ from graph.database import BeforeCommit, Capabilities, Database
 from graph.database.failures import AnswerTooLarge
 from graph.feed import outbox
 from graph.models import Customer, Item, Order
+from graph.operations import subscriptions
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.orders import mutations as orders
+from graph.orders.changes import OrderSubscriptions
 from graph.orders.reservations import move_stock, release
 from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
@@ -49,6 +51,13 @@ from graph.write.errors import error_types
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
 class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries):
+    pass
+
+
+@strawberry.type(
+    description="What is told as it happens, after its COMMIT. An operation has one field, and goes on until it is ended."
+)
+class Subscription(OrderSubscriptions):
     pass
 
 
@@ -121,7 +130,9 @@ Mutation = create_type(
 )
 
 
-schema = Schema(Query, Mutation, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=DEFINITIONS))
+schema = Schema(
+    Query, Mutation, Subscription, types=error_types(), directives=DIRECTIVES, config=StrawberryConfig(scalar_map=DEFINITIONS)
+)
 _built = schema._schema  # noqa: SLF001  # graphql-core's schema has no public name in Strawberry's
 
 
@@ -141,6 +152,7 @@ def _finish(built: GraphQLSchema) -> None:
 
 _finish(_built)
 schema.before_commit.append(outbox.keep)
+subscriptions.STATES.update({"orderChanged": subscriptions.States("Order", "order", "Customer", "customer")})
 locks.ORDER[:] = [Customer, Order, Item]
 unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})

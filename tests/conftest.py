@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -302,7 +303,16 @@ async def asking(settings: Settings, *, knowing: bool = False) -> AsyncIterator[
             yield asker
         finally:
             await asker.snapshots.close()
-        assert checked_out(app.state.database) == 0, "a connection was not given back"
+        await given_back(app.state.database)
+
+
+async def given_back(database: Database) -> None:
+    """See that nobody keeps a connection; what the server does by itself has one for a moment."""
+    for _ in range(200):
+        if not checked_out(database):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("a connection was not given back")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import httpx2
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -48,6 +49,13 @@ class Socket:
         assert (message["type"], message["id"]) == ("next", name), message
         return message["payload"]
 
+    async def hears_any(self) -> Any:
+        """What the one field of the next event holds, whichever operation it is of."""
+        message = await self.hear()
+        assert message["type"] == "next", message
+        (told,) = message["payload"]["data"].values()
+        return told
+
     async def init(self) -> Socket:
         await self.say("connection_init")
         assert await self.hear() == {"type": "connection_ack"}
@@ -77,3 +85,53 @@ async def socket(port: int, *protocols: str, origin: str | None = None, **more: 
     )
     async with made as connection:
         yield Socket(connection)
+
+
+class EventStream:
+    """A client of an event stream, as a browser's EventSource reads it."""
+
+    def __init__(self, lines: AsyncIterator[str]) -> None:
+        self.lines = lines
+        self.last = ""
+
+    async def hear(self) -> tuple[str, Any]:
+        """The next event and its data; comments are passed over. The end of the stream is `("", None)`."""
+        event, data = "", list[str]()
+        async with asyncio.timeout(PATIENCE):
+            async for line in self.lines:
+                if not line and (event or data):
+                    return event, orjson.loads(data[0]) if data and data[0] else None
+                name, _, value = line.partition(":")
+                value = value.removeprefix(" ")
+                if name == "event":
+                    event = value
+                elif name == "data":
+                    data.append(value)
+                elif name == "id":
+                    self.last = value
+        return "", None
+
+    async def hears(self) -> Any:
+        """The response in the next event."""
+        event, data = await self.hear()
+        assert event == "next", (event, data)
+        return data
+
+
+@asynccontextmanager
+async def event_stream(
+    port: int, query: str, after: str = "", *, method: str = "POST", **more: Any
+) -> AsyncIterator[EventStream]:
+    """An event stream that is open."""
+    headers = {"accept": "text/event-stream", **({"last-event-id": after} if after else {})}
+    url = f"http://127.0.0.1:{port}/graphql"
+    async with httpx2.AsyncClient(timeout=PATIENCE, headers=headers) as client:
+        if method == "POST":
+            sent = client.stream("POST", url, json={"query": query, **more})
+        else:
+            texts = {name: orjson.dumps(value).decode() if isinstance(value, dict) else value for name, value in more.items()}
+            sent = client.stream("GET", url, params={"query": query, **texts})
+        async with sent as response:
+            assert response.status_code == 200, await response.aread()
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            yield EventStream(response.aiter_lines())

@@ -79,10 +79,10 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "graphql": (
         ("3.3.2",),
         {
-            "graphql.execution.collect_fields.FieldDetailsList": "read",
+            "graphql.execution.collect_fields.FieldDetailsList": "operations read",
             "graphql.execution.collect_fields.FragmentDetails": "operations read",
             "graphql.execution.collect_fields.collect_fields": "operations read",
-            "graphql.execution.collect_fields.collect_subfields": "read",
+            "graphql.execution.collect_fields.collect_subfields": "operations read",
             "graphql.execution.get_variable_signature.GraphQLVariableSignature": "operations",
             "graphql.execution.get_variable_signature.get_variable_signature": "operations",
             "graphql.execution.values.VariableValueSource": "operations",

@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
     "write": {"settings", "observations", "base", "scope", "texts", "database", "context", "read"},
     "feed": {"settings", "base", "scope", "texts", "database", "context", "read", "write"},
-    "operations": {"settings", "observations", "base", "scope", "database", "context", "read"},
+    "operations": {"settings", "observations", "base", "scope", "database", "context", "read", "feed"},
     "stock": {"write"},
     "sample": {"settings", "base", "database", "models", "write", "feed"},
     "comparison": set(),

@@ -180,9 +180,9 @@ class Engine:
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: await self._introspection(document, variables, compiled.meta)}
-        return Response(await self._fetch(compiled, values, context), cost=lambda: compiled.cost)
+        return Response(await self.fetch(compiled, values, context), cost=lambda: compiled.cost)
 
-    async def _fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
+    async def fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
         """What a statement makes, within the share that its answer has of all bytes. Raises as `Database.fetch` does."""
         sql, share, greatest = compiled.statement.sql, context.share, self.settings.max_answer_bytes
         small = compiled.bytes <= SMALL

@@ -21,7 +21,7 @@ from graph import migrate
 from graph import settings as settings_
 from graph.database import Database
 from graph.feed.sequence import Sequencer
-from graph.operations.subscriptions import nothing_told
+from graph.operations.subscriptions import Broadcast
 from graph.schema import schema
 from graph.serve import browsers, logs
 from graph.serve.health import Health, alive
@@ -40,9 +40,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
     settings = settings or settings_.current()
     database = Database(settings)
     engine, streams = schema.engine(database), Streams(settings.max_streams)
-    view = GraphQLView(engine, database, settings, EventStreams(engine, database, settings, nothing_told, streams))
-    sockets = SocketView(engine, database, settings, nothing_told, streams)
     sequencer = Sequencer(database)
+    subscriptions = Broadcast(engine, database, sequencer)
+    view = GraphQLView(engine, database, settings, EventStreams(engine, database, settings, subscriptions, streams))
+    sockets = SocketView(engine, database, settings, subscriptions, streams)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None
     tracing = tracing_of(settings) if settings.traces else None
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await subscriptions.hub.close()
         await health.stop()
         if tracing is not None:
             await tracing.close()
@@ -88,6 +90,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app.state.engine = engine
     app.state.streams = streams
     app.state.sequencer = sequencer
+    app.state.hub = subscriptions.hub
     app.state.health = health
     return app
 

@@ -19,9 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from graph.context import Context
 from graph.database import Database
+from graph.feed.hub import Told
 from graph.operations.aside import aside
 from graph.operations.engine import Engine
-from graph.operations.subscriptions import Ended, Event, Subscribe
+from graph.operations.subscriptions import Ended, Subscribe
 from graph.serve.requests import Asked, header
 from graph.serve.responses import refusal_body
 from graph.serve.streams import Streams
@@ -92,7 +93,7 @@ class EventStreams:
         await send(part(COMPLETE))
 
 
-async def send_all(send: Send, events: AsyncGenerator[Event]) -> None:
+async def send_all(send: Send, events: AsyncGenerator[Told]) -> None:
     async with aclosing(events):
         async for event in events:
             await send(part(b"event: next\nid: %b\ndata: %b\n\n" % (event.cursor.encode(), event.text.encode())))

@@ -1,4 +1,4 @@
-"""The fields of compiled reads: connections and look-ups, declared without resolvers.
+"""The fields of compiled reads: connections, look-ups and what is told of changes, declared without resolvers.
 
 What goes in: the name of a mirrored type and a description. What comes out: Strawberry fields with their arguments. No
 resolver stands behind them: a query never reaches graphql-core's execution (see `graph.operations.engine`).
@@ -79,6 +79,14 @@ def one_by(by: Any, description: str) -> Any:
     """A field that finds one row by one of its unique keys, or null."""
     made = StrawberryField(description=description)
     made.arguments = [argument("by", by, "The key to look up.", required=True)]
+    return made
+
+
+def event_field(description: str, *arguments: tuple[str, Any, str]) -> Any:
+    """A field of the subscription. Whoever hears of an event can go on after it."""
+    made = StrawberryField(description=description)
+    after = ("after", str, "Only events after the one with this cursor, from there on without a gap; from now on when left out.")
+    made.arguments = [argument(*each) for each in (*arguments, after)]
     return made
 
 

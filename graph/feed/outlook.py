@@ -1,0 +1,124 @@
+"""What the hub sees of the outbox: how far it goes, what is new and whom it concerns.
+
+What goes in: a database, positions. What comes out: positions, `Seen`s. What may be refused here: `Unavailable`.
+
+Each is one short statement on the way of compiled reads, and makes one text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from graph.database import Database
+from graph.feed.hub import Seen
+from graph.feed.sequence import WAITING, number_some
+
+#: Rows that are looked at in one statement.
+PAGE_ROWS = 1_000
+#: How long is waited for another process that gives positions at the moment.
+PAUSE_SECONDS = 0.005
+LAST = "SELECT max(id) FROM changes"
+
+
+class Postgres:
+    """The statements for PostgreSQL, where positions are given."""
+
+    bounds = """
+SELECT json_build_array((SELECT position FROM changes_head), (SELECT min(position) FROM changes))::text
+"""
+    look = """
+SELECT json_build_array((SELECT position FROM changes_head), coalesce(json_agg(json_build_array(
+    position, type, root_type, root, owner_before, owner_after)), '[]'))::text
+FROM (SELECT * FROM changes WHERE position > $1::bigint ORDER BY position LIMIT $2::integer) AS page
+"""
+    roots = """
+SELECT coalesce(json_agg(json_build_array(position, root)), '[]')::text
+FROM (SELECT position, root FROM changes
+    WHERE position > $1::bigint AND root_type = $3::text
+    AND (root IS NULL OR $4::bigint IS NULL OR root = $4::bigint)
+    AND (root IS NULL OR $5::bigint IS NULL OR $5::bigint IN (owner_before, owner_after))
+    ORDER BY position LIMIT $2::integer) AS page
+"""
+
+
+class Sqlite:
+    """The statements for SQLite, where the position is the id."""
+
+    bounds = """
+SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'), (SELECT min(position) FROM changes))
+"""
+    look = """
+SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'), json_group_array(json_array(
+    position, type, root_type, root, owner_before, owner_after)))
+FROM (SELECT * FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2)
+"""
+    roots = """
+SELECT json_group_array(json_array(position, root))
+FROM (SELECT position, root FROM changes
+    WHERE position > ?1 AND root_type = ?3
+    AND (root IS NULL OR ?4 IS NULL OR root = ?4)
+    AND (root IS NULL OR ?5 IS NULL OR ?5 IN (owner_before, owner_after))
+    ORDER BY position LIMIT ?2)
+"""
+
+
+class Outlook:
+    """The outbox of a database, as the hub reads it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.sql = Postgres if database.capabilities.arrays else Sqlite
+        self._current: asyncio.Task[tuple[int, int]] | None = None
+        self._next: asyncio.Task[tuple[int, int]] | None = None
+
+    async def _read(self, sql: str, *arguments: Any) -> Any:
+        return orjson.loads(await self.database.fetch(sql, arguments))
+
+    async def bounds(self) -> tuple[int, int]:
+        """The oldest position that one can go on after, and the last one, of what was committed before.
+
+        Who asks while another is being answered waits for the next answer, which all have together.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._current))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, current: asyncio.Task[tuple[int, int]] | None) -> tuple[int, int]:
+        if current is not None:
+            await asyncio.wait((current,))
+        self._current, self._next = self._next, None
+        await self._all_numbered()
+        head, oldest = await self._read(self.sql.bounds)
+        return (head if oldest is None else min(oldest - 1, head)), head
+
+    async def _all_numbered(self) -> None:
+        """See that what is committed has its position, whoever gives it."""
+        if self.database.capabilities.one_writer:
+            return
+        last = await self.database.fetch(LAST, [])
+        while (first := await self.database.fetch(WAITING, [1])) is not None and first <= last:
+            if not await number_some(self.database):
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def look(self, after: int) -> Seen:
+        """What is new after a position, as far as it fits in a page."""
+        head, rows = await self._read(self.sql.look, after, PAGE_ROWS)
+        end = rows[-1][0] if len(rows) >= PAGE_ROWS else max(head, after)
+        return Seen(
+            end,
+            frozenset(row[1] for row in rows),
+            frozenset(row[2] for row in rows),
+            frozenset((row[2], row[3]) for row in rows),
+            frozenset((row[2], owner) for row in rows for owner in row[4:] if owner is not None),
+        )
+
+    async def roots(
+        self, type_name: str, root: int | None, owner: int | None, after: int
+    ) -> tuple[Sequence[tuple[int, int | None]], bool]:
+        """Positions and roots of a type, of one root or of those of an owner, and whether these are all."""
+        rows = await self._read(self.sql.roots, after, PAGE_ROWS, type_name, root, owner)
+        return rows, len(rows) < PAGE_ROWS

@@ -1,0 +1,24 @@
+"""Positions in the feed, as the cursors that clients hand back.
+
+What goes in: positions, texts. What comes out: texts, positions. What may be refused here: a text that is none, `BadUserInput`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graph.read.planning import cursors
+from graph.read.refusals import BadUserInput
+
+
+def cursor_at(position: int) -> str:
+    """The cursor of a position."""
+    return f'["Change position+",{position}]'.encode().hex().upper()
+
+
+def position_of(cursor: str, argument: Sequence[str] = ("after",)) -> int:
+    """The position of a cursor. Raises `BadUserInput`."""
+    found = cursors.decode(cursor)
+    if found is None or len(found) != 2 or found[0] != "Change position+" or not isinstance(found[1], int):
+        raise BadUserInput("The cursor is none of changes.", argument)
+    return found[1]

@@ -1,0 +1,288 @@
+"""`orderChanged` over both transports, on both databases: states after COMMIT, cursors, what is shared, what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as sockets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from graph.feed import hub
+from graph.settings import Settings
+from tests.conftest import Ask, Statements, asking
+from tests.sockets import Listening, listening, request, until
+from tests.subscribers import Socket, event_stream, socket
+
+STATES = """subscription ($order: ID, $customer: ID, $after: String) {
+  orderChanged(order: $order, customer: $customer, after: $after) {
+    cursor
+    orderId
+    order { version note customer { name } items { quantity } }
+  }
+}"""
+CREATE = """mutation ($name: String!, $email: String!) {
+  createCustomer(input: {name: $name, email: $email, orders: [{note: "new"}]}) {
+    customer { id orders { nodes { id version } } }
+    errors { code message }
+  }
+}"""
+UPDATE = """mutation ($id: ID!, $note: String) {
+  updateOrder(input: {id: $id, note: $note}) { order { version } errors { code } }
+}"""
+DELETE = "mutation ($id: ID!) { deleteOrder(input: {id: $id}) { errors { code } } }"
+
+
+DEEP = f"subscription {{ orderChanged {{ order {{ {'customer { orders(first: 100) { nodes { ' * 3} id {'} } } ' * 3} }} }} }}"
+
+
+@pytest.fixture
+async def server(ask: Ask) -> AsyncIterator[Listening]:
+    async with listening(ask.app) as server:
+        yield server
+        await until(lambda: ask.app.state.streams.open == 0)
+        assert ask.app.state.hub.members == 0
+
+
+async def made(ask: Ask, name: str) -> tuple[str, str]:
+    """A new customer and his one order."""
+    found = (await ask.data(CREATE, {"name": name, "email": f"{name}@example.org"}))["createCustomer"]
+    assert found["errors"] == []
+    return found["customer"]["id"], found["customer"]["orders"]["nodes"][0]["id"]
+
+
+async def noted(ask: Ask, order: str, note: str | None) -> None:
+    assert (await ask.data(UPDATE, {"id": order, "note": note}))["updateOrder"]["errors"] == []
+
+
+async def listens(ask: Ask, client: Socket, query: str, name: str = "1", **variables: Any) -> None:
+    """Subscribe, and wait until it has begun."""
+    before = ask.app.state.hub.members
+    await client.subscribe(name, query, variables=variables)
+    await until(lambda: ask.app.state.hub.members == before + 1)
+
+
+async def test_states_are_told_after_their_commit_and_go_on_after_a_cursor(ask: Ask, server: Listening) -> None:
+    customer, order = await made(ask, "ada")
+    _, other = await made(ask, "bob")
+    async with socket(server.port) as client:
+        await client.init()
+        await listens(ask, client, STATES, order=order)
+        await noted(ask, other, "not told")
+        await ask.data(UPDATE.replace(") {", ") @dryRun {", 1), {"id": order, "note": "dry"})
+        await noted(ask, order, "first")
+        first = (await client.hears("1"))["data"]["orderChanged"]
+        cursor = first.pop("cursor")
+        state = {"version": 2, "note": "first", "customer": {"name": "ada"}, "items": []}
+        assert first == {"orderId": order, "order": state}
+        await client.say("complete", id="1")
+        await until(lambda: ask.app.state.hub.members == 0)
+        await noted(ask, order, "second")
+        await ask.data(DELETE, {"id": other})
+        await client.subscribe("1", STATES, variables={"customer": customer, "after": cursor})
+        told = (await client.hears("1"))["data"]["orderChanged"]
+        assert (told["orderId"], told["order"]["version"], told["order"]["note"]) == (order, 3, "second")
+        await client.subscribe("2", STATES, variables={"order": other, "after": cursor})
+        gone = (await client.hears("2"))["data"]["orderChanged"]
+        assert (gone["orderId"], gone["order"]) == (other, None)
+
+
+async def test_an_event_has_what_is_selected_in_the_order_and_under_the_names_asked_for(ask: Ask, server: Listening) -> None:
+    _, order = await made(ask, "ada")
+    query = """subscription ($yes: Boolean!) { told: orderChanged { ...Some b: order { number } __typename at: cursor } }
+      fragment Some on OrderChange { a: order { note @include(if: $yes) id } orderId ...Rest }
+      fragment Rest on OrderChange { a: order { version } }"""
+    async with socket(server.port) as client:
+        await client.init()
+        await listens(ask, client, query, yes=False)
+        await noted(ask, order, "x")
+        told = (await client.hears("1"))["data"]["told"]
+        assert list(told) == ["a", "orderId", "b", "__typename", "at"]
+        assert told["a"] == {"id": order, "version": 2}
+        assert told["b"]["number"].startswith("SO-")
+        assert told["__typename"] == "OrderChange"
+        await client.say("complete", id="1")
+        await listens_all(ask, 0)
+        await listens(ask, client, "subscription { orderChanged { orderId } }", "2")
+        await noted(ask, order, "y")
+        assert await client.hears("2") == {"data": {"orderChanged": {"orderId": order}}}
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "code"),
+    [
+        ("subscription { orderChanged { cursor } other: orderChanged { cursor } }", {}, "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { __typename }", {}, "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { __schema { types { name } } }", {}, "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription ($y: Boolean!) { orderChanged @skip(if: $y) { cursor } }", {"y": True}, "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { ...A @include(if: false) } fragment A on Subscription { orderChanged { cursor } }", {}, "*"),
+        ("subscription { orderChanged { nothing } }", {}, "GRAPHQL_VALIDATION_FAILED"),
+        (STATES, {"after": "zz"}, "BAD_USER_INPUT"),
+        (STATES, {"after": ""}, "BAD_USER_INPUT"),
+        (STATES, {"after": "5b5d"}, "BAD_USER_INPUT"),
+        (STATES, {"order": "Customer:1"}, "BAD_USER_INPUT"),
+        (STATES, {"order": "x"}, "BAD_USER_INPUT"),
+        (STATES, {"customer": 7.5}, "BAD_USER_INPUT"),
+        (DEEP, {}, "*"),
+        ("subscription { orderChanged { order { " + " ".join(f"a{n}: id" for n in range(31)) + " } } }", {}, "*"),
+    ],
+)
+async def test_what_cannot_be_told_is_refused_before_the_first_event(
+    ask: Ask, server: Listening, query: str, variables: Any, code: str
+) -> None:
+    tasks = len(asyncio.all_tasks())
+    async with socket(server.port) as client:
+        await client.init()
+        await client.subscribe("1", query, variables=variables)
+        message = await client.hear()
+        assert message["type"] == "error", message
+        codes = {error["extensions"]["code"] for error in message["payload"]}
+        assert codes == {code} or (
+            code == "*" and codes <= {"GRAPHQL_VALIDATION_FAILED", "OPERATION_TOO_LARGE", "OPERATION_TOO_EXPENSIVE"}
+        )
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)
+    assert ask.app.state.hub.members == 0
+
+
+async def test_subscribers_of_one_document_share_the_statements(ask: Ask, server: Listening, statements: Statements) -> None:
+    _, order = await made(ask, "ada")
+    _, other = await made(ask, "bob")
+    number = 60
+    async with socket(server.port) as client, socket(server.port) as apart:
+        await client.init()
+        await apart.init()
+        for name in range(number):
+            await client.subscribe(f"{name}", STATES, variables={"order": order})
+        await listens_all(ask, number)
+        await listens(ask, apart, STATES, order=other)
+        statements.clear()
+        await noted(ask, order, "shared")
+        told = [await client.hears_any() for _ in range(number)]
+        assert {each["order"]["note"] for each in told} == {"shared"}
+        about = [sql for sql in statements.sql if "changes" not in sql and "json" in sql.lower() and "customers" in sql]
+        assert len(about) <= 3, about  # the payload, and what the group reads: not one a subscriber
+
+
+async def listens_all(ask: Ask, number: int) -> None:
+    await until(lambda: ask.app.state.hub.members == number)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_an_event_stream_tells_the_same_and_goes_on_after_the_last_event_id(
+    ask: Ask, server: Listening, method: str
+) -> None:
+    _, order = await made(ask, "ada")
+    query = "subscription { orderChanged { cursor order { version note } } }"
+    async with event_stream(server.port, query, method=method) as stream:
+        await listens_all(ask, 1)
+        await noted(ask, order, "one\nline")
+        told = (await stream.hears())["data"]["orderChanged"]
+        assert told["order"] == {"version": 2, "note": "one\nline"}
+        assert told["cursor"] == stream.last
+    await listens_all(ask, 0)
+    await noted(ask, order, "two")
+    async with event_stream(server.port, query, stream.last, method=method) as again:
+        assert (await again.hears())["data"]["orderChanged"]["order"] == {"version": 3, "note": "two"}
+
+
+async def test_event_streams_are_for_subscriptions_alone(ask: Ask, server: Listening) -> None:
+    body = b'{"query":"{ __typename }"}'
+    head = (b"content-type: application/json", b"accept: text/event-stream, application/json")
+    assert await server.asked(request(body, *head, path=b"/graphql")) == (200, b'{"data":{"__typename":"Query"}}')
+    body = b'{"query":"subscription { orderChanged { cursor } }"}'
+    peer = await server.connect()
+    peer.send(request(body, b"content-type: application/json", b"accept: application/json", path=b"/graphql"))
+    assert 400 <= (await peer.answer())[0] < 500
+    async with event_stream(server.port, 'subscription { orderChanged(after: "zz") { cursor } }') as stream:
+        refusal = await stream.hears()
+        assert refusal["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+        assert await stream.hear() == ("complete", None)
+        assert await stream.hear() == ("", None)
+
+
+async def test_streams_end_without_complete_when_the_server_stops_and_others_are_refused(ask: Ask, server: Listening) -> None:
+    async with event_stream(server.port, "subscription { orderChanged { cursor } }") as stream:
+        await listens_all(ask, 1)
+        ask.app.state.streams.draining.set()
+        assert await stream.hear() == ("", None)
+    body = b'{"query":"subscription { orderChanged { cursor } }"}'
+    head = (b"content-type: application/json", b"accept: text/event-stream")
+    assert (await server.asked(request(body, *head, path=b"/graphql")))[0] == 503
+
+
+async def test_who_reads_nothing_is_ended_and_costs_the_others_nothing(empty_url: str) -> None:
+    settings = Settings(database_url=empty_url, max_queued_events=5)
+    async with asking(settings) as ask, listening(ask.app, send_timeout_seconds=1.0) as server:
+        _, order = await made(ask, "ada")
+        async with socket(server.port) as client:
+            await client.init()
+            tasks = len(asyncio.all_tasks())
+            stalled = await server.connect()
+            query = b'{"query":"subscription { orderChanged { order { note } } }"}'
+            stalled.send(request(query, b"content-type: application/json", b"accept: text/event-stream", path=b"/graphql"))
+            await stalled.head()
+            stalled.reader._transport.pause_reading()  # type: ignore[attr-defined]  # the client reads no more
+            for connection in server.state.connections:
+                connection.transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 4_096)
+            await listens_all(ask, 1)
+            await listens(ask, client, STATES, order=order)
+            for number in range(400):
+                await noted(ask, order, f"{number:09}" * 1_000)
+                assert (await client.hears("1"))["data"]["orderChanged"]["order"]["version"] == number + 2
+                if ask.app.state.hub.members == 1:
+                    break
+            await until(lambda: ask.app.state.hub.members == 1)
+            await client.say("complete", id="1")
+            await until(lambda: len(asyncio.all_tasks()) <= tasks)
+
+
+async def test_a_socket_that_falls_behind_is_told_so_and_resumes(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "ROOM_SECONDS", 0.05)
+    settings = Settings(database_url=empty_url, max_queued_events=3)
+    async with asking(settings) as ask, listening(ask.app) as server, socket(server.port) as client:
+        _, order = await made(ask, "ada")
+        await client.init()
+        await listens(ask, client, STATES, order=order)
+        (connection,) = [each for each in server.state.connections if hasattr(each, "writable")]
+        connection.writable.clear()  # as if the network took no more
+        for number in range(6):
+            await noted(ask, order, f"{number}")
+        await until(lambda: ask.app.state.hub.waiting() == 3)
+        await noted(ask, order, "last")
+        await asyncio.sleep(0.3)
+        connection.writable.set()
+        told = []
+        while (message := await client.hear())["type"] == "next":
+            told.append(message["payload"]["data"]["orderChanged"])
+        assert message["type"] == "error"
+        assert message["payload"][0]["extensions"]["code"] == "SUBSCRIBER_TOO_SLOW"
+        versions = [each["order"]["version"] for each in told]
+        assert versions == sorted(versions)
+        assert len(told) <= 4
+        await client.subscribe("1", STATES, variables={"order": order, "after": told[-1]["cursor"]})
+        while (last := (await client.hears("1"))["data"]["orderChanged"]["order"])["note"] != "last":
+            pass
+        assert last["version"] == 8
+
+
+async def test_an_expired_cursor_is_told_with_the_oldest_that_works(ask: Ask, server: Listening, by_hand: None) -> None:
+    _, order = await made(ask, "ada")
+    async with socket(server.port) as client:
+        await client.init()
+        await listens(ask, client, STATES)
+        await noted(ask, order, "one")
+        first = (await client.hears("1"))["data"]["orderChanged"]["cursor"]
+        await noted(ask, order, "two")
+        second = (await client.hears("1"))["data"]["orderChanged"]["cursor"]
+        await noted(ask, order, "three")
+        await client.hears("1")
+        async with ask.app.state.database.engine.begin() as connection:
+            await connection.exec_driver_sql("DELETE FROM changes WHERE position <= (SELECT max(position) - 1 FROM changes)")
+        await client.subscribe("2", STATES, variables={"after": first})
+        message = await client.hear()
+        assert (message["type"], message["id"]) == ("error", "2")
+        told = message["payload"][0]["extensions"]
+        assert (told["code"], told["oldest"]) == ("CURSOR_EXPIRED", second)
+        await client.subscribe("3", STATES, variables={"after": told["oldest"]})
+        assert (await client.hears("3"))["data"]["orderChanged"]["order"]["note"] == "three"
