@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, event
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
@@ -31,7 +31,7 @@ from graph.read.rows import Door, any_rules, left, rows, seen
 from graph.scope import SERVER
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
-from graph.write.images import among, falling, images, is_crowd, kept_parts, lineage, note, note_added, note_fallen, note_flush
+from graph.write.images import among, falling, images, is_crowd, kept_parts, lineage, note, note_added, note_fallen
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import parent_keys
@@ -66,11 +66,9 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
                 raise RuntimeError("what is added before a COMMIT breaks a constraint") from error
         return result
 
-    event.listen(session.sync_session, "after_flush", note_flush)
     try:
         result = await database.transaction(session, attempt, context.deadline)
     finally:
-        event.remove(session.sync_session, "after_flush", note_flush)
         session.info.pop(RECORD, None)
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
     for listener in database.listeners if changes else ():

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import strawberry
 
@@ -23,8 +22,7 @@ Path = tuple[str, ...]
 ROOT: Path = ("input",)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row of a mirrored type by its key."""
 
     type_name: str

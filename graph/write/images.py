@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, event
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.base import NO_VALUE
@@ -234,6 +234,7 @@ def note_added(record: Record, model: type[Base], counter: str, amounts: Mapping
         record.add(Written(row, before, after, row, held[key].version, mutation=record.mutation))
 
 
+@event.listens_for(Session, "after_flush")  # of all sessions: to listen to each one anew costs as much as to note five rows
 def note_flush(session: Session, _: Any) -> None:
     """Note what a flush wrote: called by SQLAlchemy when the statements are sent, and the rows still know what they were."""
     record = record_of(session)
@@ -268,7 +269,7 @@ class _Flushed:
     """The rows of a session that has flushed: they know what they were, and the new ones have their keys."""
 
     def __init__(self, session: Session) -> None:
-        self._known = {type(row).__mapper__.identity_key_from_instance(row): row for row in session.new}
+        self._known = {(type(row), row.__dict__.get("id")): row for row in session.new}
         self._session = session
 
     def note(self, record: Record, row: Any, *, new: bool = False, deleted: bool = False) -> None:
@@ -280,21 +281,22 @@ class _Flushed:
         before, after = _values(row)
         if not (new or deleted or after):
             return
-        root, former = self._root(row, line), self._root(row, line, before=True)
+        root = self._root(row, line)
+        former = root if new else self._root(row, line, before=True)
         owner_before = owner_after = None
         if line.owner is not None:
             owner_before, owner_after = _old(former, line.owner), root.__dict__.get(line.owner)
         version = root.__dict__.get("version") if line.versioned else None
         record.add(
             Written(
-                Row(line.name, row.id),
+                Row(line.name, row.__dict__["id"]),
                 None if new else before,
                 None if deleted else after,
-                Row(line.root_name, root.id),
+                Row(line.root_name, root.__dict__["id"]),
                 version,
                 owner_before,
                 owner_after,
-                former=Row(line.root_name, former.id),
+                former=Row(line.root_name, former.__dict__["id"]),
                 mutation=record.mutation,
             )
         )
@@ -303,8 +305,9 @@ class _Flushed:
         """The root of a row, or the one it had."""
         for foreign, parent in line.way:
             key = _old(row, foreign) if before else row.__dict__[foreign]
-            identity = parent.__mapper__.identity_key_from_primary_key((key,))
-            found = self._known.get(identity) or self._session.identity_map.get(identity)
+            found = self._known.get((parent, key))
+            if found is None:
+                found = self._session.identity_map.get(parent.__mapper__.identity_key_from_primary_key((key,)))
             if found is None:
                 raise LookupError(f"the {parent.__name__} of a {type(row).__name__} is not in the session")
             row = found

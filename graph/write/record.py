@@ -13,8 +13,8 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -61,8 +61,7 @@ class Change:
     mutation: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """One write of a row: the values by attribute that may differ, before and after; None where there was or is no row.
 
     `former` is the root that it had before, where that is another; `mutation` the field that wrote it.
@@ -85,7 +84,7 @@ class Written:
             before = {**later.before, **before}
         if after is not None and self.after is not None:
             after = {**self.after, **after}
-        return replace(later, before=before, after=after, owner_before=self.owner_before, former=self.former or self.root)
+        return later._replace(before=before, after=after, owner_before=self.owner_before, former=self.former or self.root)
 
     def belonged(self) -> Row:
         """The root of what is gone, as it was before; of all else, as it is."""
@@ -155,7 +154,7 @@ class Record:
             owner_before = folded.get(written.former or written.root, written).owner_before
             owner_after = folded.get(written.root, written).owner_after
             if owner_before != written.owner_before or owner_after != written.owner_after:
-                written = replace(written, owner_before=owner_before, owner_after=owner_after)  # noqa: PLW2901  # the same write
+                written = written._replace(owner_before=owner_before, owner_after=owner_after)  # noqa: PLW2901  # the same write
             change = written.change(versions.get(written.belonged()))
             if change is not None:
                 found.append(change)
