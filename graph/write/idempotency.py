@@ -21,7 +21,7 @@ from graph.base import Base, UtcDateTime, utc_now
 from graph.context import Context
 from graph.database import Database
 from graph.read.payloads.running import RunningField, RunningMutation
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import BadUserInput, Over
 from graph.texts import CodePointText
 from graph.write.errors import ROOT, ErrorCode, IdempotencyError, Refused
 
@@ -53,7 +53,7 @@ def check_keys(running: RunningMutation) -> None:
         values = field.directives.get("idempotent")
         if values is not None and not 0 < len(values["key"]) <= MAX_KEY_LENGTH:
             message = f"An idempotency key must have 1 to {MAX_KEY_LENGTH} characters."
-            raise BadUserInput(message, ("key",))
+            raise BadUserInput(Over(message, MAX_KEY_LENGTH, len(values["key"])), ("key",))
 
 
 def key_of(context: Context, field: RunningField) -> IdempotencyKey | None:

@@ -22,7 +22,7 @@ SMALL: dict[str, int] = {
     "max_input_list": 70,
     "max_nested_rows": 100,
     "max_insert_rows": 4,
-    "max_text_length": 20,
+    "max_text_length": 300,
     "max_operation_bytes": 16_000,
     "max_body_bytes": 20_000,
 }
@@ -31,6 +31,9 @@ CREATE = """mutation ($a: CreateItemsInput!, $b: CreateItemsInput!) {
   createItems(input: $a) { errors { code } } more: createItems(input: $b) { errors { code } }
 }"""
 FIELDS = ("id", "sku", "name", "stock", "price")
+
+
+KEYED = 'mutation { insertItems(input: {rows: []}) @idempotent(key: "%s") { inserted } }'
 
 
 class Limit(NamedTuple):
@@ -105,8 +108,9 @@ LIMITS: dict[str, Limit] = {
     "conditions": Limit(
         "BAD_USER_INPUT", 200, lambda n: ask_for("query ($w: ItemWhere) { items(where: $w) { totalCount } }", w=where(n))
     ),
-    "text": Limit("BAD_USER_INPUT", 20, lambda n: ask_for("query ($s: String) { items(search: $s) { totalCount } }", s="x" * n)),
-    "text in the document": Limit("BAD_USER_INPUT", 20, lambda n: ask_for(f'{{ items(search: "{"x" * n}") {{ totalCount }} }}')),
+    "text": Limit("BAD_USER_INPUT", 300, lambda n: ask_for("query ($s: String) { items(search: $s) { totalCount } }", s="x" * n)),
+    "text in the document": Limit("BAD_USER_INPUT", 300, lambda n: ask_for(f'{{ items(search: "{"x" * n}") {{ totalCount }} }}')),
+    "key": Limit("BAD_USER_INPUT", 255, lambda n: ask_for(KEYED % ("k" * n))),
     "list": Limit("BAD_USER_INPUT", 70, lambda n: ask_for(CREATE, a={"items": rows(n, "l")}, b={"items": []})),
     "rows of a request": Limit(
         "BAD_USER_INPUT", 100, lambda n: ask_for(CREATE, a={"items": rows(n - 50, "r")}, b={"items": rows(50, "s")})
