@@ -80,6 +80,14 @@ def silent() -> Iterator[int]:
 
 
 @pytest.fixture
+def tried_again_at_once() -> Iterator[None]:
+    """What is run again for a passing reason does not wait before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
+        yield
+
+
+@pytest.fixture
 def by_hand() -> None:
     """The test writes rows past the product, and what it leaves need be no shop."""
 
@@ -111,11 +119,14 @@ def bare_url(engines: Engines, audited: bool) -> Iterator[str]:
 
 @pytest.fixture
 def begins_with(request: pytest.FixtureRequest) -> str:
-    """The template of a test's database: without rows; where it asks for `shop` or `remote`, with what its module calls SHOP."""
-    if not {"shop", "remote", "remote_with"} & set(request.fixturenames) or not hasattr(request.module, "SHOP"):
+    """The template of a test's database: without rows; where it asks for the shop in any way, what its module calls SHOP."""
+    if not {"shop", "shop_url", "shop_with", "remote", "remote_with"} & set(request.fixturenames):
         return "empty"
+    shop: str | list[Making] = request.module.SHOP
+    if isinstance(shop, str):
+        return shop
     name: str = request.module.__name__
-    TEMPLATES[name] = ("empty", partial(fill_with, request.module.SHOP))
+    TEMPLATES[name] = ("empty", partial(fill_with, shop))
     return name
 
 
@@ -137,20 +148,6 @@ def empty_url(engines: Engines, begins_with: str, audited: bool) -> Iterator[str
         yield url
 
 
-@pytest.fixture
-def sample_url(engines: Engines, audited: bool) -> Iterator[str]:
-    """A database with Northwind in it, this test's own."""
-    with made(engines, "northwind", audited=audited) as url:
-        yield url
-
-
-@pytest.fixture
-def shop_url(engines: Engines, audited: bool) -> Iterator[str]:
-    """A database with the shop of `tests.shop` in it, this test's own."""
-    with made(engines, "shop", audited=audited) as url:
-        yield url
-
-
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     database = Database(Settings(database_url=url))
@@ -165,20 +162,6 @@ async def opened(url: str) -> AsyncIterator[Database]:
 async def database(empty_url: str) -> AsyncIterator[Database]:
     """A migrated database without rows."""
     async with opened(empty_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def sample_database(sample_url: str) -> AsyncIterator[Database]:
-    """A database with Northwind in it, this test's own."""
-    async with opened(sample_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def shop_database(shop_url: str) -> AsyncIterator[Database]:
-    """A database with the shop of `tests.shop` in it, this test's own."""
-    async with opened(shop_url) as database:
         yield database
 
 
@@ -227,6 +210,11 @@ class Ask:
         self.snapshots = Snapshots(app.state.database.settings.database_url)
         self._running = 0
         self._crossed = 0
+
+    @property
+    def database(self) -> Database:
+        found: Database = self.app.state.database
+        return found
 
     async def __call__(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         decoded: dict[str, Any] = orjson.loads(await self.raw(query, variables, **more))
@@ -324,9 +312,24 @@ async def ask(empty_url: str, knowing: bool) -> AsyncIterator[Ask]:
 
 @pytest.fixture
 async def shop(ask: Ask) -> Ask:
-    """`ask` before the small shop that the test's module calls SHOP, with a connection that is open, as while a server serves."""
-    async with ask.app.state.database.engine.connect():
+    """`ask` before what the test's module calls SHOP, with a connection that is open, as while a server serves.
+
+    SHOP is a small shop (`tests.stock`), or the name of a large one: "northwind", or "varied" (`tests.shop`).
+    """
+    async with ask.database.engine.connect():
         return ask
+
+
+@pytest.fixture
+def shop_url(empty_url: str) -> str:
+    """The database of `shop`, for what opens it by itself."""
+    return empty_url
+
+
+@pytest.fixture
+def shop_with(shop_url: str) -> Callable[..., AbstractAsyncContextManager[Ask]]:
+    """`async with shop_with(max_cost=9) as ask:` for `shop` under settings other than the defaults."""
+    return lambda **settings: asking(Settings(database_url=shop_url, **settings))
 
 
 @pytest.fixture
@@ -349,26 +352,6 @@ async def remote(remote_with: RemoteWith) -> AsyncIterator[Remote]:
     """The `shop` of a test that is about the network between the product and PostgreSQL."""
     async with remote_with() as made:
         yield made
-
-
-@pytest.fixture
-async def ask_sample(sample_url: str, knowing: bool) -> AsyncIterator[Ask]:
-    """`ask` before Northwind; with `sample_database` in the same test it is the same one."""
-    async with asking(Settings(database_url=sample_url), knowing=knowing) as asker:
-        yield asker
-
-
-@pytest.fixture
-async def ask_shop(shop_url: str, knowing: bool) -> AsyncIterator[Ask]:
-    """`ask` before the shop of `tests.shop`; with `shop_database` in the same test it is the same one."""
-    async with asking(Settings(database_url=shop_url), knowing=knowing) as asker:
-        yield asker
-
-
-@pytest.fixture
-def ask_shop_with(shop_url: str) -> Callable[..., AbstractAsyncContextManager[Ask]]:
-    """`async with ask_shop_with(max_cost=9) as ask:` for the shop under settings other than the defaults."""
-    return lambda **settings: asking(Settings(database_url=shop_url, **settings))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Databases for tests: each kind makes a template once a session, when it is first asked for, and lends copies of it.
 
-What goes in: the name of a template (nothing, empty, northwind, shop, or the small shop of a module). What comes out: the URL of
-a copy, until it is taken back. What may be refused here: nothing beyond what the database refuses.
+What goes in: the name of a template (nothing, empty, northwind, varied, or the small shop of a module). What comes out: the URL
+of a copy, until it is taken back. What may be refused here: nothing beyond what the database refuses.
 
 A copy that nobody wrote to is lent again as it is; one of a few rows is filled anew, which takes a tenth of the time of making
 and dropping a database; others are dropped.
@@ -39,7 +39,7 @@ async def fill_northwind(url: str) -> None:
     await sample.load_into(Settings(database_url=url))
 
 
-async def fill_shop(url: str) -> None:
+async def fill_varied(url: str) -> None:
     database = Database(Settings(database_url=url))
     await shop.vary(database)
     await database.close()
@@ -49,10 +49,10 @@ async def fill_shop(url: str) -> None:
 TEMPLATES: dict[str, tuple[str, Callable[[str], Coroutine[Any, Any, None]]]] = {
     "empty": ("nothing", fill_empty),
     "northwind": ("empty", fill_northwind),
-    "shop": ("northwind", fill_shop),
+    "varied": ("northwind", fill_varied),
 }
 #: Templates whose rows are too many to be written anew.
-LARGE = ("nothing", "northwind", "shop")
+LARGE = ("nothing", "northwind", "varied")
 
 
 class Engines(Protocol):

@@ -31,6 +31,8 @@ from tests.conftest import asking
 from tests.engines import Postgres
 from tests.forks import Forked, Forks
 
+SHOP = "northwind"
+
 ROOT = Path(__file__).parents[1]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -438,8 +440,8 @@ def test_serve_leaves_a_database_empty_when_told(start: Start) -> None:
     assert "Northwind" not in said
 
 
-def test_serve_works_on_a_migrated_database(start: Start, sample_url: str) -> None:
-    answer, _ = serve_and_ask(start, "{ orders(first: 1) { totalCount } }", DATABASE_URL=sample_url)
+def test_serve_works_on_a_migrated_database(start: Start, shop_url: str) -> None:
+    answer, _ = serve_and_ask(start, "{ orders(first: 1) { totalCount } }", DATABASE_URL=shop_url)
     assert answer == {"data": {"orders": {"totalCount": 830}}}
 
 

@@ -19,6 +19,8 @@ import pytest
 from graph.write.record import Change
 from tests.conftest import Ask, Statements
 
+SHOP = "varied"
+
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.toml"))
 PARTS = ("query", "variables", "answer", "changes", "sqlite", "postgresql")
@@ -59,11 +61,11 @@ def written(case: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_golden(name: str, request: pytest.FixtureRequest, ask_shop: Ask, statements: Statements) -> None:
+async def test_golden(name: str, request: pytest.FixtureRequest, shop: Ask, statements: Statements) -> None:
     path = FOLDER / f"{name}.toml"
     case = tomllib.loads(path.read_text())
-    answer = await ask_shop(case["query"], json.loads(case.get("variables", "{}")))
-    found = {"answer": shown(answer), ask_shop.app.state.database.dialect.name: "\n;\n".join(map(readable, statements.sql))}
+    answer = await shop(case["query"], json.loads(case.get("variables", "{}")))
+    found = {"answer": shown(answer), shop.app.state.database.dialect.name: "\n;\n".join(map(readable, statements.sql))}
 
     if request.config.getoption("--update-golden"):
         path.write_text(written({**case, **found}))
@@ -75,13 +77,13 @@ WRITES = [name for name in CASES if name.startswith("writes/")]
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_the_record_of_changes(name: str, request: pytest.FixtureRequest, ask_shop: Ask) -> None:
+async def test_the_record_of_changes(name: str, request: pytest.FixtureRequest, shop: Ask) -> None:
     """Read aside: statements are counted as they are when nobody listens."""
     path = FOLDER / f"{name}.toml"
     case = tomllib.loads(path.read_text())
     heard: list[Sequence[Change]] = []
-    ask_shop.app.state.database.listeners.append(heard.append)
-    answer = await ask_shop(case["query"])
+    shop.app.state.database.listeners.append(heard.append)
+    answer = await shop(case["query"])
     found = {"answer": shown(answer), "changes": "\n".join(map(told, heard[0] if heard else ()))}
     assert len(heard) <= 1
 

@@ -159,6 +159,16 @@ def test_tests_stand_in_a_folder_named_as_the_room_they_are_of() -> None:
     assert {"read", "write", "operations", "database", "serve"} <= folders
 
 
+def test_there_is_one_fixture_for_a_shop() -> None:
+    """What a module calls SHOP is what its tests begin with (`tests/conftest.py`)."""
+    for path in (Path(__file__).parent).rglob("*.py"):
+        if path.name.startswith("test_") and path != Path(__file__):
+            own = re.findall(
+                r"\bask_(?:shop|sample)\w*|\b(?:shop|sample)_database\b|def shop\(", path.read_text(encoding="utf-8")
+            )
+            assert not own, f"{path.name}: say what SHOP is and ask for `shop`, `shop_url` or `shop_with`"
+
+
 @pytest.mark.parametrize("path", FILES)
 def test_a_module_opens_with_what_it_is_for(path: str) -> None:
     assert ast.get_docstring(tree_of(path))

@@ -20,6 +20,8 @@ from tests import postgres
 from tests.conftest import Ask
 from tests.test_commands import ask_when_up, environment, free_port
 
+SHOP = "northwind"
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 QUERY, MUTATION = re.findall(r"```graphql\n(.*?)```", README, re.DOTALL)
 #: What else a server writes: keys drawn from a sequence, many rows, a bulk delete, a key that is kept.
@@ -43,8 +45,8 @@ def test_the_commands_are_those_of_the_code() -> None:
     assert "[--fail-on " + r"\|".join(choices[0].choices) + "]" in README
 
 
-async def test_the_first_query_answers(ask_sample: Ask) -> None:
-    answer = await ask_sample(QUERY)
+async def test_the_first_query_answers(shop: Ask) -> None:
+    answer = await shop(QUERY)
     assert "errors" not in answer
     orders = answer["data"]["customer"]["orders"]
     assert orders["totalCount"] == 6
@@ -52,21 +54,21 @@ async def test_the_first_query_answers(ask_sample: Ask) -> None:
     assert orders["pageInfo"]["hasNextPage"] is True
 
 
-async def test_the_probes_answer(ask_sample: Ask) -> None:
+async def test_the_probes_answer(shop: Ask) -> None:
     places = re.findall(r"`(/livez|/graphql\?query=\S+)`", README)
     assert len(places) == 2
-    answers = [await ask_sample.client.get(place) for place in places]
+    answers = [await shop.client.get(place) for place in places]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[1].json() == {"data": {"items": {"nodes": [{"id": "Item:1"}]}}}
     assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_the_first_mutation_writes_once_and_then_names_every_reason(ask_sample: Ask) -> None:
-    payload = (await ask_sample(MUTATION))["data"]["createCustomer"]
+async def test_the_first_mutation_writes_once_and_then_names_every_reason(shop: Ask) -> None:
+    payload = (await shop(MUTATION))["data"]["createCustomer"]
     assert payload["errors"] == []
     assert [order["totalAmount"] for order in payload["customer"]["orders"]["nodes"]] == ["73.00"]
 
-    payload = (await ask_sample(MUTATION.replace("NW-2", "NW-200")))["data"]["createCustomer"]
+    payload = (await shop(MUTATION.replace("NW-2", "NW-200")))["data"]["createCustomer"]
     assert payload["customer"] is None
     assert [(error["code"], error["path"]) for error in payload["errors"]] == [
         ("UNIQUE", ["input", "email"]),

@@ -43,7 +43,10 @@ from graph.write.converters import converter
 from graph.write.locks import Lock
 from graph.write.mutation_inputs import is_filter
 from graph.write.new_rows import new_row
+from tests.conftest import Ask
 from tests.inputs import least_of
+
+SHOP = "northwind"
 
 BUILT = schema._schema
 INPUT_OBJECTS = {name: type_ for name, type_ in BUILT.type_map.items() if isinstance(type_, GraphQLInputObjectType)}
@@ -244,8 +247,8 @@ async def test_new_rows_are_written_as_those_of_their_constructor(database: Data
     assert found[:4] == found[4:]
 
 
-async def test_rows_looked_up_are_those_a_session_reads(sample_database: Database) -> None:
-    database = sample_database
+async def test_rows_looked_up_are_those_a_session_reads(shop: Ask) -> None:
+    database = shop.database
     async with database.session() as session:
 
         async def work() -> int:
@@ -311,9 +314,9 @@ async def test_a_connection_taken_without_a_greenlet_is_the_one_taken_with(datab
         "SELECT id, name FROM item ORDER BY id DESC",
     ],
 )
-async def test_a_read_of_the_driver_is_the_first_value_that_sqlalchemy_reads(sample_database: Database, sql: str) -> None:
-    async with sample_database.engine.connect() as connection:
+async def test_a_read_of_the_driver_is_the_first_value_that_sqlalchemy_reads(shop: Ask, sql: str) -> None:
+    async with shop.database.engine.connect() as connection:
         wanted = (await connection.exec_driver_sql(sql)).scalar()
     wanted = wanted.encode() if isinstance(wanted, str) else wanted  # an answer goes to the client in UTF-8
-    found = await sample_database.fetch(sql, ())
+    found = await shop.database.fetch(sql, ())
     assert (type(found), found) == (type(wanted), wanted)

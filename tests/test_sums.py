@@ -24,6 +24,8 @@ from tests.walk import Row, found, global_id, load, shown
 from tests.words import count as rows_of
 from tests.words import done, mutate, refusals
 
+SHOP = "varied"
+
 DEAREST = "9999999999.99"
 SUMS = "count lineTotal totalAmount { sum avg min max }"
 NUMBERS = count(1)
@@ -180,22 +182,22 @@ def summed(orders: list[Row], groups: list[str]) -> list[dict[str, Any]]:
     return result
 
 
-async def test_a_summary_is_what_a_walk_over_the_orders_gives(ask_shop: Ask, shop_database: Database) -> None:
-    rows = await load(shop_database)
+async def test_a_summary_is_what_a_walk_over_the_orders_gives(shop: Ask) -> None:
+    rows = await load(shop.database)
     assert {global_id(order) for order in rows["Order"] if not order.items}, "an order without lines belongs to the case"
     for where in WHERES:
         orders = found(rows["Order"], where)
         for groups in GROUPINGS:
-            answer = await ask_shop.data(SUMMARY, {"w": where, "g": groups})
+            answer = await shop.data(SUMMARY, {"w": where, "g": groups})
             assert answer["orderSummary"] == summed(orders, groups), (where, groups)
 
 
-async def test_a_summary_is_cut_after_the_first_groups(ask_shop: Ask, shop_database: Database) -> None:
-    rows = await load(shop_database)
+async def test_a_summary_is_cut_after_the_first_groups(shop: Ask) -> None:
+    rows = await load(shop.database)
     query = SUMMARY.replace("first: 1000", "first: 3")
     for where in WHERES:
         for groups in GROUPINGS:
-            answer = await ask_shop.data(query, {"w": where, "g": groups})
+            answer = await shop.data(query, {"w": where, "g": groups})
             assert answer["orderSummary"] == summed(found(rows["Order"], where), groups)[:3], (where, groups)
 
 

@@ -164,8 +164,8 @@ def pair(engines: Engines, kind: str, change: Callable[[Database, str], Coroutin
     """
     with (
         rules(),
-        made(engines, "shop", audited=False) as one,
-        made(engines, "shop", audited=False) as two,
+        made(engines, "varied", audited=False) as one,
+        made(engines, "varied", audited=False) as two,
         asyncio.Runner() as runner,
     ):
         whole, other = (Database(Settings(database_url=url, max_cost=10**9, max_aliases=1000)) for url in (one, two))

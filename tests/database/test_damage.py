@@ -38,7 +38,7 @@ DAMAGE = (
 
 @pytest.fixture
 def file(sqlite_engines: Sqlite) -> Iterator[Path]:
-    url = sqlite_engines.new("shop")
+    url = sqlite_engines.new("varied")
     path = Path(make_url(url).database or "")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # all is in the one file

@@ -28,7 +28,7 @@ FEW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 
 
 @pytest.fixture
 def url(sqlite_engines: Sqlite) -> str:
-    return sqlite_engines.new("shop")
+    return sqlite_engines.new("varied")
 
 
 @pytest.fixture

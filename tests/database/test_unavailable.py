@@ -57,13 +57,7 @@ CREATED = {"item": {"sku": "C"}, "errors": []}
 
 
 SHOP = [item("A", 1, 5)]
-
-
-@pytest.fixture(autouse=True)
-def tried_again_at_once() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
-        yield
+pytestmark = pytest.mark.usefixtures("tried_again_at_once")
 
 
 def codes(ask: Ask) -> list[str]:

@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.operations.budget import SMALL, Budget, Share
 from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.words import count, done
+
+SHOP = "varied"
 
 #: Texts that have as many bytes in JSON: ASCII, two to four bytes a character, escapes.
 TEXTS = {"ascii": "a" * 600, "letters": "é" * 300, "emoji": "\U0001f600" * 150, "escapes": "\u0001" * 100, "quotes": '"\\' * 150}
@@ -141,9 +142,9 @@ async def test_errors_that_tell_the_input_too_often_are_not_told(empty_url: str)
         assert await count(ask) == (0, 0, 1)
 
 
-async def test_cost_knows_bytes(ask_shop: Ask) -> None:
+async def test_cost_knows_bytes(shop: Ask) -> None:
     async def cost(selection: str, **arguments: Any) -> int:
-        answer = await ask_shop(f"{{ orders(first: 10) {{ nodes {{ {selection} }} }} }}", extensions={"cost": True})
+        answer = await shop(f"{{ orders(first: 10) {{ nodes {{ {selection} }} }} }}", extensions={"cost": True})
         found: int = answer["extensions"]["cost"]["requestedQueryCost"]
         return found
 
@@ -153,7 +154,7 @@ async def test_cost_knows_bytes(ask_shop: Ask) -> None:
     assert await cost(" ".join(f"s{number}: status" for number in range(30))) == 10
     edges = "{ items(first: 10, orderBy: [{field: NAME}]) { edges { %s } } }"
     cursors = edges % " ".join(f"c{number}: cursor" for number in range(10))
-    assert (await ask_shop(cursors, extensions={"cost": True}))["extensions"]["cost"]["requestedQueryCost"] == 10 * 7
+    assert (await shop(cursors, extensions={"cost": True}))["extensions"]["cost"]["requestedQueryCost"] == 10 * 7
 
 
 # ---- all answers together
@@ -199,25 +200,25 @@ async def test_an_answer_without_room_is_refused_and_holds_nothing() -> None:
     assert budget.used == 2 * SMALL
 
 
-async def test_every_answer_gives_its_share_back(ask_shop: Ask, shop_database: Database) -> None:
-    budget = ask_shop.app.state.engine.budget
-    await ask_shop.data("{ orders(first: 100) { nodes { note customer { name } } } }")
-    await ask_shop("{ orders(first: 100) { nodes { note } } nothing }")
-    await done(ask_shop, "updateOrder", {"id": "Order:1"}, "order { note customer { orders { nodes { note } } } }")
+async def test_every_answer_gives_its_share_back(shop: Ask) -> None:
+    budget = shop.app.state.engine.budget
+    await shop.data("{ orders(first: 100) { nodes { note customer { name } } } }")
+    await shop("{ orders(first: 100) { nodes { note } } nothing }")
+    await done(shop, "updateOrder", {"id": "Order:1"}, "order { note customer { orders { nodes { note } } } }")
     assert budget.used == 0
     with Share(budget) as all_of_it:
         all_of_it.keep(budget.greatest * 2)
-        small = await ask_shop.data('{ order(by: {id: "Order:1"}) { note } }')
+        small = await shop.data('{ order(by: {id: "Order:1"}) { note } }')
         assert small["order"]["note"]
 
 
-async def test_an_answer_that_is_being_sent_holds_what_it_is_long(ask_shop: Ask) -> None:
+async def test_an_answer_that_is_being_sent_holds_what_it_is_long(shop: Ask) -> None:
     """Not what it might have been: other answers need that room."""
-    app, held = ask_shop.app, list[int]()
+    app, held = shop.app, list[int]()
     long = " ".join(f"t{number}: createdAt" for number in range(25))
     for selection in (long, "note"):
         query = f"{{ orders(first: 100) {{ nodes {{ {selection} }} }} }}"
-        sent = len(await ask_shop.raw(query))
+        sent = len(await shop.raw(query))
         body = orjson.dumps({"query": query})
 
         async def receive(body: bytes = body) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from tests.conftest import Ask
 from tests.examples import some
 from tests.inputs import Name, Place, literal, places, written, wrong_of
 
+SHOP = "varied"
+
 FIRST = """a: createItem(input: {sku: "first", name: "First", price: "1"}) { errors { code } }"""
 
 #: Mutations that must not run at all: the field after one that would be committed, the types of its variables, their values,
@@ -101,19 +103,19 @@ async def test_a_bad_input_lets_no_field_run(ask: Ask, name: str) -> None:
     assert (await ask.data("{ items { totalCount } }"))["items"]["totalCount"] == 0
 
 
-async def test_a_cursor_of_a_payload_is_judged_by_a_kept_plan_too(ask_shop: Ask) -> None:
+async def test_a_cursor_of_a_payload_is_judged_by_a_kept_plan_too(shop: Ask) -> None:
     page = '{ customer(by: {id: "Customer:1"}) { orders(first: 1) { pageInfo { endCursor } } } }'
-    good = (await ask_shop.data(page))["customer"]["orders"]["pageInfo"]["endCursor"]
+    good = (await shop.data(page))["customer"]["orders"]["pageInfo"]["endCursor"]
     query = """mutation ($c: String, $sku: String!) {
       a: createItem(input: {sku: $sku, name: "First", price: "1"}) { errors { code } }
       b: updateCustomer(input: {id: "Customer:1"}) { customer { orders(after: $c) { nodes { id } } } }
     }"""
-    await ask_shop.data(query, {"c": good, "sku": "good"})
-    other = (await ask_shop.data("{ items(first: 1) { pageInfo { endCursor } } }"))["items"]["pageInfo"]["endCursor"]
+    await shop.data(query, {"c": good, "sku": "good"})
+    other = (await shop.data("{ items(first: 1) { pageInfo { endCursor } } }"))["items"]["pageInfo"]["endCursor"]
     for cursor in (good[:-2] + "00", other):
-        answer = await ask_shop(query, {"c": cursor, "sku": "bad"})
+        answer = await shop(query, {"c": cursor, "sku": "bad"})
         assert [(e["extensions"]["code"], e["extensions"]["path"]) for e in answer["errors"]] == [("BAD_USER_INPUT", ["after"])]
-    found = await ask_shop.data('{ good: item(by: {sku: "good"}) { sku } bad: item(by: {sku: "bad"}) { sku } }')
+    found = await shop.data('{ good: item(by: {sku: "good"}) { sku } bad: item(by: {sku: "bad"}) { sku } }')
     assert found == {"good": {"sku": "good"}, "bad": None}
 
 
@@ -133,7 +135,7 @@ async def test_the_cursor_of_a_long_name_comes_back(ask: Ask, name: str) -> None
     assert [node["sku"] for node in given["items"]["nodes"]] == ["b"]
 
 
-async def test_only_a_cursors_place_takes_a_cursors_length(ask_shop: Ask) -> None:
+async def test_only_a_cursors_place_takes_a_cursors_length(shop: Ask) -> None:
     text = json.dumps(["x" * 39_990]).encode().hex()
     long = "00" * 300_000
     for value, place, path in (
@@ -144,14 +146,14 @@ async def test_only_a_cursors_place_takes_a_cursors_length(ask_shop: Ask) -> Non
     ):
         argument = place if "%s" in place else f"{place}: %s"
         answers = [
-            await ask_shop(f"{{ orders({argument % json.dumps(value)}) {{ totalCount }} }}"),
-            await ask_shop(f"query ($v: String) {{ orders({argument % '$v'}) {{ totalCount }} }}", {"v": value}),
-            await ask_shop(f"query ($v: String = {json.dumps(value)}) {{ orders({argument % '$v'}) {{ totalCount }} }}"),
+            await shop(f"{{ orders({argument % json.dumps(value)}) {{ totalCount }} }}"),
+            await shop(f"query ($v: String) {{ orders({argument % '$v'}) {{ totalCount }} }}", {"v": value}),
+            await shop(f"query ($v: String = {json.dumps(value)}) {{ orders({argument % '$v'}) {{ totalCount }} }}"),
         ]
         for refused in answers:
             assert [(e["extensions"]["code"], e["extensions"]["path"]) for e in refused["errors"]] == [("BAD_USER_INPUT", path)]
     both = "query ($v: String) { a: orders(after: $v) { nodes { id } } b: orders(search: $v) { totalCount } }"
-    assert [e["extensions"]["path"] for e in (await ask_shop(both, {"v": text}))["errors"]] == [["search"]]
+    assert [e["extensions"]["path"] for e in (await shop(both, {"v": text}))["errors"]] == [["search"]]
 
 
 # ---- one fault, one error
@@ -435,12 +437,12 @@ async def test_no_input_of_a_mutation_is_found_bad_while_it_runs(ask: Ask) -> No
     assert (await ask.data(committed))["items"]["totalCount"] == ran > 0
 
 
-async def test_no_input_of_a_query_breaks_it(ask_shop: Ask) -> None:
+async def test_no_input_of_a_query_breaks_it(shop: Ask) -> None:
     root = schema._schema.query_type
     assert root is not None
     wrong: dict[str, Any] = {}
-    for attempt in attempted(root, ask_shop):
-        answer = await ask_shop(
+    for attempt in attempted(root, shop):
+        answer = await shop(
             f"query {attempt.declared} {{ {attempt.place.field}({attempt.arguments}) {{ __typename }} }}", attempt.variables
         )
         found = [(e["extensions"]["code"], tuple(e["extensions"].get("path", ()))) for e in answer.get("errors", ())]

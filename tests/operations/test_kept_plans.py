@@ -10,10 +10,11 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from graph.context import Context
-from graph.database import Database
 from graph.models import Item
 from graph.operations.engine import Engine
 from tests.conftest import Ask, Statements
+
+SHOP = "varied"
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
@@ -23,7 +24,7 @@ def engine_of(ask: Ask) -> Engine:
     return engine
 
 
-async def test_a_known_operation_is_neither_parsed_nor_planned_again(ask_shop: Ask, statements: Statements) -> None:
+async def test_a_known_operation_is_neither_parsed_nor_planned_again(shop: Ask, statements: Statements) -> None:
     query = """query($first: Int!, $note: String, $date: DateTime, $price: Decimal, $after: String, $id: ID!) {
       orders(first: $first, after: $after, where: {note: {contains: $note}, orderDate: {gt: $date}, discount: {gte: $price}}) {
         nodes { id items { item { name } } } totalCount pageInfo { endCursor }
@@ -31,31 +32,31 @@ async def test_a_known_operation_is_neither_parsed_nor_planned_again(ask_shop: A
       node(id: $id) { id }
     }"""
     first = {"first": 2, "note": "a", "date": "1996-01-01T00:00:00Z", "price": "0", "id": "Order:1"}
-    cursor = (await ask_shop.data(query, {**first, "after": None}))["orders"]["pageInfo"]["endCursor"]
-    await ask_shop.data(query, {**first, "after": cursor})
-    before = str(engine_of(ask_shop).counters)
+    cursor = (await shop.data(query, {**first, "after": None}))["orders"]["pageInfo"]["endCursor"]
+    await shop.data(query, {**first, "after": cursor})
+    before = str(engine_of(shop).counters)
     sql = statements.sql[-1]
     statements.clear()
 
     other = {"first": 2, "note": "e", "date": "1997-01-01T00:00:00Z", "price": 1.5, "id": "Order:77", "after": cursor}
-    data = await ask_shop.data(query, other)
+    data = await shop.data(query, other)
 
     assert data["node"] == {"id": "Order:77"}
-    assert str(engine_of(ask_shop).counters) == before
+    assert str(engine_of(shop).counters) == before
     assert statements.sql == [sql]
 
 
-async def test_no_answer_is_kept(shop_database: Database, ask_shop: Ask) -> None:
+async def test_no_answer_is_kept(shop: Ask) -> None:
     query = '{ item(by: {sku: "NW-1"}) { stock } }'
     for stock in (5, 6, None):
-        async with shop_database.session() as session, session.begin():
+        async with shop.database.session() as session, session.begin():
             (await session.get_one(Item, 1)).stock = stock
-        assert await ask_shop.data(query) == {"item": {"stock": stock}}
+        assert await shop.data(query) == {"item": {"stock": stock}}
 
 
 @pytest.mark.parametrize("engines", ["sqlite"], indirect=True)
-async def test_a_flood_of_documents_takes_no_memory(ask_shop_with: AskWith) -> None:
-    async with ask_shop_with(max_plans=20) as ask:
+async def test_a_flood_of_documents_takes_no_memory(shop_with: AskWith) -> None:
+    async with shop_with(max_plans=20) as ask:
         engine, database = engine_of(ask), ask.app.state.database
         engine.counters.parsed = engine.counters.planned = 0
 
@@ -83,16 +84,16 @@ async def test_a_flood_of_documents_takes_no_memory(ask_shop_with: AskWith) -> N
         assert peak - early < 10_000_000  # what the collector has not yet looked at
 
 
-async def test_the_shapes_that_are_kept_are_bounded(ask_shop_with: AskWith) -> None:
+async def test_the_shapes_that_are_kept_are_bounded(shop_with: AskWith) -> None:
     query = "query($where: OrderWhere) { orders(where: $where, first: 1) { nodes { id } } }"
-    async with ask_shop_with(max_plans=5) as ask:
+    async with shop_with(max_plans=5) as ask:
         for length in range(1, 30):
             await ask.data(query, {"where": {"or": [{"note": {"eq": "x"}}] * length}})
         assert len(engine_of(ask).plans) == 5
 
 
-async def test_the_document_used_last_stays(ask_shop_with: AskWith) -> None:
-    async with ask_shop_with(max_plans=3) as ask:
+async def test_the_document_used_last_stays(shop_with: AskWith) -> None:
+    async with shop_with(max_plans=3) as ask:
         engine_of(ask).counters.parsed = 0
         for other in range(10):
             await ask.data("{ __typename }")

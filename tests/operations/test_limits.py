@@ -11,6 +11,8 @@ from graphql import get_introspection_query
 from tests.conftest import Ask, Statements
 from tests.words import code
 
+SHOP = "varied"
+
 
 def spreads(levels: int) -> str:
     """A document of fragments that would expand to two to the power of `levels` fields."""
@@ -43,40 +45,40 @@ LIMITS: dict[str, tuple[str, str]] = {
 }
 
 
-async def test_limits_refuse_before_any_statement(ask_shop: Ask, statements: Statements) -> None:
+async def test_limits_refuse_before_any_statement(shop: Ask, statements: Statements) -> None:
     for name, (query, expected) in LIMITS.items():
-        assert code(await ask_shop(query)) == expected, name
+        assert code(await shop(query)) == expected, name
     assert len(statements) == 0
 
 
-async def test_just_within_the_limits(ask_shop: Ask) -> None:
-    await ask_shop.data("{ " + " ".join(f"a{n}: __typename" for n in range(20)) + " }")
-    await ask_shop.data('{ node(id: "Order:1") { ' + "... @include(if: true) { id } " * 50 + "} }")
-    await ask_shop.data(spreads(4))
+async def test_just_within_the_limits(shop: Ask) -> None:
+    await shop.data("{ " + " ".join(f"a{n}: __typename" for n in range(20)) + " }")
+    await shop.data('{ node(id: "Order:1") { ' + "... @include(if: true) { id } " * 50 + "} }")
+    await shop.data(spreads(4))
 
 
 @pytest.mark.parametrize("arguments", ["first: 1", "last: 1", "first: 1, where: {items: {none: {quantity: {gt: 1000}}}}"])
 @pytest.mark.parametrize("levels", [1, 2, 3, 4])
-async def test_a_deep_selection_is_answered(ask_shop: Ask, levels: int, arguments: str) -> None:
+async def test_a_deep_selection_is_answered(shop: Ask, levels: int, arguments: str) -> None:
     query = nested(levels).replace("orders {", f"orders({arguments}) {{ pageInfo {{ hasNextPage }}")
-    page = (await ask_shop.data(query))["order"]
+    page = (await shop.data(query))["order"]
     for _ in range(levels):
         (page,) = page["customer"]["orders"]["nodes"]
     assert page["id"].startswith("Order:")
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 4, 5, 6, 8, 12])
-async def test_a_filter_through_some_relations_is_answered_and_through_more_refused(ask_shop: Ask, levels: int) -> None:
+async def test_a_filter_through_some_relations_is_answered_and_through_more_refused(shop: Ask, levels: int) -> None:
     where = "{customer: {orders: {some: " * levels + '{id: {eq: "Order:1"}}' + "}}}" * levels
-    answer = await ask_shop(f"{{ orders(where: {where}) {{ totalCount }} }}")
+    answer = await shop(f"{{ orders(where: {where}) {{ totalCount }} }}")
     if levels <= 2:
         assert answer == {"data": {"orders": {"totalCount": 5}}}
     else:
         assert code(answer) == "BAD_USER_INPUT"
 
 
-async def test_the_standard_introspection_query_is_within_the_limits(ask_shop: Ask) -> None:
-    found = await ask_shop.data(get_introspection_query(input_value_deprecation=True, specified_by_url=True))
+async def test_the_standard_introspection_query_is_within_the_limits(shop: Ask) -> None:
+    found = await shop.data(get_introspection_query(input_value_deprecation=True, specified_by_url=True))
     assert "Customer" in {type_["name"] for type_ in found["__schema"]["types"]}
 
 
@@ -88,13 +90,13 @@ async def test_the_standard_introspection_query_is_within_the_limits(ask_shop: A
         {"note": {"in": ["x"] * 20_000}},
     ],
 )
-async def test_a_large_filter_is_refused(ask_shop: Ask, where: dict[str, Any]) -> None:
-    answer = await ask_shop("query($w: OrderWhere) { orders(where: $w) { totalCount } }", {"w": where})
+async def test_a_large_filter_is_refused(shop: Ask, where: dict[str, Any]) -> None:
+    answer = await shop("query($w: OrderWhere) { orders(where: $w) { totalCount } }", {"w": where})
     assert code(answer) == "BAD_USER_INPUT"
 
 
 @pytest.mark.parametrize("depth", [3, 10, 11, 100, 400, 5000])
-async def test_a_deep_filter_is_answered_and_a_deeper_one_refused(ask_shop: Ask, depth: int) -> None:
+async def test_a_deep_filter_is_answered_and_a_deeper_one_refused(shop: Ask, depth: int) -> None:
     where: dict[str, Any] = {"note": {"eq": "x"}}
     for _ in range(depth):
         where = {"not": where}
@@ -104,9 +106,7 @@ async def test_a_deep_filter_is_answered_and_a_deeper_one_refused(ask_shop: Ask,
     except RecursionError:
         body = '{"not":' * depth + "{}" + "}" * depth
     text = '{"query": "query($w: OrderWhere) { orders(where: $w) { totalCount } }", "variables": {"w": ' + body + "}}"
-    answer = json.loads(
-        (await ask_shop.client.post("/graphql", content=text, headers={"content-type": "application/json"})).content
-    )
+    answer = json.loads((await shop.client.post("/graphql", content=text, headers={"content-type": "application/json"})).content)
     if depth <= 11:
         assert answer == {"data": {"orders": {"totalCount": 831 if depth % 2 else 0}}}
     else:
@@ -114,7 +114,7 @@ async def test_a_deep_filter_is_answered_and_a_deeper_one_refused(ask_shop: Ask,
 
     if depth <= 400:
         literal_ = "{not: " * depth + '{note: {eq: "x"}}' + "}" * depth
-        literally = await ask_shop(f"{{ orders(where: {literal_}) {{ totalCount }} }}")
+        literally = await shop(f"{{ orders(where: {literal_}) {{ totalCount }} }}")
         if depth <= 11:
             assert literally == answer
         else:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import Ask, Statements
 
+SHOP = "varied"
+
 # ---- refusals
 
 #: A query with one variable, its value, and the path that the refusal names. As a literal it must be refused alike.
@@ -66,12 +68,12 @@ def literal(value: Any) -> str:
     return json.dumps(value)
 
 
-async def test_bad_input_is_refused_at_its_path(ask_shop: Ask, statements: Statements) -> None:
+async def test_bad_input_is_refused_at_its_path(shop: Ask, statements: Statements) -> None:
     wrong = {}
     for what, (field, type_, value, path) in REFUSED.items():
         asked = {
-            "variable": await ask_shop(f"query($v: {type_}) {{ {field} {{ totalCount }} }}", {"v": value}),
-            "literal": await ask_shop(f"{{ {field.replace('$v', literal(value))} {{ totalCount }} }}"),
+            "variable": await shop(f"query($v: {type_}) {{ {field} {{ totalCount }} }}", {"v": value}),
+            "literal": await shop(f"{{ {field.replace('$v', literal(value))} {{ totalCount }} }}"),
         }
         for how, answer in asked.items():
             found = [(e["extensions"]["code"], e["extensions"].get("path")) for e in answer.get("errors", ())]
@@ -93,17 +95,17 @@ async def test_bad_input_is_refused_at_its_path(ask_shop: Ask, statements: State
         ({"items": {"some": {"quantity": {"gt": "many"}}}}, ["where", "items", "some", "quantity", "gt"]),
     ],
 )
-async def test_a_bad_variable_is_refused_at_the_path_inside_it(ask_shop: Ask, value: Any, path: list[str]) -> None:
-    answer = await ask_shop("query($w: OrderWhere) { orders(where: $w) { nodes { id } } }", {"w": value})
+async def test_a_bad_variable_is_refused_at_the_path_inside_it(shop: Ask, value: Any, path: list[str]) -> None:
+    answer = await shop("query($w: OrderWhere) { orders(where: $w) { nodes { id } } }", {"w": value})
     assert "data" not in answer
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
     assert error["extensions"]["path"][: len(path)] == path
 
 
-async def test_all_bad_values_are_named_at_once(ask_shop: Ask) -> None:
+async def test_all_bad_values_are_named_at_once(shop: Ask) -> None:
     where = {"discount": {"eq": "x", "lt": "1.234"}, "orderDate": {"gt": "soon"}}
-    answer = await ask_shop("query($w: OrderWhere) { orders(where: $w) { totalCount } }", {"w": where})
+    answer = await shop("query($w: OrderWhere) { orders(where: $w) { totalCount } }", {"w": where})
     assert sorted(error["extensions"]["path"] for error in answer["errors"]) == [
         ["where", "discount", "eq"],
         ["where", "discount", "lt"],
@@ -112,6 +114,6 @@ async def test_all_bad_values_are_named_at_once(ask_shop: Ask) -> None:
 
 
 @pytest.mark.parametrize("query", ["{ \ud800 }", '{ orders(search: "\ud800") { totalCount } }', "query \udfff { __typename }"])
-async def test_a_document_with_a_lone_surrogate_is_refused(ask_shop: Ask, query: str) -> None:
-    answer = await ask_shop(query)
+async def test_a_document_with_a_lone_surrogate_is_refused(shop: Ask, query: str) -> None:
+    answer = await shop(query)
     assert answer["errors"][0]["extensions"]["code"] in ("GRAPHQL_PARSE_FAILED", "BAD_REQUEST", "BAD_USER_INPUT")

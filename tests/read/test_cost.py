@@ -12,6 +12,8 @@ from graph.settings import Settings
 from tests.conftest import Ask, Statements
 from tests.words import code
 
+SHOP = "varied"
+
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
 
@@ -38,36 +40,36 @@ COSTS: list[tuple[str, dict[str, Any], int]] = [
 ]
 
 
-async def test_the_cost_is_reported_on_request(ask_shop: Ask) -> None:
+async def test_the_cost_is_reported_on_request(shop: Ask) -> None:
     for query, variables, cost in COSTS:
-        answer = await ask_shop(query, variables, extensions={"cost": True})
+        answer = await shop(query, variables, extensions={"cost": True})
         told = answer["extensions"].pop("cost")
         assert answer["extensions"] == {}
         assert (told["requestedQueryCost"], told["maximum"]) == (cost, Settings().max_cost), query
         assert sum(field["cost"] for field in told["fields"]) == cost or len(told["fields"]) == 5, query
-        assert "extensions" not in await ask_shop(query, variables)
+        assert "extensions" not in await shop(query, variables)
 
 
-async def test_cost_counts_variables_and_refuses_before_any_statement(ask_shop: Ask, statements: Statements) -> None:
+async def test_cost_counts_variables_and_refuses_before_any_statement(shop: Ask, statements: Statements) -> None:
     query = """query($n: Int) {
       orders(first: $n) { nodes { customer { orders(first: $n) { nodes { customer { id } } } } } }
     }"""
-    assert "data" in await ask_shop(query, {"n": 76})
+    assert "data" in await shop(query, {"n": 76})
     statements.clear()
     for _ in range(2):
-        assert code(await ask_shop(query, {"n": 77})) == "OPERATION_TOO_EXPENSIVE"
+        assert code(await shop(query, {"n": 77})) == "OPERATION_TOO_EXPENSIVE"
     assert len(statements) == 0
 
 
-async def test_the_first_query_that_comes_to_mind_is_answered(ask_sample: Ask) -> None:
-    data = await ask_sample.data("{ customers { nodes { name orders { nodes { number items { quantity item { name } } } } } } }")
+async def test_the_first_query_that_comes_to_mind_is_answered(shop: Ask) -> None:
+    data = await shop.data("{ customers { nodes { name orders { nodes { number items { quantity item { name } } } } } } }")
     customers = data["customers"]["nodes"]
     assert len(customers) == 50
     assert max(len(customer["orders"]["nodes"]) for customer in customers) == 10
 
 
 async def test_a_connection_of_a_row_has_a_page_size_of_its_own(
-    ask_shop_with: AskWith,
+    shop_with: AskWith,
 ) -> None:
     query = """{
       orders { nodes { id } }
@@ -76,7 +78,7 @@ async def test_a_connection_of_a_row_has_a_page_size_of_its_own(
         more: orderItems(first: 5) { nodes { id } }
       }
     }"""
-    async with ask_shop_with(default_page_size=4, nested_page_size=3) as ask:
+    async with shop_with(default_page_size=4, nested_page_size=3) as ask:
         data = await ask.data(query)
         assert len(data["orders"]["nodes"]) == 4
         assert [len(data["item"][key]["nodes"]) for key in ("orderItems", "more")] == [3, 5]
@@ -150,14 +152,14 @@ DEAREST: list[tuple[str, str, str, list[str], float, str | None]] = [
     ("query", "size", "field", "share", "suggestion"), [case[1:] for case in DEAREST], ids=[c[0] for c in DEAREST]
 )
 async def test_a_refusal_for_cost_names_the_dearest_field_and_what_to_write(
-    ask_shop_with: AskWith,
+    shop_with: AskWith,
     query: str,
     size: str,
     field: list[str],
     share: float,
     suggestion: str | None,
 ) -> None:
-    async with ask_shop_with(max_cost=100) as ask:
+    async with shop_with(max_cost=100) as ask:
         (error,) = (await ask(query.replace("SIZE", size)))["errors"]
         told = {**error["extensions"]}
         assert told.pop("requestId")
@@ -186,7 +188,7 @@ def rows_in(value: Any) -> int:
     return 0
 
 
-async def test_the_rows_read_are_at_most_the_cost(ask_shop: Ask) -> None:
+async def test_the_rows_read_are_at_most_the_cost(shop: Ask) -> None:
     """Fault 11: what nested pages multiply to is known before it is read."""
     query = """query($n: Int) {
       orders(first: $n) { nodes { id customer { id orders(last: $n) { edges { node { id } } } } } }
@@ -194,5 +196,5 @@ async def test_the_rows_read_are_at_most_the_cost(ask_shop: Ask) -> None:
       nodes(ids: ["Order:1", "Item:1", "Customer:1", "x"]) { id }
     }"""
     for size in (0, 1, 3, 10, 20):
-        answer = await ask_shop(query, {"n": size}, extensions={"cost": True})
+        answer = await shop(query, {"n": size}, extensions={"cost": True})
         assert 0 < rows_in(answer["data"]) <= answer["extensions"]["cost"]["requestedQueryCost"], size

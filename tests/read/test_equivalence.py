@@ -19,7 +19,7 @@ from tests.walk import Field, load, whole
 
 @pytest.fixture
 def both(sqlite_engines: Sqlite, postgres_engines: Postgres) -> Iterator[Both]:
-    with both_before(sqlite_engines, postgres_engines, "shop") as both:
+    with both_before(sqlite_engines, postgres_engines, "varied") as both:
         yield both
 
 

@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.database import Database
 from graph.models import Item
 from graph.settings import Settings
 from tests import generated
 from tests.conftest import Ask, asking
 from tests.examples import examples
 from tests.walk import PAGES, ROOTS, SORTS, Row, attribute, found, global_id, load, ordered
+
+SHOP = "varied"
 
 
 @dataclass
@@ -99,10 +100,10 @@ def test_walking_all_pages_meets_every_row_once_in_order(walked: Walk, data: st.
 
 
 @pytest.mark.parametrize("name", [*ROOTS, "orderItems"])
-async def test_every_sort_field_walks_both_ways(shop_database: Database, ask_shop: Ask, name: str) -> None:
+async def test_every_sort_field_walks_both_ways(shop: Ask, name: str) -> None:
     type_name = ROOTS.get(name) or PAGES["Item"][name]
     parent = "Item:11" if name == "orderItems" else None
-    rows = await load(shop_database)
+    rows = await load(shop.database)
     listed = rows["Item"][10].order_items if parent else rows[type_name]
     query, size = listing(type_name, name, parent), 97 if name == "orders" else 10
 
@@ -111,29 +112,27 @@ async def test_every_sort_field_walks_both_ways(shop_database: Database, ask_sho
             order = [{"field": field, "direction": direction}]
             expected = [global_id(row) for row in ordered(found(listed, None, root=parent is None), order)]
             for backward in (False, True):
-                assert await walk(ask_shop, query, {"orderBy": order}, size, backward=backward) == expected, (order, backward)
+                assert await walk(shop, query, {"orderBy": order}, size, backward=backward) == expected, (order, backward)
 
 
 @pytest.mark.usefixtures("by_hand")
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
-async def test_pages_are_stable_under_inserts_and_deletes_between_them(
-    shop_database: Database, ask_shop: Ask, direction: str
-) -> None:
+async def test_pages_are_stable_under_inserts_and_deletes_between_them(shop: Ask, direction: str) -> None:
     order = [{"field": "STOCK", "direction": direction}, {"field": "NAME"}]
     variables = {"orderBy": order, "first": 10}
     query = listing("Item", "items", None)
-    rows = found((await load(shop_database))["Item"], None, root=True)
+    rows = found((await load(shop.database))["Item"], None, root=True)
     before = [global_id(row) for row in ordered(rows, order)]
     met: list[str] = []
     cursor = None
     for step in range(100):
-        page = (await ask_shop.data(query, {**variables, "after": cursor}))["items"]
+        page = (await shop.data(query, {**variables, "after": cursor}))["items"]
         met += [edge["node"]["id"] for edge in page["edges"]]
         if not page["pageInfo"]["hasNextPage"]:
             break
         cursor = page["pageInfo"]["endCursor"]
         # The row the cursor was made of goes, and new ones come on both sides of it and beside it.
-        async with shop_database.session() as session, session.begin():
+        async with shop.database.session() as session, session.begin():
             row = await session.get_one(Item, int(met[-1].partition(":")[2]))
             for index, stock in enumerate((0, None, 99, row.stock)):
                 session.add(Item(sku=f"NEW-{step}-{index}", name=f"{'!' if index % 2 else '~'} new", price=1, stock=stock))
@@ -144,14 +143,14 @@ async def test_pages_are_stable_under_inserts_and_deletes_between_them(
     assert [id_ for id_ in met if id_ in before] == before
 
 
-async def test_a_page_between_two_cursors(ask_shop: Ask) -> None:
+async def test_a_page_between_two_cursors(shop: Ask) -> None:
     query = listing("Order", "orders", None)
-    edges = (await ask_shop.data(query, {"first": 10}))["orders"]["edges"]
+    edges = (await shop.data(query, {"first": 10}))["orders"]["edges"]
     between = {"after": edges[2]["cursor"], "before": edges[7]["cursor"]}
     inner = [edge["node"]["id"] for edge in edges[3:7]]
 
     async def page(**more: int) -> tuple[list[str], bool, bool]:
-        found_ = (await ask_shop.data(query, {**between, **more}))["orders"]
+        found_ = (await shop.data(query, {**between, **more}))["orders"]
         info = found_["pageInfo"]
         return [edge["node"]["id"] for edge in found_["edges"]], info["hasPreviousPage"], info["hasNextPage"]
 
@@ -161,10 +160,10 @@ async def test_a_page_between_two_cursors(ask_shop: Ask) -> None:
     assert await page(first=0) == ([], True, True)
 
 
-async def test_a_cursor_at_the_end_leads_to_an_empty_page(ask_shop: Ask) -> None:
+async def test_a_cursor_at_the_end_leads_to_an_empty_page(shop: Ask) -> None:
     query = listing("Customer", "customers", None)
-    info = (await ask_shop.data(query, {"last": 1}))["customers"]["pageInfo"]
-    page = (await ask_shop.data(query, {"first": 5, "after": info["endCursor"]}))["customers"]
+    info = (await shop.data(query, {"last": 1}))["customers"]["pageInfo"]
+    page = (await shop.data(query, {"first": 5, "after": info["endCursor"]}))["customers"]
     assert page == {
         "edges": [],
         "pageInfo": {"hasNextPage": False, "hasPreviousPage": True, "startCursor": None, "endCursor": None},
@@ -209,64 +208,64 @@ TAMPERED: dict[str, Callable[[str], str]] = {
 }
 
 
-async def test_a_tampered_cursor_is_refused(ask_shop: Ask) -> None:
+async def test_a_tampered_cursor_is_refused(shop: Ask) -> None:
     query = listing("Item", "items", None)
     variables = {"orderBy": [{"field": "STOCK"}, {"field": "NAME"}], "first": 2}
-    cursor = (await ask_shop.data(query, variables))["items"]["pageInfo"]["endCursor"]
+    cursor = (await shop.data(query, variables))["items"]["pageInfo"]["endCursor"]
 
     for how, change in TAMPERED.items():
         bad = change(cursor)
         literal = f'{{ items(orderBy: [{{field: STOCK}}, {{field: NAME}}], after: "{bad}") {{ nodes {{ id }} }} }}'
         # Once with a plan for the good cursor there, once with one for no cursor at all.
         for first in (cursor, None):
-            await ask_shop.data(query, {**variables, "after": first})
-            for answer in (await ask_shop(query, {**variables, "after": bad}), await ask_shop(literal)):
+            await shop.data(query, {**variables, "after": first})
+            for answer in (await shop(query, {**variables, "after": bad}), await shop(literal)):
                 assert "data" not in answer, how
                 refused = [(error["extensions"]["code"], error["extensions"]["path"]) for error in answer["errors"]]
                 assert refused == [("BAD_USER_INPUT", ["after"])], how
 
 
-async def test_a_well_formed_cursor_is_just_a_position(shop_database: Database, ask_shop: Ask) -> None:
+async def test_a_well_formed_cursor_is_just_a_position(shop: Ask) -> None:
     query = listing("Item", "items", None)
-    rows = [row for row in found((await load(shop_database))["Item"], None, root=True) if row.id != 30]
+    rows = [row for row in found((await load(shop.database))["Item"], None, root=True) if row.id != 30]
     for direction in ("ASC", "DESC"):
         order = [{"field": "STOCK", "direction": direction}]
-        cursor = (await ask_shop.data(query, {"orderBy": order, "first": 1}))["items"]["pageInfo"]["endCursor"]
+        cursor = (await shop.data(query, {"orderBy": order, "first": 1}))["items"]["pageInfo"]["endCursor"]
         for stock in (None, -1, 3, 10**9, 2**31, 2**63 - 1, -(2**63) + 1):
             at = edited(cursor, replaced(1, stock, 30))
             here = Item(id=30, stock=stock)
             sorted_ = ordered([*rows, here], order)
             expected = [global_id(row) for row in sorted_[sorted_.index(here) + 1 :]]
-            page = (await ask_shop.data(query, {"orderBy": order, "first": 100, "after": at}))["items"]
+            page = (await shop.data(query, {"orderBy": order, "first": 100, "after": at}))["items"]
             got = [edge["node"]["id"] for edge in page["edges"] if edge["node"]["id"] != "Item:30"]
             assert got == expected, (direction, stock)
 
 
-async def test_a_status_or_email_in_a_cursor_is_any_text(ask_shop: Ask) -> None:
+async def test_a_status_or_email_in_a_cursor_is_any_text(shop: Ask) -> None:
     for type_name, name, field in (("Order", "orders", "STATUS"), ("Customer", "customers", "EMAIL")):
         query, order = listing(type_name, name, None), [{"field": field}]
-        cursor = (await ask_shop.data(query, {"orderBy": order, "first": 1}))[name]["pageInfo"]["endCursor"]
+        cursor = (await shop.data(query, {"orderBy": order, "first": 1}))[name]["pageInfo"]["endCursor"]
         for text in ("", "NOBODY", "😀", " ", "%"):
             at = edited(cursor, replaced(1, text))
-            await ask_shop.data(query, {"orderBy": order, "first": 1, "after": at})
+            await shop.data(query, {"orderBy": order, "first": 1, "after": at})
 
 
-async def test_a_plan_for_no_cursor_is_not_used_for_a_broken_one(ask_shop: Ask) -> None:
+async def test_a_plan_for_no_cursor_is_not_used_for_a_broken_one(shop: Ask) -> None:
     query = "query($after: String) { customers(first: 1, after: $after) { nodes { id } } }"
-    assert (await ask_shop.data(query, {"after": None}))["customers"]["nodes"] == [{"id": "Customer:1"}]
-    answer = await ask_shop(query, {"after": "nonsense"})
+    assert (await shop.data(query, {"after": None}))["customers"]["nodes"] == [{"id": "Customer:1"}]
+    answer = await shop(query, {"after": "nonsense"})
     assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-async def test_a_variable_may_be_cursor_and_filter_at_once(ask_shop: Ask) -> None:
+async def test_a_variable_may_be_cursor_and_filter_at_once(shop: Ask) -> None:
     query = """query($text: String) {
       a: orders(where: {note: {eq: $text}}, first: 1) { totalCount }
       b: orders(after: $text, first: 1) { nodes { id } }
     }"""
     for _ in range(2):
-        nothing = await ask_shop.data(query, {"text": None})
+        nothing = await shop.data(query, {"text": None})
         assert nothing["a"]["totalCount"] == 55
-        answer = await ask_shop(query, {"text": "50% off"})
+        answer = await shop(query, {"text": "50% off"})
         assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 

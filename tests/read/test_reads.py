@@ -15,6 +15,8 @@ from tests.conftest import Ask, Statements
 from tests.walk import ordered
 from tests.words import code
 
+SHOP = "varied"
+
 # ---- one statement
 
 ONE_STATEMENT = {
@@ -41,22 +43,22 @@ ONE_STATEMENT = {
 }
 
 
-async def test_a_query_operation_is_one_statement(ask_shop: Ask, statements: Statements) -> None:
+async def test_a_query_operation_is_one_statement(shop: Ask, statements: Statements) -> None:
     for name, query in ONE_STATEMENT.items():
         for _ in range(2):
             statements.clear()
-            await ask_shop.data(query)
+            await shop.data(query)
             assert len(statements) == 1, name
 
 
-async def test_a_refused_query_asks_the_database_nothing(ask_shop: Ask, statements: Statements) -> None:
+async def test_a_refused_query_asks_the_database_nothing(shop: Ask, statements: Statements) -> None:
     refused = {
         "{ nothing }": "GRAPHQL_VALIDATION_FAILED",
         "{": "GRAPHQL_PARSE_FAILED",
         '{ orders(after: "x") { nodes { id } } }': "BAD_USER_INPUT",
         "{ orders(first: 101) { nodes { id } } }": "BAD_USER_INPUT",
     }
-    assert {query: code(await ask_shop(query)) for query in refused} == refused
+    assert {query: code(await shop(query)) for query in refused} == refused
     assert len(statements) == 0
 
 
@@ -75,12 +77,12 @@ PAGES: list[tuple[dict[str, Any], list[str] | None, tuple[bool, bool]]] = [
 ]
 
 
-async def test_page_info_at_the_ends(ask_shop: Ask) -> None:
+async def test_page_info_at_the_ends(shop: Ask) -> None:
     query = """query($first: Int, $last: Int) { customers(first: $first, last: $last) {
       nodes { id } edges { cursor } pageInfo { hasPreviousPage hasNextPage startCursor endCursor } totalCount
     } }"""
     for arguments, ends, more in PAGES:
-        page = (await ask_shop.data(query, arguments))["customers"]
+        page = (await shop.data(query, arguments))["customers"]
         ids = [node["id"].removeprefix("Customer:") for node in page["nodes"]]
         assert [*ids[:1], *ids[1:][-1:]] == (["1", "91"] if ends is None else ends), arguments
         cursors = [edge["cursor"] for edge in page["edges"]] or [None]
@@ -93,15 +95,15 @@ PARTS = ["hasNextPage", "hasPreviousPage", "startCursor", "endCursor", "__typena
 
 
 @pytest.mark.parametrize("arguments", ["first: 2", "last: 2", "first: 0", 'first: 1, where: {name: {eq: "nobody"}}', "last: 100"])
-async def test_every_part_of_page_info_may_be_selected_alone(ask_shop: Ask, arguments: str) -> None:
-    whole = await ask_shop.data(f"{{ customers({arguments}) {{ nodes {{ id }} pageInfo {{ {' '.join(PARTS)} }} }} }}")
+async def test_every_part_of_page_info_may_be_selected_alone(shop: Ask, arguments: str) -> None:
+    whole = await shop.data(f"{{ customers({arguments}) {{ nodes {{ id }} pageInfo {{ {' '.join(PARTS)} }} }} }}")
     for part in PARTS:
-        alone = await ask_shop.data(f"{{ customers({arguments}) {{ pageInfo {{ {part} }} }} }}")
+        alone = await shop.data(f"{{ customers({arguments}) {{ pageInfo {{ {part} }} }} }}")
         assert alone == {"customers": {"pageInfo": {part: whole["customers"]["pageInfo"][part]}}}
 
 
-async def test_a_page_may_be_asked_only_for_its_type(ask_shop: Ask) -> None:
-    assert await ask_shop.data("{ orders { __typename pageInfo { __typename } } }") == {
+async def test_a_page_may_be_asked_only_for_its_type(shop: Ask) -> None:
+    assert await shop.data("{ orders { __typename pageInfo { __typename } } }") == {
         "orders": {"__typename": "OrderConnection", "pageInfo": {"__typename": "PageInfo"}}
     }
 
@@ -137,13 +139,13 @@ async def test_text_operators_know_no_wildcards_and_only_ascii_case(database: Da
         assert [node["name"] for node in found] == [text for text in TEXTS if lower(operand) in lower(text)]
 
 
-async def test_an_email_is_compared_as_it_is_stored(ask_shop: Ask) -> None:
+async def test_an_email_is_compared_as_it_is_stored(shop: Ask) -> None:
     query = """query($where: CustomerWhere, $email: String!) {
       customers(where: $where) { totalCount } customer(by: {email: $email}) { id }
     }"""
     for given in ("alfki@northwind.example", "  ALFKI@Northwind.EXAMPLE "):
         for operator, operand in (("eq", given), ("in", [given, "x"])):
-            found = await ask_shop.data(query, {"where": {"email": {operator: operand}}, "email": given})
+            found = await shop.data(query, {"where": {"email": {operator: operand}}, "email": given})
             assert found == {"customers": {"totalCount": 1}, "customer": {"id": "Customer:1"}}
 
 
@@ -164,15 +166,15 @@ MENTIONS: list[tuple[dict[str, Any], int]] = [
 ]
 
 
-async def test_archived_rows_are_hidden_unless_the_filter_mentions_them(ask_shop: Ask) -> None:
+async def test_archived_rows_are_hidden_unless_the_filter_mentions_them(shop: Ask) -> None:
     query = "query($where: CustomerWhere) { customers(where: $where, first: 100) { totalCount nodes { id } } }"
     for where, expected in MENTIONS:
-        page = (await ask_shop.data(query, {"where": where}))["customers"]
+        page = (await shop.data(query, {"where": where}))["customers"]
         assert (page["totalCount"], len(page["nodes"])) == (expected, expected), where
 
 
-async def test_archived_rows_are_hidden_in_root_lists_only(ask_shop: Ask) -> None:
-    found = await ask_shop.data(
+async def test_archived_rows_are_hidden_in_root_lists_only(shop: Ask) -> None:
+    found = await shop.data(
         """{
           node(id: "Customer:7") { ... on Customer { archived archivedBy orders(first: 1) { nodes { customer { archived } } } } }
           customer(by: {email: "blonp@northwind.example"}) { archived }
@@ -204,16 +206,16 @@ HOSTILE = [
 ]
 
 
-async def test_hostile_texts_never_reach_the_sql(ask_shop: Ask, statements: Statements) -> None:
+async def test_hostile_texts_never_reach_the_sql(shop: Ask, statements: Statements) -> None:
     query = """query($t: String!, $id: ID!, $ids: [ID!]!) {
       orders(search: $t, where: {note: {contains: $t, ne: $t, in: [$t], gt: $t}, id: {ne: $id}}) { nodes { id } }
       customer(by: {email: $t}) { id } item(by: {sku: $t}) { id } node(id: $id) { id } nodes(ids: $ids) { id }
     }"""
     for text in HOSTILE:
         marked = f"hostile{text}"
-        await ask_shop.data(query, {"t": marked, "id": marked, "ids": [marked]})
+        await shop.data(query, {"t": marked, "id": marked, "ids": [marked]})
         quoted = json.dumps(marked)
-        await ask_shop.data(
+        await shop.data(
             f"""{{ orders(search: {quoted}, where: {{note: {{contains: {quoted}, in: [{quoted}]}}, id: {{in: [{quoted}]}}}}) {{
               nodes {{ id }}
             }}
@@ -221,13 +223,13 @@ async def test_hostile_texts_never_reach_the_sql(ask_shop: Ask, statements: Stat
         )
     assert not [sql for sql in statements.sql if "hostile" in sql]
     assert len({*statements.sql}) == 2
-    assert (await ask_shop.data("{ orders { totalCount } }"))["orders"]["totalCount"] == 831
+    assert (await shop.data("{ orders { totalCount } }"))["orders"]["totalCount"] == 831
 
 
 # ---- language
 
 
-async def test_merged_fields_fragments_and_aliases(ask_shop: Ask) -> None:
+async def test_merged_fields_fragments_and_aliases(shop: Ask) -> None:
     query = """
     query Main($id: ID!) {
       node(id: $id) { id } node(id: $id) { ...all ... on Order { customer { name } } }
@@ -237,7 +239,7 @@ async def test_merged_fields_fragments_and_aliases(ask_shop: Ask) -> None:
     fragment line on OrderItem { quantity item { name ...all } }
     query Other { __typename }
     """
-    found = await ask_shop.data(query, {"id": "Order:1"}, operationName="Main")
+    found = await shop.data(query, {"id": "Order:1"}, operationName="Main")
     assert found["node"] == {
         "id": "Order:1",
         "__typename": "Order",
@@ -247,12 +249,12 @@ async def test_merged_fields_fragments_and_aliases(ask_shop: Ask) -> None:
     assert list(found["first"]["customer"]) == ["id", "name", "again"]
     assert list(found["first"]["items"][0]) == ["position", "quantity", "item"]
     assert list(found["first"]["items"][0]["item"]) == ["name", "__typename", "sku", "id"]
-    assert await ask_shop.data(query, {"id": "Order:1"}, operationName="Other") == {"__typename": "Query"}
+    assert await shop.data(query, {"id": "Order:1"}, operationName="Other") == {"__typename": "Query"}
 
 
-async def test_an_order_by_that_names_a_field_twice_takes_the_first(shop_database: Database, ask_shop: Ask) -> None:
+async def test_an_order_by_that_names_a_field_twice_takes_the_first(shop: Ask) -> None:
     order = [{"field": "TOTAL_AMOUNT", "direction": "DESC"}, {"field": "TOTAL_AMOUNT", "direction": "ASC"}]
-    async with shop_database.session() as session:
+    async with shop.database.session() as session:
         rows = list(await session.scalars(select(Order)))
-    found = await ask_shop.data("query($o: [OrderSort!]) { orders(orderBy: $o, first: 5) { nodes { id } } }", {"o": order})
+    found = await shop.data("query($o: [OrderSort!]) { orders(orderBy: $o, first: 5) { nodes { id } } }", {"o": order})
     assert found["orders"]["nodes"] == [{"id": f"Order:{row.id}"} for row in ordered(rows, order)[:5]]

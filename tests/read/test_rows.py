@@ -14,17 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.context import Context
-from graph.database import Database
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.read import rows
 from graph.read.rows import Door, seen
 from graph.schema import schema
 from graph.scope import Scope
+from tests.conftest import Ask
 from tests.examples import examples
 from tests.generated import requests
 from tests.unseen import SCOPES, Asked, Pair, is_seen, pair
 from tests.unseen import rules as rules_of_tests
 from tests.walk import load
+
+SHOP = "varied"
 
 
 @pytest.fixture(scope="module", params=[(kind, name) for kind in sorted(SCOPES) for name in ("sqlite", "postgres")], ids="-".join)
@@ -103,11 +105,11 @@ def test_a_cursor_holds_nothing_hidden(shops: Pair) -> None:
         assert name not in hidden or name == "Drillinge"  # three customers have this name
 
 
-async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(shop_database: Database) -> None:
-    engine = schema.engine(shop_database)
+async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(shop: Ask) -> None:
+    engine = schema.engine(shop.database)
 
     async def names(scope: Scope) -> list[str]:
-        answer = await engine.run("{ customers { nodes { id } } }", {}, None, Context(shop_database, scope=scope))
+        answer = await engine.run("{ customers { nodes { id } } }", {}, None, Context(shop.database, scope=scope))
         return [node["id"] for node in orjson.loads(answer.data or b"")["customers"]["nodes"]]
 
     with rules_of_tests():
@@ -120,21 +122,19 @@ async def test_the_kind_of_viewer_is_part_of_a_plans_key_and_his_values_are_not(
         assert engine.counters.planned == planned + 2
 
 
-async def test_what_an_update_may_name_is_what_is_seen(shop_database: Database) -> None:
-    found = await load(shop_database)
+async def test_what_an_update_may_name_is_what_is_seen(shop: Ask) -> None:
+    found = await load(shop.database)
     with rules_of_tests():
         for kind, scope in SCOPES.items():
             for model in (Customer, Item, Order, OrderItem):
                 table: Any = model.__table__
                 query = sa.select(table.c.id).where(seen(model, scope)).order_by(table.c.id)
-                async with shop_database.session() as session:
+                async with shop.database.session() as session:
                     ids = list(await session.scalars(query))
                 assert ids == sorted(row.id for row in found[model.__name__] if is_seen(row, kind)), (kind, model)
 
 
-async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(
-    shop_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Customers with a cancelled order that is seen, items that were sold in one: orders need a customer, lines an item.
 
     Whatever stands first in a statement, all of them agree.
@@ -151,7 +151,7 @@ async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(
     asked: dict[type[Any], Any] = {Customer: customers, Item: items, Order: lambda row, viewer: row.id % 5 != 0}
     for model, rule in asked.items():
         monkeypatch.setitem(rows.RULES, model, rule)
-    found = await load(shop_database)
+    found = await load(shop.database)
     orders = [row for row in found["Order"] if row.id % 5]
     theirs = {row.customer_id for row in orders if row.status is OrderStatus.CANCELLED}
     orders = [row for row in orders if row.customer_id in theirs]
@@ -162,7 +162,7 @@ async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(
     for model, keys in expected.items():
         table: Any = model.__table__
         row = rows.rows(model, Scope("any"))
-        async with shop_database.session() as session:
+        async with shop.database.session() as session:
             assert set(await session.scalars(sa.select(row.id).with_for_update(of=row))) == keys
             assert set(await session.scalars(sa.select(table.c.id).where(seen(model, Scope("any"))))) == keys
     everything = "or: [{archived: {eq: true}}, {archived: {eq: false}}]"
@@ -172,7 +172,7 @@ async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(
         f"items(first: 100, where: {{{everything}}}) {{ totalCount nodes {{ orderItems {{ totalCount }} }} }}",
     ]
     for order_of_fields in permutations(fields):
-        asked_by = Asked(shop_database, Scope("any"))
+        asked_by = Asked(shop.database, Scope("any"))
         answer = orjson.loads(await asked_by.raw("{ " + " ".join(order_of_fields) + " }"))
         assert "errors" not in answer, answer
         data = answer["data"]

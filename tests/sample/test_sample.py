@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from graph import sample
-from graph.database import Database
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.sample import northwind as reader
 from tests import northwind
 from tests.conftest import Ask
+
+SHOP = "northwind"
 
 CENT = Decimal("0.01")
 
@@ -26,7 +27,7 @@ def discount(lines: list[dict[str, str]]) -> Decimal:
     return sum((gross(line) * Decimal(line["discount"]) for line in lines), Decimal()).quantize(CENT, ROUND_HALF_UP)
 
 
-async def test_counts_and_totals_are_those_of_the_files(sample_database: Database) -> None:
+async def test_counts_and_totals_are_those_of_the_files(shop: Ask) -> None:
     lines: dict[str, list[dict[str, str]]] = {}
     for line in northwind.rows("order_details"):
         lines.setdefault(line["order_id"], []).append(line)
@@ -34,7 +35,7 @@ async def test_counts_and_totals_are_those_of_the_files(sample_database: Databas
     expected_net = expected_gross - sum((discount(order) for order in lines.values()), Decimal())
     assert (expected_gross, expected_net) == (Decimal("1354458.59"), Decimal("1265792.83"))
 
-    async with sample_database.session() as session:
+    async with shop.database.session() as session:
         counts = [await session.scalar(sa.select(sa.func.count()).select_from(m)) for m in (Customer, Item, Order, OrderItem)]
         stored_gross = await session.scalar(sa.select(sa.func.sum(OrderItem.quantity * OrderItem.price_paid)))
         stored_net = await session.scalar(sa.select(sa.func.sum(Order.total_amount)))
@@ -43,17 +44,17 @@ async def test_counts_and_totals_are_those_of_the_files(sample_database: Databas
     assert (stored_gross, stored_net) == (int(expected_gross * 100), int(expected_net * 100))
 
 
-async def test_every_order_keeps_the_rule_of_its_total(sample_database: Database) -> None:
+async def test_every_order_keeps_the_rule_of_its_total(shop: Ask) -> None:
     subtotal = (
         sa.select(sa.func.sum(OrderItem.quantity * OrderItem.price_paid)).where(OrderItem.order_id == Order.id).scalar_subquery()
     )
     broken = sa.select(sa.func.count()).select_from(Order).where(Order.total_amount != subtotal - Order.discount)
-    async with sample_database.session() as session:
+    async with shop.database.session() as session:
         assert await session.scalar(broken) == 0
 
 
-async def test_rows_say_what_the_files_say(sample_database: Database) -> None:
-    async with sample_database.session() as session:
+async def test_rows_say_what_the_files_say(shop: Ask) -> None:
+    async with shop.database.session() as session:
         stored = (await session.execute(sa.select(Customer.email, Customer.name, Customer.archived_at))).all()
         assert {(email, name) for email, name, _ in stored} == {
             (f"{row['customer_id'].lower()}@northwind.example", row["company_name"]) for row in northwind.rows("customers")
@@ -77,10 +78,10 @@ async def test_rows_say_what_the_files_say(sample_database: Database) -> None:
         assert cents >= 0
 
 
-async def test_a_database_with_rows_is_left_alone(sample_database: Database) -> None:
+async def test_a_database_with_rows_is_left_alone(shop: Ask) -> None:
     with pytest.raises(sample.NotEmpty, match="customer"):
-        await sample.load(sample_database)
-    async with sample_database.session() as session:
+        await sample.load(shop.database)
+    async with shop.database.session() as session:
         assert await session.scalar(sa.select(sa.func.count()).select_from(Customer)) == 91
 
 
@@ -89,8 +90,8 @@ def test_amounts_follow_the_currency(exponent: int, price: int) -> None:
     assert reader.read(exponent).orders[0].lines[1].price_paid == price
 
 
-async def test_one_customers_orders_with_items_answer_what_the_files_say(ask_sample: Ask) -> None:
-    answer = await ask_sample(
+async def test_one_customers_orders_with_items_answer_what_the_files_say(shop: Ask) -> None:
+    answer = await shop(
         """
         query ($email: String!) {
           customer(by: {email: $email}) {

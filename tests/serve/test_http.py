@@ -21,6 +21,8 @@ from graph.serve.compression import ON_LOOP_BYTES, PAYS_BYTES
 from tests.conftest import Ask, Statements
 from tests.words import code
 
+SHOP = "varied"
+
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
 CREATE = 'mutation { createItem(input: {sku: "A", name: "A", price: "1"}) { item { sku } } }'
@@ -325,14 +327,14 @@ async def test_a_get_does_not_write(ask: Ask, statements: Statements) -> None:
     assert answer.json() == {"data": {"items": {"totalCount": 0}}}
 
 
-async def test_a_get_answers_as_a_post_does_and_a_head_without_the_body(ask_shop: Ask) -> None:
+async def test_a_get_answers_as_a_post_does_and_a_head_without_the_body(shop: Ask) -> None:
     query, variables = "query ($n: Int!) { customers(first: $n) { nodes { name } } }", {"n": 3}
-    posted = await ask_shop.raw(query, variables)
+    posted = await shop.raw(query, variables)
     parameters = {"query": query, "variables": json.dumps(variables)}
-    answer = await ask_shop.client.get("/graphql", params=parameters)
+    answer = await shop.client.get("/graphql", params=parameters)
     assert (answer.status_code, answer.content) == (200, posted)
     assert len(answer.json()["data"]["customers"]["nodes"]) == 3
-    head = await ask_shop.client.head("/graphql", params=parameters)
+    head = await shop.client.head("/graphql", params=parameters)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length"):
         assert head.headers[name] == answer.headers[name]

@@ -22,13 +22,12 @@ from graph.base import Base
 from graph.database import Database
 from graph.models import Customer, Order
 from graph.schema import schema
-from graph.settings import Settings
 from graph.write import locks
 from graph.write.locks import Lock
+from tests import stock
 from tests.audit import rows_of
-from tests.conftest import Ask, Statements, asking, made
-from tests.engines import Engines
-from tests.words import done
+from tests.conftest import Ask, Statements
+from tests.engines import Postgres
 
 LISTED = Path(__file__).with_name("locks.toml")
 MUTATION: Any = schema._schema.mutation_type
@@ -252,24 +251,20 @@ INPUTS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.fixture
-def url(postgres_engines: Engines) -> Iterator[str]:
-    with made(postgres_engines, "empty") as url:
-        yield url
+ORDERS = [line("A", 4), line("B", 2)], [line("A", 5)]
+#: Items A and B, which are counted, C, which is not, and D, archived and not sold; Ada and Bea with orders, Cleo archived.
+SHOP = [
+    *(stock.item(sku, 1, number) for sku, number in (("A", 1000), ("B", 1000), ("C", None), ("D", 5))),
+    *(stock.customer(name, *ORDERS, email=f"{name}@x.io") for name in ("Ada", "Bea", "Cleo")),
+    ("archiveCustomer", {"id": "Customer:3"}),
+    ("archiveItem", {"id": "Item:4"}),
+]
 
 
 @pytest.fixture
-async def shop(url: str) -> AsyncIterator[Ask]:
-    """Items A and B, which are counted, C, which is not, and D, archived and not sold; Ada and Bea with orders, Cleo archived."""
-    async with asking(Settings(database_url=url)) as ask:
-        for sku, stock in (("A", 1000), ("B", 1000), ("C", None), ("D", 5)):
-            await done(ask, "createItem", {"sku": sku, "name": sku, "price": "1.00", "stock": stock})
-        orders = [{"items": [line("A", 4), line("B", 2)]}, {"items": [line("A", 5)]}]
-        for name in ("Ada", "Bea", "Cleo"):
-            await done(ask, "createCustomer", {"name": name, "email": f"{name}@x.io", "orders": orders})
-        await done(ask, "archiveCustomer", {"id": "Customer:3"})
-        await done(ask, "archiveItem", {"id": "Item:4"})
-        yield ask
+def engines(postgres_engines: Postgres) -> Postgres:
+    """SQLite has one writer at a time."""
+    return postgres_engines
 
 
 async def test_every_mutation_locks_in_one_order(shop: Ask, statements: Statements, request: pytest.FixtureRequest) -> None:
@@ -436,22 +431,22 @@ CUSTOMER, ITEM = "SELECT FROM customer WHERE id = 1 FOR UPDATE", "SELECT FROM it
 
 
 @pytest.mark.parametrize("blocked", ["customer", "item"])
-async def test_an_order_holds_its_customer_before_its_items(shop: Ask, url: str, blocked: str) -> None:
+async def test_an_order_holds_its_customer_before_its_items(shop: Ask, shop_url: str, blocked: str) -> None:
     """The look-up of a reference locks for the rest of the transaction, and what comes later is not held while it waits."""
     query = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { errors { code } } }"
-    async with held(url, CUSTOMER if blocked == "customer" else ITEM):
+    async with held(shop_url, CUSTOMER if blocked == "customer" else ITEM):
         order = asyncio.create_task(shop.data(query, {"input": {"customer": ADA, "items": [line("A")]}}))
-        await waits(url)
-        assert await free(url, ITEM if blocked == "customer" else CUSTOMER) == (blocked == "customer")
+        await waits(shop_url)
+        assert await free(shop_url, ITEM if blocked == "customer" else CUSTOMER) == (blocked == "customer")
         # Others may point to the customer, and change what is not a key.
         other = "SELECT FROM customer WHERE id = 1 FOR NO KEY UPDATE"
-        assert await free(url, other) == (blocked == "item")
+        assert await free(shop_url, other) == (blocked == "item")
     assert (await order)["createOrder"]["errors"] == []
 
 
-async def test_a_purge_leaves_items_that_somebody_has_at_hand(shop: Ask, url: str) -> None:
+async def test_a_purge_leaves_items_that_somebody_has_at_hand(shop: Ask, shop_url: str) -> None:
     purge = 'mutation { purgeArchived(input: {before: "2999-01-01T00:00:00Z"}) { customers items itemsKept errors { code } } }'
-    async with held(url, "SELECT FROM item WHERE sku = 'D' FOR KEY SHARE"):
+    async with held(shop_url, "SELECT FROM item WHERE sku = 'D' FOR KEY SHARE"):
         found = (await shop.data(purge))["purgeArchived"]
         assert found == {"customers": 1, "items": 0, "itemsKept": 1, "errors": []}
     found = (await shop.data(purge))["purgeArchived"]
