@@ -25,6 +25,7 @@ from graph.customers.types import CustomerQueries
 from graph.database import BeforeCommit, Capabilities, Database
 from graph.database.failures import AnswerTooLarge
 from graph.feed import outbox
+from graph.feed.types import ChangeQueries
 from graph.models import Customer, Item, Order
 from graph.operations import subscriptions
 from graph.operations.documents import RequestRefused
@@ -50,7 +51,7 @@ from graph.write.errors import error_types
 
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
-class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries):
+class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries, ChangeQueries):
     pass
 
 

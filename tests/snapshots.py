@@ -85,7 +85,7 @@ class Snapshots:
 
 
 def _queries() -> list[tuple[str, str]]:
-    return [(type_, f"SELECT * FROM {mirror.model.__tablename__}") for type_, mirror in MIRRORS.items()]
+    return [(type_, f"SELECT * FROM {mirror.model.__tablename__}") for type_, mirror in MIRRORS.items() if mirror.is_node]
 
 
 def root(rows: Rows, type_: str, key: int) -> tuple[str, int]:
@@ -139,8 +139,8 @@ def kept(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """What rows of the outbox say of changes."""
     names = ("kind", "type", "key", "root_type", "version", "owner_before", "owner_after", "count")
     assert all(row["at"] and row["mutation"] for row in rows)
-    assert all((row["root"] is None) == (row["kind"] == "MANY") for row in rows)
-    return [(*(row[name] for name in names), row["root"] or 0, frozenset(json.loads(row["fields"]))) for row in rows]
+    assert all((row["root"] == 0) == (row["kind"] == "MANY") for row in rows)
+    return [(*(row[name] for name in names), row["root"], frozenset(json.loads(row["changed"]))) for row in rows]
 
 
 def to_keep(changes: Sequence[Change]) -> list[tuple[Any, ...]]:

@@ -48,7 +48,7 @@ READ: dict[str, set[str]] = {
     "sql": {"refusals", "rows", "types", "planning"},
     "payloads": {"refusals", "rows", "types", "planning", "sql"},
 }
-DOMAIN = {"settings", "base", "scope", "sums", "texts", "database", "context", "models", "read", "write", "stock"}
+DOMAIN = {"settings", "base", "scope", "sums", "texts", "database", "context", "models", "read", "write", "feed", "stock"}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 
 
@@ -275,6 +275,7 @@ SERVERS = {
     "customers/mutations.py": "a cascade takes all orders, so all are locked",
     "archive/mutations.py": "a cascade takes all orders; what is sold stays, whoever bought it",
     "write/violations.py": "the database holds constraints against all rows",
+    "read/sql/statement.py": "a cursor of a log is expired when the oldest of all its rows is gone",
     "write/door.py": "a natural key is taken, whoever may see the row that has it",
     "write/plain_rows.py": "which rows were just written, also where a rule lets them go out of sight",
 }

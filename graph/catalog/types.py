@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from graph import models
+from graph.feed.types import ToldChange, of_root, own_changes
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 @mirror(
     models.Item,
+    links={"changes": of_root("Item")},
     sorts=("sku", "name", "price", "stock", "created_at", "updated_at"),
     search=("sku", "name"),
     hidden_unless_mentioned="archived",
@@ -36,6 +38,7 @@ class Item(Node):
     order_items: Connection[Annotated[OrderItem, strawberry.lazy("graph.orders.types")]] = connection(
         "OrderItem", "The order lines that sell this item."
     )
+    changes: Connection[ToldChange] = own_changes("The changes of the item that are kept, its stock's included, oldest first.")
 
 
 @strawberry.input(description="Finds one item by one of its unique keys.", one_of=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from graph import models
+from graph.feed.types import ToldChange, of_root, own_changes
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 @mirror(
     models.Customer,
+    links={"changes": of_root("Customer")},
     owner="id",
     sorts=("name", "email", "created_at", "updated_at"),
     search=("name", "email"),
@@ -35,6 +37,7 @@ class Customer(Node):
     order_count: int = strawberry.field(description="How many orders the customer has, whatever their status.")
     total_spent: Money = strawberry.field(description="The sum over the customer's paid and shipped orders.")
     orders: Connection[Annotated[Order, strawberry.lazy("graph.orders.types")]] = connection("Order", "The customer's orders.")
+    changes: Connection[ToldChange] = own_changes("The changes of the customer's own fields that are kept, oldest first.")
 
 
 @strawberry.input(description="Finds one customer by one of its unique keys.", one_of=True)

@@ -20,45 +20,87 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import visitors
 
-from graph.base import Base, KeyType, UtcDateTime, utc_now
+from graph.base import Base, Choice, Key, Utc, utc_now
 from graph.database import capabilities, rows_within
+from graph.read.sql.connections import cursor_text
 from graph.read.types.mirror import MIRRORS, expression_of
 from graph.texts import CodePointText
 from graph.write.record import Change, Kind
 
-#: `root_type` and `root` say whose feed a change is in, and are what `version` belongs to; MANY has no `root`. `fields` is the
-#: JSON of a list of GraphQL names. The owners are what row rules ask for. `by` is empty while nobody says who he is.
-CHANGES = sa.Table(
-    "changes",
-    Base.metadata,
-    sa.Column("id", KeyType, sa.Identity(), primary_key=True),
-    sa.Column("position", sa.BigInteger, nullable=True),
-    sa.Column("kind", CodePointText, nullable=False),
-    sa.Column("type", CodePointText, nullable=False),
-    sa.Column("key", sa.BigInteger, nullable=True),
-    sa.Column("root_type", CodePointText, nullable=False),
-    sa.Column("root", sa.BigInteger, nullable=True),
-    sa.Column("version", sa.Integer, nullable=True),
-    sa.Column("fields", CodePointText, nullable=False),
-    sa.Column("owner_before", sa.BigInteger, nullable=True),
-    sa.Column("owner_after", sa.BigInteger, nullable=True),
-    sa.Column("count", sa.BigInteger, nullable=False),
-    sa.Column("mutation", CodePointText, nullable=True),
-    sa.Column("at", UtcDateTime, nullable=False),
-    sa.Column("by", CodePointText, nullable=True),
-    sa.Index(None, "position", unique=True),
-    sa.Index(None, "root_type", "root", "position"),
-    sqlite_autoincrement=True,
-)
-# Those that wait for a position: read in order of their ids, as few as there are.
-sa.Index(
-    "ix_changes_waiting",
-    CHANGES.c.id,
-    postgresql_where=CHANGES.c.position.is_(None),
-    sqlite_where=CHANGES.c.position.is_(None),
-)
+#: What the cursor of a change says that it was made for.
+TAG = "Change position+"
+
+
+class ChangeRow(Base):
+    """A change as it is kept.
+
+    `root_type` and `root` say whose feed it is in, and what `version` belongs to; MANY has 0 as its root. `changed` is the JSON
+    of a list of GraphQL names. The owners are what row rules ask for. `by` is empty while nobody says who he is.
+    """
+
+    __tablename__ = "changes"
+    _sentinel = None  # type: ignore[assignment]  # no unit of work inserts here
+
+    id: Mapped[Key]
+    position: Mapped[int | None] = mapped_column(sa.BigInteger)
+    kind: Mapped[Kind] = mapped_column(Choice(Kind))
+    type: Mapped[str]
+    key: Mapped[int | None] = mapped_column(sa.BigInteger)
+    root_type: Mapped[str]
+    root: Mapped[int] = mapped_column(sa.BigInteger)
+    version: Mapped[int | None]
+    changed: Mapped[str]
+    owner_before: Mapped[int | None] = mapped_column(sa.BigInteger)
+    owner_after: Mapped[int | None] = mapped_column(sa.BigInteger)
+    count: Mapped[int]
+    mutation: Mapped[str | None]
+    at: Mapped[Utc]
+    by: Mapped[str | None]
+
+    __table_args__ = (
+        sa.Index(None, "position", unique=True),
+        sa.Index(None, "root_type", "root", "position"),
+        # Those that wait for a position: read in order of their ids, as few as there are.
+        sa.Index(
+            "ix_changes_waiting",
+            "id",
+            postgresql_where=sa.literal_column("position IS NULL"),
+            sqlite_where=sa.literal_column("position IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    # Derived in SQL alone: no object is ever made of a change.
+    @hybrid_property
+    def cursor(self) -> str:
+        raise NotImplementedError
+
+    @cursor.inplace.expression
+    @classmethod
+    def _cursor(cls) -> sa.ColumnElement[str]:
+        return cursor_text(TAG, [sa.type_coerce(cls.position, sa.BigInteger)])
+
+    @hybrid_property
+    def entity_id(self) -> str:
+        raise NotImplementedError
+
+    @entity_id.inplace.expression
+    @classmethod
+    def _entity_id(cls) -> sa.ColumnElement[str]:
+        return cls.type + ":" + sa.cast(cls.key, CodePointText)
+
+    @hybrid_property
+    def fields(self) -> str:
+        raise NotImplementedError
+
+    @fields.inplace.expression
+    @classmethod
+    def _fields(cls) -> sa.ColumnElement[str]:
+        return sa.type_coerce(cls.changed, CodePointText)
+
 
 #: One row: the last position given. Whoever numbers holds it.
 HEAD = sa.Table(
@@ -70,16 +112,16 @@ HEAD = sa.Table(
 
 #: Ids are drawn as the rows come. Arrays would cost twice as much: the driver looks at every value of theirs several times.
 BY_RECORDS = """
-INSERT INTO changes (kind, type, key, root_type, root, version, fields, owner_before, owner_after, count, mutation, at)
+INSERT INTO changes (kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at)
 SELECT told.*, $2::timestamptz FROM json_to_recordset($1::json) AS told (kind text, type text, key bigint, root_type text,
-    root bigint, version integer, fields text, owner_before bigint, owner_after bigint, count bigint, mutation text)
+    root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint, mutation text)
 """
 #: Nobody else writes meanwhile, so the next ids are known.
 BY_JSON = """
 INSERT INTO changes
-    (id, position, kind, type, key, root_type, root, version, fields, owner_before, owner_after, count, mutation, at)
+    (id, position, kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at)
 SELECT last + told.key + 1, last + told.key + 1, value->>'kind', value->>'type', value->>'key', value->>'root_type',
-    value->>'root', value->>'version', value->>'fields', value->>'owner_before', value->>'owner_after', value->>'count',
+    value->>'root', value->>'version', value->>'changed', value->>'owner_before', value->>'owner_after', value->>'count',
     value->>'mutation', ?2
 FROM json_each(?1) AS told, (SELECT coalesce(max(seq), 0) AS last FROM sqlite_sequence WHERE name = 'changes')
 """
@@ -99,13 +141,13 @@ async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
 def _told(change: Change) -> dict[str, Any]:
     root = change.root
     return {
-        "kind": change.kind.name,
+        "kind": change.kind.value,
         "type": change.type,
         "key": change.key,
         "root_type": root.type_name,
-        "root": None if change.kind is Kind.MANY else root.key,
+        "root": root.key,
         "version": change.version,
-        "fields": field_names(change.type, change.fields) if change.fields else "[]",
+        "changed": field_names(change.type, change.fields) if change.fields else "[]",
         "owner_before": change.owner_before,
         "owner_after": change.owner_after,
         "count": change.count,
@@ -125,6 +167,8 @@ def _shown(type_: str) -> tuple[tuple[str, frozenset[str]], ...]:
     mirror = MIRRORS[type_]
     mapper, found = mirror.mapper, list[tuple[str, frozenset[str]]]()
     for name, attribute in mirror.attributes.items():
+        if attribute in mirror.links:
+            continue
         descriptor = mapper.all_orm_descriptors[attribute]
         if attribute in mapper.relationships:
             columns = [local for local, _ in mapper.relationships[attribute].local_remote_pairs or ()]

@@ -32,15 +32,15 @@ SELECT json_build_array((SELECT position FROM changes_head), (SELECT min(positio
 """
     look = """
 SELECT json_build_array((SELECT position FROM changes_head), coalesce(json_agg(json_build_array(
-    position, type, root_type, root, owner_before, owner_after)), '[]'))::text
+    position, type, root_type, nullif(root, 0), owner_before, owner_after)), '[]'))::text
 FROM (SELECT * FROM changes WHERE position > $1::bigint ORDER BY position LIMIT $2::integer) AS page
 """
     roots = """
-SELECT coalesce(json_agg(json_build_array(position, root)), '[]')::text
+SELECT coalesce(json_agg(json_build_array(position, nullif(root, 0))), '[]')::text
 FROM (SELECT position, root FROM changes
     WHERE position > $1::bigint AND root_type = $3::text
-    AND (root IS NULL OR $4::bigint IS NULL OR root = $4::bigint)
-    AND (root IS NULL OR $5::bigint IS NULL OR $5::bigint IN (owner_before, owner_after))
+    AND (root = 0 OR $4::bigint IS NULL OR root = $4::bigint)
+    AND (root = 0 OR $5::bigint IS NULL OR $5::bigint IN (owner_before, owner_after))
     ORDER BY position LIMIT $2::integer) AS page
 """
 
@@ -53,15 +53,15 @@ SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name 
 """
     look = """
 SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'), json_group_array(json_array(
-    position, type, root_type, root, owner_before, owner_after)))
+    position, type, root_type, nullif(root, 0), owner_before, owner_after)))
 FROM (SELECT * FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2)
 """
     roots = """
-SELECT json_group_array(json_array(position, root))
+SELECT json_group_array(json_array(position, nullif(root, 0)))
 FROM (SELECT position, root FROM changes
     WHERE position > ?1 AND root_type = ?3
-    AND (root IS NULL OR ?4 IS NULL OR root = ?4)
-    AND (root IS NULL OR ?5 IS NULL OR ?5 IN (owner_before, owner_after))
+    AND (root = 0 OR ?4 IS NULL OR root = ?4)
+    AND (root = 0 OR ?5 IS NULL OR ?5 IN (owner_before, owner_after))
     ORDER BY position LIMIT ?2)
 """
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graph.feed.outbox import TAG
 from graph.read.planning import cursors
 from graph.read.refusals import BadUserInput
 
 
 def cursor_at(position: int) -> str:
     """The cursor of a position."""
-    return f'["Change position+",{position}]'.encode().hex().upper()
+    return f'["{TAG}",{position}]'.encode().hex()
 
 
 def position_of(cursor: str, argument: Sequence[str] = ("after",)) -> int:
     """The position of a cursor. Raises `BadUserInput`."""
     found = cursors.decode(cursor)
-    if found is None or len(found) != 2 or found[0] != "Change position+" or not isinstance(found[1], int):
+    if found is None or len(found) != 2 or found[0] != TAG or not isinstance(found[1], int):
         raise BadUserInput("The cursor is none of changes.", argument)
     return found[1]

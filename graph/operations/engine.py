@@ -38,6 +38,7 @@ from graph.operations.persisted import Persisted, read_manifest, validated
 from graph.operations.recent import Recent
 from graph.operations.variables import coerce_variables
 from graph.read.payloads.execution import PayloadExecutor
+from graph.read.payloads.fragments import see_expired
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
 from graph.read.planning.cost import Cost, Price, bytes_of, cost_of, prices, too_expensive, total
@@ -189,10 +190,13 @@ class Engine:
         limit = greatest if share is None else min(SMALL, greatest) if small else await share.ask(compiled.bytes)
         while True:
             try:
-                return await context.database.fetch(sql, compiled.statement.arguments({**values, LIMIT: limit}), limit)
+                found = await context.database.fetch(sql, compiled.statement.arguments({**values, LIMIT: limit}), limit)
             except AnswerTooLarge:
                 if share is None or limit == greatest:
                     raise
+            else:
+                see_expired(found)
+                return found
             # Escapes made its texts longer than they may be as they are stored.
             share.keep(0)
             limit = await share.ask(greatest)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from graph import models
+from graph.feed.types import ToldChange, of_root, own_changes
 from graph.orders.status import OrderStatus
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
@@ -30,6 +31,7 @@ class OrderItem(Node):
 
 @mirror(
     models.Order,
+    links={"changes": of_root("Order")},
     owner="customer_id",
     sorts=("number", "order_date", "total_amount", "status", "created_at", "updated_at", "customer.name"),
     search=("number", "note", "customer.name", "customer.email"),
@@ -49,6 +51,7 @@ class Order(Node):
     updated_at: DateTime = strawberry.field(description="When the order or its lines were last changed.")
     customer: Annotated[Customer, strawberry.lazy("graph.customers.types")] = strawberry.field(description="Who ordered.")
     items: list[OrderItem] = strawberry.field(description="The lines, in position order.")
+    changes: Connection[ToldChange] = own_changes("The changes of the order and its lines that are kept, oldest first.")
 
 
 @strawberry.input(description="Finds one order by one of its unique keys.", one_of=True)

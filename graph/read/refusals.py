@@ -32,6 +32,14 @@ class BadUserInput(GraphQLError):
         super().__init__(message, nodes, extensions={"code": "BAD_USER_INPUT", "path": list(path), **numbers})
 
 
+class CursorExpired(GraphQLError):
+    """A cursor of a log that lies before its oldest row, whose own is `oldest`: what was between is no longer told."""
+
+    def __init__(self, oldest: str) -> None:
+        message = "The cursor has expired: what followed it is no longer kept. Read again, and go on from `oldest`."
+        super().__init__(message, extensions={"code": "CURSOR_EXPIRED", "oldest": oldest})
+
+
 def root(error: GraphQLError) -> BaseException:
     """What was raised where graphql-core made an error of it: a refusal is an error itself."""
     cause: BaseException = error

@@ -58,7 +58,7 @@ def _note(graph: Graph, named: dict[type[Base], Named], name: str, text: str) ->
         named[model][name].add(stored(model.__mapper__.columns[name], text, graph.dialect))
         return
     type_name, key = parse_id(text) or ("", 0)
-    if type_name not in MIRRORS:
+    if type_name not in MIRRORS or not MIRRORS[type_name].is_node:
         return
     model = MIRRORS[type_name].model
     if model.__root__ is None:
@@ -102,7 +102,7 @@ def natural_keys() -> dict[str, type[Base]]:
     """The classes of roots by the name of a unique column that clients send and no other class has."""
     found: dict[str, list[type[Base]]] = defaultdict(list)
     for mirror in MIRRORS.values():
-        for key in unique_keys(mirror.mapper.local_table):
+        for key in unique_keys(mirror.mapper.local_table) if mirror.is_node else ():
             columns = list(key.columns)
             if mirror.model.__root__ is None and len(columns) == 1 and columns[0].computed is None:
                 found[str(mirror.mapper.get_property_by_column(columns[0]).key)].append(mirror.model)

@@ -27,7 +27,7 @@ MOST_TOLD = 1_000
 RECORD = "record"
 
 
-class Kind(enum.Enum):
+class Kind(enum.StrEnum):
     """What became of a row, or that one statement wrote more rows of a type than are told."""
 
     CREATED = "CREATED"

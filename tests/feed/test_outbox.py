@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from graph.context import Context
 from graph.database import Database
-from graph.feed.outbox import CHANGES, field_names
+from graph.feed.outbox import ChangeRow, field_names
 from graph.sample import load
 from graph.schema import schema
 from tests.conftest import Ask
@@ -20,7 +20,7 @@ from tests.write.test_record import refuse_once
 
 async def outbox(database: Database) -> list[Any]:
     async with database.session() as session:
-        return list((await session.execute(sa.select(CHANGES).order_by(CHANGES.c.id))).all())
+        return list((await session.execute(sa.select(ChangeRow.__table__).order_by(ChangeRow.id))).all())
 
 
 def short(rows: list[Any]) -> list[str]:
@@ -39,7 +39,7 @@ async def test_a_change_says_what_where_when_and_by_which_mutation(ask: Ask) -> 
     (order,) = changed
     assert (order.kind, order.key, order.version, order.owner_before, order.owner_after) == ("UPDATED", 1, 2, 1, 1)
     assert (order.mutation, order.by, order.count) == ("updateOrder", None, 1)
-    assert json.loads(order.fields) == ["version", "note", "updatedAt"]
+    assert json.loads(order.changed) == ["version", "note", "updatedAt"]
     found = await ask.data('{ order(by: {id: "Order:1"}) { updatedAt } }')
     assert order.at.isoformat() >= found["order"]["updatedAt"].replace("Z", "+00:00")
     if database.capabilities.one_writer:
@@ -78,7 +78,7 @@ async def test_what_is_not_committed_is_not_there(ask: Ask, monkeypatch: pytest.
     await done(ask, "adjustStock", {"item": {"sku": "A"}, "delta": -1})
     assert len(tries) == 2
     (told,) = (await outbox(database))[3:]
-    assert (told.kind, told.key, told.version, json.loads(told.fields)) == ("UPDATED", 1, 1, ["stock", "updatedAt"])
+    assert (told.kind, told.key, told.version, json.loads(told.changed)) == ("UPDATED", 1, 1, ["stock", "updatedAt"])
 
 
 async def test_fields_of_one_transaction_are_told_together(ask: Ask) -> None:
@@ -109,7 +109,7 @@ async def test_many_rows_of_one_statement_are_one_change(ask: Ask, number: int) 
 
     def expected(kind: str, type_: str) -> list[tuple[str, str, Any, int]]:
         one = [(kind, type_, root, 1) for root in range(1, number + 1)]
-        return [("MANY", type_, None, number)] if number > 1_000 else one
+        return [("MANY", type_, 0, number)] if number > 1_000 else one
 
     await done(ask, "insertCustomers", {"rows": rows})
     assert await heard() == expected("CREATED", "Customer")
@@ -139,6 +139,6 @@ async def test_the_sample_is_told(database: Database) -> None:
     singly = loaded.customers + loaded.items + loaded.orders
     assert len(rows) == singly + 1
     assert [(row.type, row.kind, row.root_type, row.root, row.count) for row in rows[singly:]] == [
-        ("OrderItem", "MANY", "Order", None, loaded.lines)
+        ("OrderItem", "MANY", "Order", 0, loaded.lines)
     ]
     assert {row.type for row in rows if row.owner_after is None} == {"Item", "OrderItem"}

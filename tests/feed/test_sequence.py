@@ -20,7 +20,7 @@ from tests.words import done
 
 WRITERS, TIMES, ROOTS = 16, 20, 5
 INSERT = """
-    INSERT INTO changes (kind, type, key, root_type, root, version, fields, count, at)
+    INSERT INTO changes (kind, type, key, root_type, root, version, changed, count, at)
     VALUES ('UPDATED', 'Item', $1, 'Item', $1, $2, '[]', 1, now())"""
 
 

@@ -12,6 +12,7 @@ import orjson
 from graphql.pyutils import Path
 
 from graph.database.failures import Unavailable
+from graph.read.refusals import CursorExpired
 
 
 class Fragment:
@@ -40,8 +41,18 @@ def splice(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
+def see_expired(answer: bytes) -> None:
+    """See that a statement has answered, and not found a cursor expired. Raises `CursorExpired`."""
+    if answer[:1] == b"#":
+        raise CursorExpired(answer[1:].decode())
+
+
 def cut(text: bytes) -> dict[int, Fragment]:
-    """The rows of a `RowsByKey` statement by key, `key:bytes;JSON` with commas between. A row's JSON goes on as it is."""
+    """The rows of a statement of rows by key, `key:bytes;JSON` with commas between. A row's JSON goes on as it is.
+
+    Raises `CursorExpired`, `Unavailable`.
+    """
+    see_expired(text)
     found: dict[int, Fragment] = {}
     position = 0
     try:

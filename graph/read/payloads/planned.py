@@ -132,7 +132,7 @@ class _Planner:
                     self.planned.entities[*names, name].append(((*keys, key), statement))
                     (self.each if listed else self.planned.single).append(price)
                 elif named.name == "Node":
-                    for mirrored in MIRRORS:
+                    for mirrored in (name for name, mirror in MIRRORS.items() if mirror.is_node):
                         plan = plan_rows(self.operation, mirrored, inner)
                         self.planned.nodes[*keys, key, runtime.name, mirrored] = NodePlan(*self._write(plan, (*keys, key)))
                 elif is_composite_type(named):

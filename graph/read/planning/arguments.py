@@ -156,7 +156,8 @@ Shaper = Callable[[Any], Hashable]
 def id_type(text: str) -> str:
     """The mirrored type that a global id names, or nothing."""
     parsed = parse_id(text)
-    return parsed[0] if parsed is not None and parsed[0] in MIRRORS else ""
+    mirror = MIRRORS.get(parsed[0]) if parsed is not None else None
+    return mirror.name if mirror is not None and mirror.is_node else ""
 
 
 def shaper(type_: GraphQLInputType, known: dict[str, Shaper]) -> Shaper:

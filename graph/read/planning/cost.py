@@ -14,6 +14,7 @@ from typing import Any
 from graphql import GraphQLError
 
 from graph.read.planning.plan import (
+    AnyRow,
     Either,
     Entity,
     Every,
@@ -121,6 +122,9 @@ class _Fold:
             match field:
                 case One(key, entity=inner):
                     found.append(self.row((*above, key), inner))
+                case AnyRow(key, entities=entities):
+                    # Of a row it is one of them; the bytes may be those of another than the dearest.
+                    found.append(max((self.row((*above, key), each) for each in entities), key=lambda price: price.total))
                 case Many(key, entity=inner):
                     found.append(self.row((*above, key), inner, BOUNDED_ROWS))
                 case Page():

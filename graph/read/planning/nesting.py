@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import Dialect
 
 from graph.database import capabilities
-from graph.read.planning.plan import Either, Every, Filter, Many, Not, One, Page, Related
+from graph.read.planning.plan import AnyRow, Either, Every, Filter, Many, Not, One, Page, Related
 
 #: What is on the stack in a WITH clause, and where a row is written: one found by a key, of a list of ids, of a payload, of a
 #: summary's group; a root page adds what every page does.
@@ -20,6 +20,8 @@ BESIDE = 12
 AT_ROOT, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY = 10, 23, 40, 18, 39
 #: What the row of a to-one relation, a bounded list, a page and a numbered page add for the fields below them.
 ONE, OR_NULL, MANY, PAGE, NUMBERED_PAGE = 10, 3, 16, 21, 17
+#: What the row of any type adds: it stands in a CASE.
+ANY_ROW = 20
 #: What a scalar takes, an expression of the model included.
 SCALAR = 22
 
@@ -51,16 +53,18 @@ def _numbered(page: Page) -> bool:
     return page.backward or any(part.info for part in page.parts)
 
 
-def added_depth(field: One | Many | Page) -> int:
+def added_depth(field: One | AnyRow | Many | Page) -> int:
     """What a relation or a page adds for the fields below it."""
     if isinstance(field, Page):
         return NUMBERED_PAGE if _numbered(field) else PAGE
+    if isinstance(field, AnyRow):
+        return ANY_ROW
     if isinstance(field, Many):
         return MANY
     return ONE + OR_NULL if field.nullable else ONE
 
 
-def needed(field: One | Many | Page) -> int:
+def needed(field: One | AnyRow | Many | Page) -> int:
     """What a relation or a page takes itself, whatever is below it."""
     values = added_depth(field) + SCALAR
     if not isinstance(field, Page):

@@ -26,6 +26,11 @@ def read_order(mirror: Mirror, template: list[dict[str, Any]] | None) -> tuple[S
     return (*keys.values(), SortKey("id", last.descending if last else False, False, "int"))
 
 
+def log_order(mirror: Mirror) -> tuple[SortKey, ...]:
+    """The one order in which the rows of a log are read, where a type mirrors one."""
+    return () if mirror.log is None else (SortKey(mirror.log, False, False, "int"),)
+
+
 def sort_key(mirror: Mirror, path: str, descending: bool) -> SortKey:
     mapper: Mapper[Any] = mirror.mapper
     *relations, attribute = path.split(".")

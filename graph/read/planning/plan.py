@@ -130,12 +130,18 @@ class Entity:
     def attributes(self) -> list[str]:
         """The attributes and relations of the mapped class that are read."""
         found = [getattr(field, "attribute", None) or getattr(field, "relation", None) for field in self.fields]
+        found += [name for field in self.fields if isinstance(field, AnyRow) for name in (field.types, field.keys)]
         return [name for name in found if name is not None]
 
     @property
     def lists(self) -> int:
         """How many of its fields lead to rows of a list, and may be long."""
-        return sum(isinstance(f, (Many, Page)) or (isinstance(f, One) and f.entity.lists > 0) for f in self.fields)
+        return sum(
+            isinstance(f, (Many, Page))
+            or (isinstance(f, One) and f.entity.lists > 0)
+            or (isinstance(f, AnyRow) and any(entity.lists for entity in f.entities))
+            for f in self.fields
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,16 @@ class One:
     relation: str
     nullable: bool
     entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class AnyRow:
+    """The row whose type and key stand in two attributes, null where it is not there; what is selected of each type."""
+
+    key: str
+    types: str
+    keys: str
+    entities: tuple[Entity, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +271,7 @@ class SummaryRoot:
     parts: tuple[SummaryPart, ...]
 
 
-Field = Typename | Value | One | Many | Page
+Field = Typename | Value | One | AnyRow | Many | Page
 Root = Typename | Page | Lookup | RowsById | Meta | SummaryRoot
 
 

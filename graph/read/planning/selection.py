@@ -29,14 +29,17 @@ from graph.read.planning.arguments import Leaf, id_type, read_arguments
 from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.filters import EVERYTHING, mentions, read_where
 from graph.read.planning.groups import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
-from graph.read.planning.order import read_order
+from graph.read.planning.order import log_order, read_order
 from graph.read.planning.plan import (
+    AnyRow,
+    Compare,
     Cursor,
     EdgePart,
     Entity,
     Every,
     Field,
     Filter,
+    IsNull,
     IsTrue,
     Lookup,
     Many,
@@ -59,6 +62,8 @@ from graph.read.refusals import BadUserInput, Over
 from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
 from graph.settings import Settings
 
+#: The attributes in which a row says the type and the key of another row.
+ANY_ROW = ("type", "key")
 PAGE_INFO = {
     "hasNextPage": "has_next",
     "hasPreviousPage": "has_previous",
@@ -187,10 +192,13 @@ def _field(
     if is_leaf_type(named):
         listed = is_list_type(get_nullable_type(field.type))
         return Value(key, attribute, "JSON" if listed else named.name, not is_non_null_type(field.type))
-    relation = mirror.mapper.relationships[attribute]
+    if isinstance(named, GraphQLInterfaceType):
+        nodes = [each.name for each in MIRRORS.values() if each.is_node and each.name in operation.schema.type_map]
+        return AnyRow(key, *ANY_ROW, tuple(_entity(operation, node, details) for node in nodes))
     if connection_node(field.type) is not None:
         arguments = read_arguments(field, details[0].node, operation.variables.coerced)
         return _page(operation, key, attribute, field.type, details, arguments)
+    relation = mirror.mapper.relationships[attribute]
     target = mirror_of(relation.mapper.class_)
     entity = _entity(operation, target.name, details)
     if relation.uselist:
@@ -220,6 +228,7 @@ def _page(
     mirror = MIRRORS[connection_node(type_) or ""]
     size, backward = _size(operation.settings, arguments, nested=relation is not None)
     order = read_order(mirror, arguments["orderBy"] if isinstance(arguments.get("orderBy"), list) else None)
+    order = log_order(mirror) or order
     return Page(
         key=key,
         type_name=mirror.name,
@@ -242,6 +251,11 @@ def _where(mirror: Mirror, relation: str | None, arguments: dict[str, Any]) -> F
     search = arguments.get("search")
     if search is not None and search.value is not None:
         parts.append(Search(mirror.search, search.source))
+    types = arguments.get("types")
+    if types is not None and types.value is not None:
+        parts.append(Compare(ANY_ROW[0], "in", types.source))
+    if mirror.log is not None:
+        parts.append(IsNull(mirror.log, False))
     hidden = mirror.hidden_unless_mentioned
     shown = [name for name, attribute in mirror.attributes.items() if attribute == hidden]
     if hidden is not None and relation is None and not any(mentions(template, name) for name in shown):

@@ -43,6 +43,11 @@ class Around(Binder, Protocol):
     def count(self, page: Page, parent: Any) -> ColumnElement[int]: ...
 
 
+def cursor_text(tag: str, parts: list[Part]) -> ColumnElement[str]:
+    """The text of a cursor: what it was made for, and the JSON of its values."""
+    return HexText(joined([f'["{tag}",', *parts, "]"]))
+
+
 class PageWriter:
     """The SQL of one page: the rows of the page, one more to know whether rows follow, their JSON and their cursors."""
 
@@ -153,10 +158,10 @@ class PageWriter:
         return beyond(self.page.order, keys, cursor.nulls, value, backward)
 
     def _cursor_text(self, keys: Sequence[Any]) -> ColumnElement[str]:
-        parts: list[Part] = [f'["{order_tag(self.page.type_name, self.page.order)}"']
+        parts: list[Part] = []
         for key, column in zip(self.page.order, keys, strict=True):
             parts += [",", *as_null(POSITIONS[key.kind].encode(column), key.nullable)]
-        return HexText(joined([*parts, "]"]))
+        return cursor_text(order_tag(self.page.type_name, self.page.order), parts[1:])
 
     def _edge(self, edge: Sequence[EdgePart], row: Any, cursor: ColumnElement[str] | None) -> list[Part]:
         members: list[tuple[str, list[Part]]] = []

@@ -17,8 +17,11 @@ from sqlalchemy.types import TypeEngine
 from graph.base import Base
 from graph.database import capabilities
 from graph.read.planning.arguments import Constant, Given, Source, resolve
+from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.nesting import AT_ROOT, BESIDE, IN_LOOKUP, IN_NODES, IN_PAYLOAD, IN_SUMMARY, added_depth, needed, room
 from graph.read.planning.plan import (
+    AnyRow,
+    Cursor,
     Entity,
     Lookup,
     Many,
@@ -35,17 +38,19 @@ from graph.read.planning.plan import (
 from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_reader, type_of
-from graph.read.sql.connections import PageWriter
+from graph.read.sql.connections import PageWriter, cursor_text
 from graph.read.sql.constructs import ByteLength, JoinedRows, id_rows, member, unchanged, within_bytes
 from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
 from graph.read.types.encodings import Part, literal
-from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.mirror import MIRRORS, Mirror, mirror_of
 from graph.read.types.scalars import parse_id
-from graph.scope import Scope
+from graph.scope import SERVER, Scope
 
 #: The variables under which the keys of `RowsByKey`, how many bytes may be made, and introspection by response key are bound.
 #: No GraphQL variable can have such a name.
 KEYS = "#keys"
+#: What begins the answer of a statement that was given a cursor which is no more; behind it stands the oldest that works.
+EXPIRED = "#"
 LIMIT = "#limit"
 META = "#meta"
 
@@ -88,6 +93,8 @@ class Writer:
         self.conditions = Conditions(self)
         self.binds: dict[str, Parameter] = {}
         self.aliases = 0
+        #: Whether a cursor that was given is expired, and the oldest one of its log that works.
+        self.expired: list[tuple[ColumnElement[bool], ColumnElement[str]]] = []
         self.room = room(dialect)
 
     # ---- names and parameters
@@ -105,7 +112,7 @@ class Writer:
         return bindparam(name, type_=type_, required=False)
 
     def write(self, plan: Plan) -> Statement:
-        query = self._rows(plan.roots) if isinstance(plan.roots, RowsByKey) else select(self._roots(plan))
+        query = self._query(plan)
         if not capabilities(self.dialect).bounds_texts:
             query = within_bytes(query, self.bind(Given((LIMIT,)), sa.Integer()))
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
@@ -114,6 +121,15 @@ class Writer:
             for name in compiled.positiontup or ()
         ]
         return Statement(str(compiled), tuple(binds))
+
+    def _query(self, plan: Plan) -> Select[Any]:
+        """The query of one row and column, which is the answer; or the oldest cursor that works, where one is expired."""
+        query = self._rows(plan.roots) if isinstance(plan.roots, RowsByKey) else select(self._roots(plan))
+        if not self.expired:
+            return query
+        conditions, oldest = zip(*self.expired, strict=True)
+        texts = [(condition, joined([EXPIRED, text])) for condition, text in zip(conditions, oldest, strict=True)]
+        return select(case(*texts, else_=query.scalar_subquery()))
 
     # ---- roots
 
@@ -174,6 +190,18 @@ class Writer:
         framed = joined([each.c.k, ":", ByteLength(each.c.j), ";", each.c.j])
         return select(func.coalesce(JoinedRows(framed), literal("")))
 
+    def _see_expired(self, page: Page, cursor: Cursor) -> None:
+        """Have a cursor held against all rows of a log: whatever the viewer sees, it is expired where one behind it is gone."""
+        order = page.order
+        tag = order_tag(page.type_name, order)
+        given = self.bind(
+            cursor.source, sa.BigInteger(), lambda text: cursor_values(text, tag, order, cursor.argument)[0], judged=True
+        )
+        first, last = (Door(SERVER).rows(MIRRORS[page.type_name].model, self.alias()) for _ in range(2))
+        oldest = select(func.coalesce(func.min(getattr(first, order[0].path)), 1) - 1).scalar_subquery()
+        newest = select(func.coalesce(func.max(getattr(last, order[0].path)), 0)).scalar_subquery()
+        self.expired.append((sa.or_(given < oldest, given > newest), cursor_text(tag, [oldest])))
+
     # ---- rows
 
     def rows(self, model: type[Base]) -> Any:
@@ -199,13 +227,13 @@ class Writer:
                     members.append((key, encode_id(entity.type_name, row.id)))
                 case Value(key, attribute, scalar, nullable):
                     members.append((key, encode(scalar, getattr(row, attribute), nullable)))
-                case One() | Many() | Page():
+                case One() | AnyRow() | Many() | Page():
                     fits = used + needed(field) <= self.room
                     parts = self._related(field, row, used) if fits else self._beside(field, entity, row)
                     members.append((field.key, parts))
         return json_object(members)
 
-    def _related(self, field: One | Many | Page, row: Any, used: int) -> list[Part]:
+    def _related(self, field: One | AnyRow | Many | Page, row: Any, used: int) -> list[Part]:
         """What a relation of a row leads to."""
         used += added_depth(field)
         match field:
@@ -213,12 +241,19 @@ class Writer:
                 target = self.row(MIRRORS[inner.type_name])
                 one = self._one_row(inner, target, used, getattr(row, relation).of_type(target), row)
                 return [or_null(one) if nullable else one]
+            case AnyRow(_, types, keys, entities):
+                found = []
+                for each in entities:
+                    target = self.row(MIRRORS[each.type_name])
+                    there = self._one_row(each, target, used, target.id == getattr(row, keys), row)
+                    found.append((getattr(row, types) == literal(each.type_name), there))
+                return [or_null(case(*found))]
             case Many(_, relation, inner):
                 return self._many(row, relation, inner, used)
             case Page():
                 return [self._page(field, row, used)]
 
-    def _beside(self, field: One | Many | Page, entity: Entity, row: Any) -> list[Part]:
+    def _beside(self, field: One | AnyRow | Many | Page, entity: Entity, row: Any) -> list[Part]:
         """What a relation leads to, as a view in the WITH clause: a database puts its text where it is used, after parsing."""
         again = self.row(MIRRORS[entity.type_name])
         parts = self._related(field, again, BESIDE)
@@ -239,6 +274,8 @@ class Writer:
             if name in mirror.mapper.relationships:
                 local = mirror.mapper.relationships[name].local_columns
                 needed |= {mirror.mapper.get_property_by_column(column).key for column in local}
+            elif name in mirror.links:
+                continue  # its condition asks for the key
             else:  # an expression of the model may need any of them
                 needed |= {name} if name in attributes else set(attributes)
         return [getattr(row, attribute) for attribute in attributes if attribute in needed]
@@ -256,6 +293,8 @@ class Writer:
     # ---- pages
 
     def _page(self, page: Page, parent: Any, used: int) -> ColumnElement[str]:
+        if page.after is not None and MIRRORS[page.type_name].log is not None:
+            self._see_expired(page, page.after)
         if any(part.what in ("nodes", "edges", "page_info") for part in page.parts):
             return PageWriter(self, page, parent, used).object()
         count: list[Part] = [self.count(page, parent)]
@@ -268,7 +307,8 @@ class Writer:
         row = self.row(mirror)
         conditions = [self.conditions.of(row, page.where)]
         if parent is not None:
-            conditions.insert(0, getattr(parent, page.relation or "").of_type(row))
+            link = mirror_of(type_of(parent)).links.get(page.relation or "")
+            conditions.insert(0, getattr(parent, page.relation or "").of_type(row) if link is None else link(parent, row))
         return row, conditions
 
     def count(self, page: Page, parent: Any) -> ColumnElement[int]:

@@ -12,6 +12,7 @@ from typing import Any
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
+    GraphQLInterfaceType,
     GraphQLNamedInputType,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -97,11 +98,18 @@ def _unique(mapper: Mapper[Any]) -> list[str]:
 def _check_field(mirror_: Mirror, place: str, attribute: str, type_: GraphQLOutputType) -> None:
     mapper = mirror_.mapper
     model = mapper.class_.__name__
-    if attribute not in mapper.all_orm_descriptors:
+    any_row = isinstance(get_named_type(type_), GraphQLInterfaceType)
+    if attribute not in mapper.all_orm_descriptors and attribute not in mirror_.links and not any_row:
         raise MirrorError(f"{place}: {model} has no attribute {attribute!r}")
-    descriptor = mapper.all_orm_descriptors[attribute]
+    if any_row:
+        return
     node = connection_node(type_)
     inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+    if attribute in mirror_.links:
+        if node is None:
+            raise MirrorError(f"{place} must be a connection: it is a list of many rows")
+        return
+    descriptor = mapper.all_orm_descriptors[attribute]
     if node is not None or not is_leaf_type(get_named_type(type_)):
         relation = mapper.relationships.get(attribute)
         if relation is None:

@@ -105,6 +105,8 @@ def _where(name: str, mirrored: str) -> Any:
         input_field("not_", optional(me), "This does not hold.", "not"),
     ]
     for field in get_object_definition(MIRRORS[mirrored].type, strict=True).fields:
+        if field.python_name in MIRRORS[mirrored].links:
+            continue
         type_ = _filter_type(field.type)
         if type_ is not None:
             made.append(input_field(field.python_name, optional(type_), f"Conditions on: {field.description}"))

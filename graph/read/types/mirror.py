@@ -7,13 +7,13 @@ against their mappers when the schema is put together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import strawberry
 from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, get_named_type
-from sqlalchemy import Column, String, TypeDecorator, inspect
+from sqlalchemy import Column, ColumnElement, String, TypeDecorator, inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression
@@ -22,6 +22,10 @@ from graph.base import Base, Choice
 from graph.read.rows import RULES, WRITABLE, Rule, needs_parent
 
 T = TypeVar("T", bound=type)
+
+
+#: Whether a row of a list is one of a row: the condition, of the row and that of the list.
+Link = Callable[[Any, Any], ColumnElement[bool]]
 
 
 class MirrorError(TypeError):
@@ -39,11 +43,18 @@ class Mirror:
     search: tuple[str, ...]
     hidden_unless_mentioned: str | None
     owner: str | None
+    log: str | None = None
+    links: Mapping[str, Link] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
 
     @property
     def mapper(self) -> Mapper[Any]:
         return inspect(self.model)
+
+    @property
+    def is_node(self) -> bool:
+        """Whether its rows have global ids."""
+        return issubclass(self.type, Node)
 
 
 MIRRORS: dict[str, Mirror] = {}
@@ -61,6 +72,8 @@ def mirror(
     visible: Rule | None = None,
     writable: Rule | None = None,
     owner: str | None = None,
+    log: str | None = None,
+    links: Mapping[str, Link] | None = None,
 ) -> Callable[[T], T]:
     """Say that a Strawberry type mirrors `model`.
 
@@ -69,12 +82,14 @@ def mirror(
     viewer)` is the one row rule of the type: the row door (`graph.read.rows`) asks it wherever the table enters a statement.
     `writable(row, viewer)`, where given, says in its place which rows a viewer may leave behind when he has written them.
     `owner` names the attribute by which rules tell whose an aggregate is; its root says it for all its parts, and changes are
-    recorded with it.
+    recorded with it. `log` names the attribute that numbers the rows of a log: they are read in this order, those without a
+    number not at all, and a cursor that lies before the oldest is expired. `links` are lists that no relation of the class leads
+    to, by the name of their field: the condition that a row of the list is one of a row.
     """
 
     def register(cls: T) -> T:
         name = cls.__strawberry_definition__.name  # type: ignore[attr-defined]  # set by @strawberry.type
-        MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned, owner)
+        MIRRORS[name] = Mirror(name, model, cls, sorts, search, hidden_unless_mentioned, owner, log, links or {})
         if visible is not None:
             RULES[model] = visible
         if writable is not None:

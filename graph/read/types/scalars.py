@@ -78,7 +78,14 @@ CHARACTERS = Position("text", by_code_point, escaped, storable, CodePointText)
 NUMBERS = (IntValueNode, FloatValueNode, StringValueNode)
 
 RECORDS = (
-    Scalar("ID", strawberry.ID, quoted, operators=EQUALITY, what="an id"),
+    Scalar(
+        "ID",
+        strawberry.ID,
+        quoted,
+        derives=lambda type_: isinstance(undecorated(type_), sqltypes.String),
+        operators=EQUALITY,
+        what="an id",
+    ),
     Scalar(
         "String",
         str,
