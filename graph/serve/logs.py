@@ -83,6 +83,8 @@ def event(record: logging.LogRecord) -> str:
 
 def printable(text: str) -> str:
     """Text on one line: a line break, or a terminal's control sequence, would forge lines."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
