@@ -79,6 +79,7 @@ class Sequencer:
         self.database = database
         self.listening = 0
         self.numbered: list[Callable[[], None]] = []
+        self.idle_seconds = IDLE_SECONDS
         self._rung = asyncio.Event()
         database.listeners.append(self.ring)
 
@@ -94,7 +95,7 @@ class Sequencer:
         failing = full = False
         while True:
             if not full:
-                await self._rest(LISTENING_SECONDS if self.listening and not failing else IDLE_SECONDS)
+                await self._rest(LISTENING_SECONDS if self.listening and not failing else self.idle_seconds)
             try:
                 some = await number_some(self.database)
             except Exception:
