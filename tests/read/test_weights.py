@@ -98,6 +98,8 @@ QUERIES = [
     "{ orders(first: 2, where: {items: {some: {quantity: {gt: 1}}}}) { nodes { id } } }",
     '{ orders(first: 2, where: {customer: {name: {eq: "x"}}}) { nodes { id } } }',
     "{ orders(first: 2, where: {status: {eq: PAID}}) { nodes { id } } }",
+    "{ changes { nodes { cursor } } }",
+    "{ changes(first: 3) { nodes { type node { id } } } customers(first: 2) { nodes { changes { edges { node { kind } } } } } }",
     "{ orderSummary(groupBy: [CUSTOMER], first: 7) { customer { id } totalAmount { sum } } }",
 ]
 
@@ -118,6 +120,8 @@ def test_every_list_of_rows_has_a_size_and_every_page_the_settings_one() -> None
         for key, field in type_.fields.items():
             inner = get_named_type(field.type)
             listed = said(field, "listSize")
+            if listed is not None:
+                assert {*listed.get("slicingArguments", ())} <= field.args.keys(), key
             if inner.name.endswith("Connection"):
                 size = Settings().default_page_size if name == "Query" else Settings().nested_page_size
                 assert listed is not None

@@ -13,12 +13,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphql import GraphQLInputObjectType, GraphQLObjectType, GraphQLSchema, get_named_type, get_nullable_type, is_list_type
+from graphql import (
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+)
 
 from graph.read.planning.cost import BOUNDED_ROWS
 from graph.read.planning.groups import DEFAULT_GROUPS, SUMMARIES
 from graph.read.types.mirror import MIRRORS, connection_node, python_name
-from graph.read.types.sizes import DESCRIPTIONS, PAGE, Weighing, sized
+from graph.read.types.sizes import DESCRIPTIONS, PAGE, ListSize, Weighing, sized
 from graph.settings import Settings
 
 
@@ -35,12 +43,12 @@ def weigh(schema: GraphQLSchema, settings: Settings) -> None:
             if name == "totalCount" and "nodes" in type_.fields:
                 write_on(field, Weighing(weight="1"))
             elif connection_node(field.type) is not None:
-                write_on(field, sized(settings.nested_page_size, *PAGE))
+                write_on(field, page(field, settings.nested_page_size))
             elif type_.name in MIRRORS and is_list_type(get_nullable_type(field.type)) and is_row(field.type):
                 write_on(field, sized(BOUNDED_ROWS))
     for field in schema.query_type.fields.values() if schema.query_type else ():
         if connection_node(field.type) is not None:
-            write_on(field, sized(settings.default_page_size, *PAGE))
+            write_on(field, page(field, settings.default_page_size))
         elif get_named_type(field.type).name in SUMMARIES:
             write_on(field, sized(DEFAULT_GROUPS, ["first"]))
     for directive in schema.directives:
@@ -53,6 +61,12 @@ def weigh(schema: GraphQLSchema, settings: Settings) -> None:
             relation = mirror.mapper.relationships.get(python_name(field))
             if relation is not None:
                 write_on(field, Weighing(weight=str(BOUNDED_ROWS if relation.uselist else 1)))
+
+
+def page(field: GraphQLField, assumed: int) -> ListSize:
+    """The size of a connection, said by those of a page's arguments that it has."""
+    arguments, fields = PAGE
+    return sized(assumed, [name for name in arguments if name in field.args], fields)
 
 
 def is_row(type_: Any) -> bool:
