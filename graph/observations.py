@@ -180,13 +180,6 @@ class SubscribersCounted(Observation):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class FeedLagged(Observation):
-    """How long ago the oldest change was committed that subscribers could not be told of yet; 0 where there is none."""
-
-    seconds: float
-
-
 E = TypeVar("E", bound=Observation)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from time import perf_counter
 
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from graph import migrate
 from graph.database import Database
+from graph.feed.sequence import waiting_since
 
 #: How long what was found holds.
 KEPT_SECONDS = 1.0
@@ -25,10 +27,14 @@ PROBE_SECONDS = 1.0
 #: A process whose database answered somebody so lately is busy, and no less ready for it.
 BUSY_SECONDS = 2.0
 
+#: How long the same change may be seen to wait for its place in the feed. It takes a second at most.
+BEHIND_SECONDS = 10.0
+
 REVISION = "SELECT version_num FROM alembic_version"
 
 DRAINING = "The server ends."
 UNREACHABLE = "The database does not answer."
+BEHIND = "Changes have waited for their place in the feed for too long."
 NOT_MIGRATED = "The database does not have the schema of this version."
 
 
@@ -41,6 +47,8 @@ class Health:
         self.checks: list[Callable[[], str | None]] = []
         self._asking: asyncio.Task[str | None] | None = None
         self._found: tuple[float, str | None] = (-KEPT_SECONDS, None)
+        #: The oldest change without a place in the feed, and when it was first seen.
+        self._waiting: tuple[datetime | None, float] = (None, 0.0)
 
     async def reasons(self) -> list[str]:
         """Why no request should be sent here; empty where they may."""
@@ -62,14 +70,22 @@ class Health:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 answer = await self.database.fetch(REVISION, ())
+                is_behind = self._is_behind(await waiting_since(self.database))
         except Exception:  # whatever it is, it was asked for nothing that could be wrong
             found = None if perf_counter() - self.database.watch.answered < BUSY_SECONDS else UNREACHABLE
         else:
             revision = answer.decode() if isinstance(answer, bytes) else None
             # One that this version does not know is a later one's, which was migrated for those that follow.
-            found = NOT_MIGRATED if revision is None or revision in migrate.revisions()[1:] else None
+            is_migrated = revision is not None and revision not in migrate.revisions()[1:]
+            found = NOT_MIGRATED if not is_migrated else BEHIND if is_behind else None
         self._found = (perf_counter(), found)
         return found
+
+    def _is_behind(self, since: datetime | None) -> bool:
+        """Whether the feed stands still. What a long transaction commits is old when it is first seen, and then has its place."""
+        if since is None or since != self._waiting[0]:
+            self._waiting = (since, perf_counter())
+        return since is not None and perf_counter() - self._waiting[1] > BEHIND_SECONDS
 
     async def stop(self) -> None:
         """Leave nothing that runs."""

@@ -14,14 +14,15 @@ import asyncio
 import logging
 import os
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from graph.database import Database, Purpose
+from graph.feed.sequence import waiting_since
 from graph.observations import (
-    FeedLagged,
     OperationBegan,
     OperationFinished,
     RequestShed,
@@ -31,6 +32,7 @@ from graph.observations import (
     listening_to,
 )
 from graph.serve import logs
+from graph.serve.health import PROBE_SECONDS
 
 logger = logging.getLogger("ordergraph.serve")
 
@@ -44,7 +46,7 @@ SAMPLE_SECONDS = 1.0
 
 MISSING = "ORDERGRAPH_METRICS is set, but the extra is not there, so /metrics is not served: pip install 'ordergraph[metrics]'"
 
-#: name: (kind, labels, what it tells). Of gauges `livesum` says that processes are added up, `livemax` that the greatest counts.
+#: name: (kind, labels, what it tells). Gauges of processes are added up (`livesum`), or the newest counts.
 FAMILIES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "ordergraph_operation_seconds": ("histogram", ("operation", "kind", "outcome"), "Time until the answer is made"),
     "ordergraph_operations_running": ("livesum", (), "Operations that are not answered yet"),
@@ -60,7 +62,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "ordergraph_retries": ("counter", (), "Transactions that were run again"),
     "ordergraph_shed": ("counter", ("code",), "Requests refused before they were looked at: load, room, heads, protocol"),
     "ordergraph_subscribers": ("livesum", (), "Subscribers"),
-    "ordergraph_feed_lag_seconds": ("livemax", (), "Age of the oldest change that subscribers were not told of yet"),
+    "ordergraph_feed_lag_seconds": ("livemostrecent", (), "Age of the oldest change that has no place in the feed yet"),
 }
 
 
@@ -121,7 +123,6 @@ class Metrics:
             (TransactionRetried, lambda _: self.families["ordergraph_retries"].inc()),
             (RequestShed, lambda seen: self.child("shed", seen.code).inc()),
             (SubscribersCounted, lambda seen: self.families["ordergraph_subscribers"].set(seen.count)),
-            (FeedLagged, lambda seen: self.families["ordergraph_feed_lag_seconds"].set(seen.seconds)),
         )
 
     def _began(self, _: OperationBegan) -> None:
@@ -145,6 +146,13 @@ class Metrics:
         for each in (turns, line):
             self.child("waiting", each.place).set(each.waiting)
 
+    async def _sample_feed(self) -> None:
+        """Ask the database, for a while: metrics are told whatever it does."""
+        with suppress(Exception):
+            async with asyncio.timeout(PROBE_SECONDS):
+                since = await waiting_since(self.database)
+            self.families["ordergraph_feed_lag_seconds"].set((datetime.now(UTC) - since).total_seconds() if since else 0.0)
+
     async def keep_sampling(self) -> None:
         """For the other processes, each of which may be asked."""
         while self.shared:
@@ -158,6 +166,7 @@ class Metrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         self.sample()
+        await self._sample_feed()
         registry = self.registry
         if self.shared:
             registry = CollectorRegistry()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from graph import migrate
+from graph.base import utc_now
 from graph.database.failures import Unavailable
+from graph.feed.sequence import waiting_since
 from graph.serve import health
 from graph.settings import Settings
 from tests.conftest import Ask, Statements
@@ -66,7 +69,8 @@ async def test_a_crowd_asks_the_database_once(ask: Ask, statements: Statements, 
     found = await asyncio.gather(*(ready(ask) for _ in range(50)))
     assert {status for status, _ in found} == {200}
     assert await ready(ask) == (200, {"status": "ready"})
-    assert len(statements) == 1
+    assert statements.sql.count(health.REVISION) == 1
+    assert len(statements) <= 2  # and one for the feed where positions are given later
 
 
 async def test_a_database_that_hangs_is_told_in_time_and_one_that_is_busy_is_ready(
@@ -104,6 +108,34 @@ async def test_a_database_that_refuses_is_told_without_its_words(ask: Ask, monke
 
         monkeypatch.setattr(ask.app.state.database, "fetch", refuse)
         assert await ready(ask) == (503, {**UNREADY, "reasons": [health.UNREACHABLE]})
+
+
+async def test_a_feed_that_stands_still_is_told_and_one_that_moves_is_not(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long transaction commits what is old; it has its place soon."""
+    monkeypatch.setattr(health, "BEHIND_SECONDS", 0.05)
+    oldest = utc_now() - timedelta(hours=1)
+
+    async def since(_: Any) -> Any:
+        return oldest
+
+    monkeypatch.setattr(health, "waiting_since", since)
+    assert await ready(ask) == (200, {"status": "ready"})
+    await asyncio.sleep(0.1)
+    assert await ready(ask) == (503, {**UNREADY, "reasons": [health.BEHIND]})
+    oldest = utc_now()
+    assert await ready(ask) == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize("engines", ["postgresql"], indirect=True)
+async def test_a_change_without_a_place_is_seen(ask: Ask) -> None:
+    database = ask.app.state.database
+    assert await waiting_since(database) is None
+    async with database.engine.begin() as connection:
+        await connection.execute(sa.text("SELECT 1 FROM changes_head FOR UPDATE"))  # nobody numbers
+        await ask.data('mutation { createCustomer(input: {name: "Ada", email: "ada@example.org"}) { errors { code } } }')
+        since = await waiting_since(database)
+    assert since is not None
+    assert abs(utc_now() - since) < timedelta(minutes=1)
 
 
 async def test_whatever_else_is_not_well_is_named_and_whoever_drains_asks_nobody(ask: Ask, statements: Statements) -> None:

@@ -6,14 +6,17 @@ import asyncio
 import builtins
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from graph.base import utc_now
+from graph.database.failures import Unavailable
 from graph.database.turns import Turns
-from graph.observations import FeedLagged, RequestShed, SubscribersCounted
+from graph.observations import RequestShed, SubscribersCounted
 from graph.serve import metrics
 from graph.settings import Settings
 from tests.conftest import Ask, asking
@@ -62,7 +65,6 @@ async def test_operations_are_counted_by_name_and_outcome(measured: Ask, monkeyp
     await measured("{ nothing }")
     RequestShed("HEAD_TOO_LARGE", 431).tell()
     SubscribersCounted(7).tell()
-    FeedLagged(1.5).tell()
     turns = Turns(1, 1)
     async with turns:
         waiting = asyncio.create_task(turns.__aenter__())
@@ -86,11 +88,26 @@ async def test_operations_are_counted_by_name_and_outcome(measured: Ask, monkeyp
     assert found["ordergraph_connections", "busy"] == found["ordergraph_operations_running",] == 0
     assert found["ordergraph_connections", "most"] == database.engine.pool.size()
     assert found["ordergraph_waiting", "connection"] == found["ordergraph_waiting", "line of writers"] == 0
-    assert (found["ordergraph_subscribers",], found["ordergraph_feed_lag_seconds",]) == (7, 1.5)
+    assert found["ordergraph_subscribers",] == 7
     assert found["process_resident_memory_bytes",] > 0
     for kind in ("text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0"):
         answer = await measured.client.get("/metrics", headers={"accept": kind})
         assert answer.headers["content-type"].startswith(kind.partition(";")[0])
+
+
+async def test_the_feeds_lag_is_that_of_the_oldest_change_without_a_place(measured: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def since(_: Any) -> Any:
+        return utc_now() - timedelta(seconds=90)
+
+    assert (await scraped(measured))["ordergraph_feed_lag_seconds",] == 0
+    monkeypatch.setattr(metrics, "waiting_since", since)
+    assert 90 <= (await scraped(measured))["ordergraph_feed_lag_seconds",] < 150
+
+    async def lost(_: Any) -> Any:
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(metrics, "waiting_since", lost)
+    assert (await scraped(measured))["ordergraph_feed_lag_seconds",] >= 90  # what was known
 
 
 async def test_nobody_makes_series_by_names(measured: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +145,7 @@ async def test_without_the_setting_or_the_extra_there_is_none(
 
 def test_the_document_lists_every_metric() -> None:
     rows = re.findall(r"^\| `(ordergraph_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    kinds = {"livesum": "gauge", "livemax": "gauge"}
+    kinds = {"livesum": "gauge", "livemostrecent": "gauge"}
     assert rows == [
         (name + "_total" * (kind == "counter"), kinds.get(kind, kind), " ".join(f"`{label}`" for label in labels), help_)
         for name, (kind, labels, help_) in metrics.FAMILIES.items()
