@@ -25,7 +25,7 @@ from graph.customers.types import CustomerQueries
 from graph.database import BeforeCommit, Capabilities, Database
 from graph.database.failures import AnswerTooLarge
 from graph.feed import outbox
-from graph.feed.types import ChangeQueries
+from graph.feed.types import ChangeQueries, ChangeSubscriptions
 from graph.models import Customer, Item, Order
 from graph.operations import subscriptions
 from graph.operations.documents import RequestRefused
@@ -58,7 +58,7 @@ class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQ
 @strawberry.type(
     description="What is told as it happens, after its COMMIT. An operation has one field, and goes on until it is ended."
 )
-class Subscription(OrderSubscriptions):
+class Subscription(ChangeSubscriptions, OrderSubscriptions):
     pass
 
 

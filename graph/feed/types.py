@@ -20,7 +20,7 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
 from graph.feed.outbox import ChangeRow
-from graph.read.types.fields import Connection, argument
+from graph.read.types.fields import Connection, argument, event_field
 from graph.read.types.mirror import MIRRORS, Link, Node, mirror
 from graph.read.types.scalars import DateTime
 from graph.write.record import Kind
@@ -106,4 +106,12 @@ class ChangeQueries:
     changes: Connection[ToldChange] = _changes(
         "All changes that are kept, oldest first.",
         argument("types", StrawberryList(changed_types), "Only changes of these types."),
+    )
+
+
+@strawberry.type
+class ChangeSubscriptions:
+    changes: ToldChange = event_field(
+        "Every change, in the order of `changes`, none left out and none told twice.",
+        ("types", StrawberryList(changed_types), "Only changes of these types."),
     )

@@ -293,7 +293,7 @@ class _Usage(Visitor):
         # The input of a mutation's root field never shapes a plan: its variables are used above the selection.
         fields = [a for a in ancestors if isinstance(a, FieldNode)]
         if (
-            self.operation.operation is OperationType.QUERY
+            self.operation.operation is not OperationType.MUTATION
             or len(fields) != 1
             or "fragment_definition" in kinds
             or "directive" in kinds

@@ -21,6 +21,7 @@ from graph.context import Context
 from graph.database import Database
 from graph.feed.hub import Told
 from graph.operations.aside import aside
+from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.operations.subscriptions import Ended, Subscribe
 from graph.serve.requests import Asked, header
@@ -43,11 +44,19 @@ class EventStreams:
         self.subscribe = subscribe
         self.streams = streams
 
-    async def serves(self, asked: Asked) -> bool:
-        """Whether a request is for a subscription. Raises `RequestRefused` as reading its document does, and for want of room."""
-        document = await self.engine.document(asked.query, asked.operation_name, asked.size)
-        if document.kind is not OperationType.SUBSCRIPTION:
-            return False
+    async def serves(self, accept: str, asked: Asked) -> bool:
+        """Whether a request is for a subscription. Raises `RequestRefused` as reading its document does, and for want of room.
+
+        Who takes nothing but an event stream is told in one what is wrong with his document.
+        """
+        try:
+            document = await self.engine.document(asked.query, asked.operation_name, asked.size)
+        except RequestRefused:
+            if "json" in accept or "*/*" in accept:
+                raise
+        else:
+            if document.kind is not OperationType.SUBSCRIPTION:
+                return False
         self.streams.check()
         return True
 

@@ -88,7 +88,7 @@ class GraphQLView:
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
-                if EVENT_STREAM in header(scope, b"accept") and await self.events.serves(asked):
+                if EVENT_STREAM in header(scope, b"accept") and await self.events.serves(header(scope, b"accept"), asked):
                     operation.status = 200
                     return asked
                 if media is None:
