@@ -17,7 +17,7 @@ TOLD = f"subscription ($after: String, $types: [ChangedType!]) {{ changes(after:
 LISTED = f"{{ changes(first: 100) {{ nodes {{ {FIELDS} }} }} }}"
 BEGIN = b'["Change position+",0]'.hex().upper()
 
-SHOP: list[tuple[str, dict[str, Any]]] = [
+STEPS: list[tuple[str, dict[str, Any]]] = [
     ("createItem", {"sku": "A", "name": "Anvil", "price": "1.00", "stock": 9}),
     (
         "createCustomer",
@@ -48,7 +48,7 @@ async def test_what_is_told_as_it_happens_is_what_the_query_lists(ask: Ask, serv
         await client.subscribe("1", TOLD)
         await client.subscribe("2", TOLD, variables={"types": ["Item"]})
         await until(lambda: ask.app.state.hub.members == 3)
-        for name, input_ in SHOP:
+        for name, input_ in STEPS:
             await run(ask, name, input_)
         listed = (await ask.data(LISTED))["changes"]["nodes"]
         assert [each["kind"] for each in listed].count("DELETED") == 2
