@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope
 from graph.operations.documents import refused
 from graph.operations.persisted import Persisted
 from graph.read.types.amounts import NumberText
+from graph.serve.negotiation import kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +61,32 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 def header(scope: Scope, name: bytes) -> str:
     """A header's value, or nothing; one that stands there several times is one list."""
-    return str(b", ".join([value for key, value in scope["headers"] if key == name]), "latin-1")
+    found = b""
+    for key, value in scope["headers"]:
+        if key == name:
+            found = b"%b, %b" % (found, value) if found else value
+    return str(found, "latin-1") if found else ""
 
 
 def check_media_type(content_type: str, encoding: str) -> None:
     """Refuse a body that is not plain JSON in UTF-8."""
-    if encoding.strip().lower() not in ("", "identity"):
+    if encoding and encoding.strip().lower() != "identity":
         raise refused("UNSUPPORTED_MEDIA_TYPE", "Send the body without a content encoding.", 415)
+    if wanted := wanted_instead(content_type):
+        raise refused("UNSUPPORTED_MEDIA_TYPE", wanted, 415)
+
+
+@kept
+def wanted_instead(content_type: str) -> str:
+    """What to send instead of a body of this type; nothing where it is JSON in UTF-8."""
     media, _, parameters = content_type.partition(";")
     if media.strip().lower() not in ("application/json", "application/graphql+json"):
-        raise refused("UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json.", 415)
+        return "Send the request as application/json."
     for parameter in parameters.split(";"):
         name, _, charset = parameter.strip().partition("=")
         if name.strip().lower() == "charset" and charset.strip('" ').lower() not in ("utf-8", "utf8"):
-            raise refused("UNSUPPORTED_MEDIA_TYPE", "Send JSON in UTF-8.", 415)
+            return "Send JSON in UTF-8."
+    return ""
 
 
 #: Values that the JSON of a body may hold: 10,000 plain rows with ten columns each.
