@@ -15,6 +15,8 @@ from graph.operations.persisted import KEPT_TEXTS, Persisted, hash_of, read_mani
 from graph.schema import schema
 from graph.settings import Settings, SettingsError
 from tests.conftest import Ask
+from tests.sockets import listening, until
+from tests.subscribers import event_stream, socket
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
@@ -169,6 +171,33 @@ async def test_trusted_documents_run_and_nothing_else_does(ask_with: AskWith, tm
                 assert await sent(ask, other, method) == REFUSED
         assert await sent(ask, {"documentId": NAME}) == (200, NONE)
         assert await sent(ask, {"documentId": "custom"}) == (200, {"data": {"createItem": {"item": {"sku": "A"}}}})
+
+
+async def test_trusted_subscriptions_are_told_over_both_transports_and_no_others(ask_with: AskWith, tmp_path: Path) -> None:
+    """Fault 26: a socket is no way around."""
+    text = "subscription Told { changes { type kind } }"
+    told = {"data": {"changes": {"type": "Item", "kind": "CREATED"}}}
+    own = "subscription { changes { cursor } }"
+    async with (
+        ask_with(trusted_documents=written(tmp_path, {"told": text, "create": CREATE})) as ask,
+        listening(ask.app) as server,
+    ):
+        async with (
+            socket(server.port) as client,
+            event_stream(server.port, "", method="GET", documentId="told") as stream,
+        ):
+            await client.init()
+            await client.say("subscribe", id="own", payload={"query": own})
+            message = await client.hear()
+            assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "DOCUMENT_NOT_TRUSTED")
+            await client.say("subscribe", id="1", payload={"documentId": hash_of(text)})
+            await until(lambda: ask.app.state.hub.members == 2)
+            assert (await sent(ask, {"documentId": "create"}))[0] == 200
+            assert await client.hears("1") == told
+            assert await stream.hears() == told
+        answer = await ask.client.get("/graphql", params={"query": own}, headers={"accept": "text/event-stream"})
+        assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (403, "DOCUMENT_NOT_TRUSTED")
+        await until(lambda: ask.app.state.streams.open == 0)
 
 
 @pytest.mark.parametrize(
