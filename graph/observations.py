@@ -36,8 +36,8 @@ class Observation:
 class Operation:
     """An operation while it runs: `with Operation(request_id) as operation:`, which tells its beginning and its end.
 
-    Whoever learns something of it says so here: the engine name, kind and cost, the database its slowest statement, whoever makes
-    the answer its status and the codes of its errors.
+    `count` is how many run in this process. Whoever learns something of one says so here: the engine name, kind and cost, the
+    database its slowest statement, whoever makes the answer its status and the codes of its errors.
     """
 
     __slots__ = (
@@ -56,6 +56,8 @@ class Operation:
         "status",
         "trace",
     )
+
+    count: ClassVar[int] = 0
 
     def __init__(self, request_id: str, trace: str = "") -> None:
         self.request_id = request_id
@@ -76,11 +78,13 @@ class Operation:
     def __enter__(self) -> Self:
         self._token = _running.set(self)
         self.began = perf_counter()
+        Operation.count += 1
         if OperationBegan.listeners:
             OperationBegan(self).tell()
         return self
 
     def __exit__(self, *_: object) -> None:
+        Operation.count -= 1
         try:
             if OperationFinished.listeners:
                 OperationFinished(self, perf_counter() - self.began).tell()

@@ -36,7 +36,7 @@ POINT = "order by id"
 @click.command()
 @click.option("--rounds", default=9, show_default=True, type=click.IntRange(1), help="Rounds; medians are shown.")
 @click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Time of one measurement.")
-@click.option("--connections", default=16, show_default=True, type=click.IntRange(1), help="Connections of the load.")
+@click.option("--connections", default=8, show_default=True, type=click.IntRange(1), help="Connections of the load.")
 @click.option("--sqlite", is_flag=True, help="Measure on SQLite instead of PostgreSQL.")
 def main(rounds: int, seconds: float, connections: int, sqlite: bool) -> None:
     """Measure what observation costs a point read."""

@@ -1,4 +1,4 @@
-"""How large an answer may be: it is refused before its first byte, whatever makes it large; a write that shows it is undone."""
+"""How large an answer may be (fault 30): refused before its first byte; a write that shows what is too large is undone."""
 
 from __future__ import annotations
 

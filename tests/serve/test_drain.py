@@ -71,7 +71,7 @@ async def answers(http: httpx2.AsyncClient, path: str) -> tuple[int, Any, str]:
 async def test_a_server_that_is_told_to_end_answers_what_runs_and_refuses_what_comes(
     empty_url: str, shop: Ask, tmp_path: Path
 ) -> None:
-    """Half requests, idle connections and one in a transaction do not keep it from ending in good order."""
+    """Fault 22: half requests, idle connections and one in a transaction do not keep it from ending in good order."""
     served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS=str(DRAIN_SECONDS), ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4")
     try:
         client = httpx2.AsyncClient(base_url=served.url, timeout=20)

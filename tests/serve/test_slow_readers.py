@@ -1,4 +1,4 @@
-"""Clients that do not read: their answers hold bounded memory for a bounded time, and others are served."""
+"""Clients that do not read: their answers hold bounded memory for a bounded time, and others are served (fault 30)."""
 
 from __future__ import annotations
 

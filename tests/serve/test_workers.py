@@ -1,4 +1,4 @@
-"""Several processes on one port: each request is one for all of them, a lost worker is replaced, all end together."""
+"""Several processes on one port: each request is one for all, a lost worker is replaced, all end together (fault 22)."""
 
 from __future__ import annotations
 
