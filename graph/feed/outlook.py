@@ -85,6 +85,7 @@ class Outlook:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._current))
+            self._next.add_done_callback(retrieve)  # whoever asked may be gone
         return await asyncio.shield(self._next)
 
     async def _after(self, current: asyncio.Task[tuple[int, int]] | None) -> tuple[int, int]:
@@ -122,3 +123,9 @@ class Outlook:
         """Positions and roots of a type, of one root or of those of an owner, and whether these are all."""
         rows = await self._read(self.sql.roots, after, PAGE_ROWS, type_name, root, owner)
         return rows, len(rows) < PAGE_ROWS
+
+
+def retrieve(done: asyncio.Task[tuple[int, int]]) -> None:
+    """Take note of how a task ended."""
+    if not done.cancelled():
+        done.exception()

@@ -1,4 +1,7 @@
-"""The hub before a feed in memory: nothing is missed and nothing told twice, whoever joins when; what is shared and bounded."""
+"""The hub before a feed in memory: nothing is missed and nothing told twice, whoever joins when; what is shared and bounded.
+
+Fault 20 of docs/reliability.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`orderChanged` over both transports, on both databases: states after COMMIT, cursors, what is shared, what ends it."""
+"""`orderChanged` over both transports, on both databases: states after COMMIT, cursors, what is shared, what ends it.
+
+Faults 19 and 22 of docs/reliability.md.
+"""
 
 from __future__ import annotations
 

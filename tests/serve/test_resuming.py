@@ -1,21 +1,29 @@
-"""Subscribers that outlive servers: nothing is missed, nothing told twice, no version goes back, whatever is killed."""
+"""Subscribers that outlive servers: nothing is missed, nothing told twice, no version goes back, whatever is killed.
+
+Fault 20 of docs/reliability.md.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from websockets.exceptions import WebSocketException
 
+from graph import migrate
+from graph.settings import Settings
+from tests import postgres
+from tests.conftest import asking
 from tests.servers import Client, Served, start
-from tests.sockets import until
+from tests.sockets import listening, until
 from tests.subscribers import event_stream, socket
 
 QUERY = "subscription ($after: String) { orderChanged(after: $after) { cursor orderId order { id version note } } }"
@@ -140,6 +148,32 @@ async def test_followers_over_killed_servers(empty_url: str, tmp_path: Path) -> 
         assert all(each.connections > 1 for each in followers)
         for each in followers:
             see_in_order(each.told)
+
+
+@pytest.fixture
+def own_server() -> Iterator[postgres.Own]:
+    """A server of this test alone, which may be stopped."""
+    with postgres.started(postgres.binaries(), "synchronous_commit=on") as own:  # a stop at once keeps what was committed
+        yield own
+
+
+async def test_subscribers_outlive_a_restart_of_the_database_on_their_connections(own_server: postgres.Own) -> None:
+    await migrate.upgrade(own_server.url)
+    async with asking(Settings(database_url=own_server.url)) as ask, listening(ask.app) as server:
+        created = (await ask.data(CREATE))["createCustomer"]
+        order = created["customer"]["orders"]["nodes"][0]["id"]
+        async with socket(server.port) as client, event_stream(server.port, QUERY) as stream:
+            await client.init()
+            await client.subscribe("1", QUERY)
+            await until(lambda: ask.app.state.hub.members == 2)
+            for version, mode in enumerate(("immediate", "fast"), 2):
+                await asyncio.to_thread(own_server.stop, mode)
+                await asyncio.sleep(0.3)
+                await asyncio.to_thread(own_server.start)
+                while "errors" in await ask(UPDATE, {"id": order, "note": mode}):  # noqa: ASYNC110  # it is asked again
+                    await asyncio.sleep(0.1)
+                for told in (await client.hears_any(), (await stream.hears())["data"]["orderChanged"]):
+                    assert told["order"] == {"id": order, "version": version, "note": mode}
 
 
 async def heard(followers: list[Follower], more: int) -> None:

@@ -1,4 +1,7 @@
-"""GraphQL over a WebSocket: `graphql-transport-ws` to the letter, its limits, and whatever else is sent."""
+"""GraphQL over a WebSocket: `graphql-transport-ws` to the letter, its limits, and whatever else is sent.
+
+Faults 16 and 19 of docs/reliability.md.
+"""
 
 from __future__ import annotations
 
