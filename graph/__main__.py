@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, sample, purge-keys, schema.
+"""The command line: serve, migrate, sample, purge-keys, purge-changes, schema.
 
 What goes in: arguments, and the environment through `graph.settings`. What comes out: a running server, a migrated or
 filled database, the schema's text. What may be refused here: settings that cannot be used, a port that is taken, a database
@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from graph.database import Database
     from graph.settings import Settings
 
 T = TypeVar("T")
@@ -126,8 +127,22 @@ def sample() -> None:
 @main.command()
 def purge_keys() -> None:
     """Delete idempotency keys that are past their time (ORDERGRAPH_IDEMPOTENCY_SECONDS)."""
-    from graph.database import Database
     from graph.write.expired_keys import purge
+
+    click.echo(f"Deleted {purged(purge)} idempotency keys.")
+
+
+@main.command()
+def purge_changes() -> None:
+    """Delete changes that are past their time (ORDERGRAPH_CHANGES_SECONDS)."""
+    from graph.feed import purge
+
+    click.echo(f"Deleted {purged(purge.purge)} changes.")
+
+
+def purged(purge: Callable[[Database], Coroutine[Any, Any, int]]) -> int:
+    """How much `purge` has deleted of the database of the environment."""
+    from graph.database import Database
 
     settings = usable_settings()
 
@@ -139,7 +154,7 @@ def purge_keys() -> None:
         finally:
             await database.close()
 
-    click.echo(f"Deleted {finished(work(), settings)} idempotency keys.")
+    return finished(work(), settings)
 
 
 @main.command()

@@ -121,6 +121,7 @@ class Settings:
     read_threads: int = setting(4, "Threads that read an SQLite file, two at least; half of them for reads that take long")
     idempotency_seconds: int = setting(24 * 3600, "How long an idempotency key is kept")
     idempotency_purge_seconds: float = setting(60.0, "How often the server looks for keys past their time, to delete them")
+    changes_seconds: int = setting(7 * 24 * 3600, "How long changes are kept for `changes` and for subscribers that come back")
 
     @property
     def currency_exponent(self) -> int:

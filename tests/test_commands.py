@@ -119,14 +119,14 @@ def test_sample_fills_an_empty_database_and_leaves_another_alone(run: Run, empty
     assert "the customer table has rows already" in refused(run("sample", DATABASE_URL=empty_url))
 
 
-@pytest.mark.parametrize("command", ["serve", "sample", "purge-keys"])
+@pytest.mark.parametrize("command", ["serve", "sample", "purge-keys", "purge-changes"])
 def test_a_postgresql_that_is_not_migrated_is_refused_with_the_remedy(run: Run, command: str, postgres_engines: Any) -> None:
     url = postgres_engines.new("nothing")
     assert "run `ordergraph migrate`" in refused(run(command, DATABASE_URL=url))
     postgres_engines.drop(url)
 
 
-@pytest.mark.parametrize("command", [["purge-keys"], ["migrate", "--down-to", "base"]])
+@pytest.mark.parametrize("command", [["purge-keys"], ["purge-changes"], ["migrate", "--down-to", "base"]])
 def test_a_file_is_made_only_by_what_serves_or_fills_it(run: Run, tmp_path: Path, command: list[str]) -> None:
     assert refused(run(*command)).endswith("ordergraph.db: there is no such file: run `ordergraph migrate`")
     assert list(tmp_path.iterdir()) == []
@@ -139,7 +139,7 @@ def test_keys_of_a_file_that_is_not_migrated_are_not_purged(run: Run, tmp_path: 
         assert file.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
-COMMANDS = ["migrate", "serve", "sample", "purge-keys"]
+COMMANDS = ["migrate", "serve", "sample", "purge-keys", "purge-changes"]
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(run: Run, url: str, 
     assert "Errno" not in told
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys", "purge-changes"])
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -394,7 +394,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_done(run: Run, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys", "purge-changes"])
 def test_a_command_that_is_ended_ends_without_a_traceback(start: Start, command: str, number: signal.Signals) -> None:
     """Each waits for a database that says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as database:
@@ -449,7 +449,12 @@ def test_purge_keys_counts_what_it_deleted(run: Run, empty_url: str) -> None:
     assert run("purge-keys", DATABASE_URL=empty_url).stdout == "Deleted 0 idempotency keys.\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys", "schema"])
+def test_purge_changes_counts_what_it_deleted(run: Run, shop_url: str) -> None:
+    """All but the last: nothing of a shop just made is past its time, unless that is short."""
+    assert run("purge-changes", DATABASE_URL=shop_url).stdout == "Deleted 0 changes.\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "sample", "purge-keys", "purge-changes", "schema"])
 def test_a_setting_that_cannot_be_used_is_one_line_from_every_command(run_anew: Run, command: str) -> None:
     message = refused(run_anew(command, ORDERGRAPH_MAXCOST="5"))
     assert message == "ORDERGRAPH_MAXCOST is no setting of this version; did you mean ORDERGRAPH_MAX_COST?"

@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "stock": {"write"},
     "sample": {"settings", "base", "database", "models", "write", "feed"},
     "comparison": set(),
-    "__main__": {"settings", "database", "migrate", "sample", "write", "schema", "serve", "comparison"},
+    "__main__": {"settings", "database", "migrate", "sample", "write", "feed", "schema", "serve", "comparison"},
 }
 #: The rooms of `read`, and what each may import of it besides itself: what a type shows, what is asked, how it is written in SQL,
 #: what mutations answer with.
@@ -179,6 +179,7 @@ BESIDE_THE_DOOR = {
     "write/door.py": "it is the door",
     "write/idempotency.py": "its keys are no rows that clients see",
     "write/expired_keys.py": "as above",
+    "feed/purge.py": "changes that are forgotten are no rows of the shop",
     "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
     "sample/__init__.py": "it fills an empty database, and tells the outbox itself",
     "database/postgres.py": "it says how this database inserts and draws keys",

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from graph import migrate
 from graph import settings as settings_
 from graph.database import Database
+from graph.feed import purge
 from graph.feed.sequence import Sequencer
 from graph.operations.subscriptions import Broadcast
 from graph.schema import schema
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
-        tasks = [asyncio.create_task(each) for each in (keep_purging(database), sequencer.run())]
+        tasks = [asyncio.create_task(each) for each in (keep_purging(database), purge.keep_purging(database), sequencer.run())]
         with ExitStack() as listening:
             listening.enter_context(logs.observing(settings))
             if metrics is not None:

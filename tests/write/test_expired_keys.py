@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from graph import migrate
 from graph.base import utc_now
 from graph.database import Database, Purpose
+from graph.database import steps as steps_of_work
 from graph.database.failures import TransientError
 from graph.settings import Settings
 from graph.write import expired_keys
@@ -32,7 +33,7 @@ CREATE = (
 def steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of ten keys, soon after each other."""
     monkeypatch.setattr(expired_keys, "STEP", 10)
-    monkeypatch.setattr(expired_keys, "SHORTEST_REST_SECONDS", 0.001)
+    monkeypatch.setattr(steps_of_work, "SHORTEST_REST_SECONDS", 0.001)
 
 
 async def keep(url: str, number: int, *, age: timedelta = timedelta(days=2)) -> None:
@@ -125,7 +126,7 @@ async def test_a_server_deletes_them_as_it_runs_and_ends_with_it(empty_url: str)
         await until(lambda: keeps(empty_url, "fresh"))
         assert first == await created(ask) == {"item": {"id": "Item:1"}, "errors": []}
     await keep(empty_url, 1)
-    assert not {task for task in asyncio.all_tasks() - before if "keep_purging" in repr(task)}
+    assert not {task for task in asyncio.all_tasks() - before if "keep_stepping" in repr(task) or "keep_purging" in repr(task)}
     assert await kept(empty_url) == ["2-0", "fresh"]
 
 
