@@ -19,6 +19,7 @@ from graph.database.failures import Unavailable
 from graph.operations.engine import Response as Result
 from graph.serve.compression import ON_LOOP_BYTES, PAYS_BYTES
 from tests.conftest import Ask, Statements
+from tests.sockets import listening, request
 from tests.words import code
 
 SHOP = "varied"
@@ -275,6 +276,35 @@ async def test_an_answer_to_a_safe_request_is_kept_and_asked_for_again(ask: Ask,
     async with ask_with(cache_control="public, max-age=60") as other_ask:
         answer = await other_ask.client.get("/graphql", **asked)
         assert answer.headers["cache-control"] == "public, max-age=60"
+
+
+async def test_answers_without_a_body_leave_a_connection_in_order(ask: Ask) -> None:
+    """As bytes on one connection: 204, 304, HEAD and a compressed answer, each read to its last byte before the next."""
+    types = "{ __schema { types { name description } } }"
+    async with listening(ask.app) as server:
+        peer = await server.connect()
+
+        async def asked(method: str, query: str = "", *headers: bytes) -> tuple[int, dict[str, str], bytes]:
+            path = b"/graphql?" + urlencode({"query": query}).encode() if query else b"/graphql"
+            peer.send(request(b"", *headers, method=method.encode(), path=path))
+            status, head = await peer.head()
+            bare = method == "HEAD" or status in (204, 304)
+            assert "transfer-encoding" not in head
+            return status, head, b"" if bare else await peer.reader.readexactly(int(head["content-length"]))
+
+        for _ in range(2):
+            status, _, _ = await asked("OPTIONS")
+            assert status == 204
+            status, head, body = await asked("GET", COUNT)
+            assert (status, body) == (200, b'{"data":{"items":{"totalCount":0}}}')
+            status, _, _ = await asked("GET", COUNT, f"if-none-match: {head['etag']}".encode())
+            assert status == 304
+            status, head, _ = await asked("HEAD", types, b"accept-encoding: gzip")
+            assert (status, head["content-encoding"]) == (200, "gzip")
+            status, packed, body = await asked("GET", types, b"accept-encoding: gzip")
+            assert (status, packed["content-length"]) == (200, head["content-length"])
+            assert "errors" not in json.loads(gzip.decompress(body))
+        assert len(server.state.connections) == 1
 
 
 @pytest.mark.parametrize(
