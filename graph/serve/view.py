@@ -49,8 +49,8 @@ class GraphQLView:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
-            headers = {"allow": METHODS.decode(), "accept-query": JSON}
-            await Plain(status_code=204, headers=headers)(scope, receive, send)
+            told = {"allow": METHODS.decode(), "accept-query": JSON}
+            await Plain(status_code=204, headers=told)(scope, receive, send)
             return
         accept = accepted(header(scope, b"accept"))
         if accept.page and self._shows_playground(scope):
@@ -65,9 +65,14 @@ class GraphQLView:
             if isinstance(answer, Asked):
                 await self.events(scope, receive, send, answer, operation.request_id)
                 return
-            status, body = answer
+            status, headers, body = await self._message(scope, *answer, operation, accept.media or GRAPHQL_RESPONSE)
+            del answer  # of a compressed body the whole one goes
             share.keep(len(body))
-            await self._send(scope, send, status, body, operation, accept.media or GRAPHQL_RESPONSE)
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            with aside():
+                for start in range(0, len(body) or 1, PIECE):
+                    last = start + PIECE >= len(body)
+                    await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": not last})
 
     def _request_id(self, scope: Scope) -> str:
         """An id of our own, or that of a proxy that is trusted to know better."""
@@ -133,15 +138,15 @@ class GraphQLView:
         limit = self.settings.max_answer_bytes
         return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True)
 
-    async def _send(self, scope: Scope, send: Send, status: int, body: bytes, operation: Operation, media: str) -> None:
+    async def _message(
+        self, scope: Scope, status: int, body: bytes, operation: Operation, media: str
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body as they are sent."""
         more = [(b"traceresponse", operation.trace.encode())] if operation.trace else []
         if scope["method"] in SAFE:
             more += cache_headers(status, body, self.settings.cache_control)
             if status == 200 and is_kept(header(scope, b"if-none-match"), body):
-                headers = [*more, VARY, (b"x-request-id", operation.request_id.encode())]
-                await send({"type": "http.response.start", "status": 304, "headers": headers})
-                await send({"type": "http.response.body", "body": b""})
-                return
+                return 304, [*more, VARY, (b"x-request-id", operation.request_id.encode())], b""
         if status == 405:
             more.append((b"allow", b"POST" if scope["method"] in SAFE else METHODS))
         if len(body) >= PAYS_BYTES and takes_gzip(header(scope, b"accept-encoding")):
@@ -150,10 +155,4 @@ class GraphQLView:
         if status == PARTIAL and media == JSON:
             status = 200
         headers = [*headers_of(status, len(body), operation.request_id, media), *more]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        if scope["method"] == "HEAD":
-            body = b""
-        with aside():
-            for start in range(0, len(body) or 1, PIECE):
-                last = start + PIECE >= len(body)
-                await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": not last})
+        return status, headers, b"" if scope["method"] == "HEAD" else body
