@@ -6,14 +6,18 @@ command's processor time; a test that is about them starts Python anew (`run_ane
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,20 +30,30 @@ IMPORTED = """
     uvicorn graph.comparison graph.migrate graph.sample graph.schema graph.serve.app graph.serve.http1 graph.serve.listening
     graph.serve.logs graph.write.expired_keys
 """.split()
+ROOT = Path(__file__).parents[1]
 #: Nobody hangs.
 SECONDS = 60
 
 
-class Forked:
-    """A command that runs, with as much of `subprocess.Popen` as tests ask for."""
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment without its settings, the checkout importable from any folder."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "CURRENCY") and not k.startswith("ORDERGRAPH_")}
+    return {**kept, "PYTHONPATH": str(ROOT), **settings}
 
-    def __init__(self, forks: Forks, pid: int, out: Path, err: Path) -> None:
+
+class Forked:
+    """A process that was forked off, with as much of `subprocess.Popen` as tests ask for."""
+
+    def __init__(self, forks: Forks, pid: int) -> None:
         self._forks, self.pid = forks, pid
         self.returncode: int | None = None
-        self.stdout, self.stderr = (path.open(encoding="utf-8") for path in (out, err))
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def poll(self) -> int | None:
         """How it ended, if it has."""
@@ -47,12 +61,28 @@ class Forked:
             self.returncode = self._forks.ask({"poll": self.pid})
         return self.returncode
 
+    def wait(self, timeout: float | None = None) -> int:
+        """How it ended."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+            time.sleep(0.005)
+        return status
+
+
+class Piped(Forked):
+    """One whose output is read."""
+
+    def __init__(self, forks: Forks, pid: int, out: Path, err: Path) -> None:
+        super().__init__(forks, pid)
+        self.stdout, self.stderr = (path.open(encoding="utf-8") for path in (out, err))
+
     def communicate(self, timeout: float = SECONDS) -> tuple[str, str]:
         """What it has said, when it has ended. It ends in its time."""
         with self.stdout, self.stderr:
             said = self.stdout.read(), self.stderr.read()
-        while self.poll() is None:
-            time.sleep(0.01)
+        self.wait(timeout)
         return said
 
 
@@ -60,7 +90,7 @@ class Forks:
     """The process that forks, and what it is asked over its pipes."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder, self._started = folder, 0
+        self.folder, self._started, self._turn = folder, 0, threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.forks"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -68,17 +98,24 @@ class Forks:
     def ask(self, question: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps(question), file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline())
+        with self._turn:
+            print(json.dumps(question), file=self._process.stdin, flush=True)
+            return json.loads(self._process.stdout.readline())
 
-    def start(self, folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> Forked:
+    def start_logging(self, folder: Path, arguments: Sequence[str], environment: dict[str, str], log: Path) -> Forked:
+        """Start a command in a folder that writes to a file what it says, for as long as it is wanted."""
+        log.touch()
+        asked = {"folder": str(folder), "arguments": arguments, "environment": environment, "out": str(log), "err": str(log)}
+        return Forked(self, self.ask({**asked, "seconds": 0}))
+
+    def start(self, folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> Piped:
         """Start a command in a folder."""
         self._started += 1
         out, err = (self.folder / f"{name}{self._started}" for name in ("out", "err"))
         os.mkfifo(out)
         os.mkfifo(err)
         asked = {"folder": str(folder), "arguments": arguments, "environment": environment, "out": str(out), "err": str(err)}
-        return Forked(self, self.ask(asked), out, err)
+        return Piped(self, self.ask({**asked, "seconds": SECONDS}), out, err)
 
     def run(self, folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         """A command, run in a folder to its end."""
@@ -91,13 +128,23 @@ class Forks:
         self._process.communicate()
 
 
-def become(folder: str, arguments: list[str], environment: dict[str, str], out: str, err: str) -> None:
+@cache
+def shared() -> Forks:
+    """The one of this process, until it ends."""
+    folder = tempfile.TemporaryDirectory()
+    made = Forks(Path(folder.name), environment())
+    atexit.register(folder.cleanup)
+    atexit.register(made.close)
+    return made
+
+
+def become(folder: str, arguments: list[str], environment: dict[str, str], out: str, err: str, seconds: int) -> None:
     """Be the command, in a process that was just forked off, and end it."""
     status: Any = 1
     try:
-        signal.alarm(SECONDS)
+        signal.alarm(seconds)
         for number, path in ((1, out), (2, err)):
-            os.dup2(os.open(path, os.O_WRONLY), number)
+            os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)

@@ -19,14 +19,15 @@ from typing import Any
 import httpx2
 
 from tests.conftest import Ask
-from tests.test_commands import environment, free_port
+from tests.forks import Forked, environment, shared
+from tests.test_commands import free_port
 
 
 @dataclass
 class Served:
     """A running server."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     port: int
 
     @property
@@ -40,28 +41,49 @@ class Served:
 
 
 async def start(url: str, folder: Path, descriptors: int | None = None, workers: int = 1, **settings: str) -> Served:
-    """A server before a database, ready to answer; it may have only so many files and sockets open."""
+    """A server before a database, ready to answer; it may have only so many files and sockets open.
+
+    One that has neither a limit nor workers is forked off a process that has imported all.
+    """
+    if descriptors is not None or workers > 1:
+        return await start_anew(url, folder, descriptors, workers, **settings)
+    port = free_port()
+    log = folder / f"server-{port}.log"
+    process = shared().start_logging(folder, arguments(port), environment(DATABASE_URL=url, **settings), log)
+    return await answering(Served(process, port), log)
+
+
+async def start_anew(url: str, folder: Path, descriptors: int | None = None, workers: int = 1, **settings: str) -> Served:
+    """A server as a user starts it."""
 
     def limit() -> None:
         if descriptors is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
     port = free_port()
-    command = [sys.executable, "-m", "graph", "serve", "--no-sample", "--port", str(port), "--workers", str(workers)]
-    with (folder / f"server-{port}.log").open("wb") as log:
+    path = folder / f"server-{port}.log"
+    with path.open("wb") as log:
         process = subprocess.Popen(  # noqa: ASYNC220  # it starts in no time
-            command,
+            [sys.executable, "-m", "graph", *arguments(port, "--workers", str(workers))],
             cwd=folder,
             env=environment(DATABASE_URL=url, **settings),
             stdout=log,
             stderr=log,
             preexec_fn=limit,  # noqa: PLW1509  # no threads
         )
-    served = Served(process, port)
+    return await answering(Served(process, port), path)
+
+
+def arguments(port: int, *more: str) -> list[str]:
+    return ["serve", "--no-sample", "--port", str(port), *more]
+
+
+async def answering(served: Served, log: Path) -> Served:
+    """A server that was started, when it answers."""
     try:
         async with httpx2.AsyncClient() as client:
             for _ in range(1_000):
-                assert process.poll() is None, (folder / f"server-{port}.log").read_text()
+                assert served.process.poll() is None, f"see {log}"
                 try:
                     await client.get(f"{served.url}/livez")
                 except httpx2.TransportError:

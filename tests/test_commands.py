@@ -29,20 +29,14 @@ from tests import postgres
 from tests.audit import rows_of
 from tests.conftest import asking
 from tests.engines import Postgres
-from tests.forks import Forked, Forks
+from tests.forks import Forks, Piped, environment, shared
 
 SHOP = "northwind"
 
 ROOT = Path(__file__).parents[1]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., Forked]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """This process's environment without its settings, the checkout importable from any folder."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "CURRENCY") and not k.startswith("ORDERGRAPH_")}
-    return {**kept, "PYTHONPATH": str(ROOT), **settings}
+Start = Callable[..., Piped]
 
 
 def command(
@@ -62,10 +56,8 @@ def command(
 
 
 @pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    made = Forks(tmp_path_factory.mktemp("forks"), environment())
-    yield made
-    made.close()
+def forks() -> Forks:
+    return shared()
 
 
 @pytest.fixture
@@ -335,7 +327,7 @@ def free_port() -> int:
 
 
 def ask_when_up(
-    process: subprocess.Popen[str] | asyncio.subprocess.Process | Forked, port: int, query: str, seconds: int = 60
+    process: subprocess.Popen[str] | asyncio.subprocess.Process | Piped, port: int, query: str, seconds: int = 60
 ) -> Any:
     """The answer of a server that is just starting. It listens, and lets its clients wait, while it makes and fills its file."""
     end = time.monotonic() + seconds
@@ -360,7 +352,7 @@ def serve_and_ask(start: Start, query: str, *arguments: str, **settings: str) ->
     return answer, said
 
 
-def address_of(process: Forked) -> str:
+def address_of(process: Piped) -> str:
     """The address that a server says it is reached by."""
     for line in process.stderr:
         if found := re.match(r"Serving (http://\S+)/graphql$", line):

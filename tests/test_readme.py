@@ -18,7 +18,8 @@ import pytest
 from graph.__main__ import main
 from tests import postgres
 from tests.conftest import Ask
-from tests.test_commands import ask_when_up, environment, free_port
+from tests.forks import environment
+from tests.test_commands import ask_when_up, free_port
 
 SHOP = "northwind"
 

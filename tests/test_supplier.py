@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines import Postgres
-from tests.test_commands import environment
+from tests.forks import environment
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs/adding-an-entity.md").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from graph import migrate
 from graph.settings import Settings
 from tests.audit import audit_url, rows_of
 from tests.networks import Network, network
-from tests.servers import Served, start
+from tests.servers import Served, start_anew
 
 REQUEST_SECONDS = Settings().request_timeout_seconds
 #: What a request may take beyond its limit, on a machine that does other things as well.
@@ -179,7 +179,7 @@ async def scene_at(url: str, folder: Path) -> AsyncIterator[Scene]:
         net: Any = None if url.startswith("sqlite") else await stack.enter_async_context(network(url))
         limits = httpx2.Limits(max_connections=None if net is None else 200)
         client = await stack.enter_async_context(httpx2.AsyncClient(limits=limits))
-        served = await start(url if net is None else net.url, folder)
+        served = await start_anew(url if net is None else net.url, folder)
         try:
             scene = Scene(url, net, served, client, folder)
             for item in ('sku: "A", name: "A", price: "1", stock: 10000', 'sku: "B", name: "B", price: "1"'):

@@ -24,7 +24,7 @@ from tests.benchmarks.withstand.scene import (
     until,
 )
 from tests.pgbouncer import pooler
-from tests.servers import start
+from tests.servers import start_anew
 
 
 @fault("a connection falls silent at message n of a write, for every n")
@@ -169,7 +169,7 @@ async def behind_pgbouncer(scene: Scene) -> Outcome:
     with pooler(scene.url) as pooled:
         for _ in range(tries):
             try:
-                served = await start(pooled, scene.folder, ORDERGRAPH_PGBOUNCER="true")
+                served = await start_anew(pooled, scene.folder, ORDERGRAPH_PGBOUNCER="true")
             except AssertionError:
                 continue
             up += 1
