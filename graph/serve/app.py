@@ -92,7 +92,6 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app.state.streams = streams
     app.state.sequencer = sequencer
     app.state.hub = subscriptions.hub
-    app.state.health = health
     return app
 
 

@@ -1,6 +1,6 @@
 """Whether this process is well, for those who start it again or send it requests.
 
-What goes in: a `Database`, what else must be well. What comes out: the answers of `/livez` and `/readyz`. What may be refused
+What goes in: a `Database`. What comes out: the answers of `/livez` and `/readyz`. What may be refused
 here: nothing; `/readyz` answers 503 with the reasons, in a bounded time, whatever the database does.
 
 However many ask, the database is asked once a second, by one statement on one connection.
@@ -9,7 +9,6 @@ However many ask, the database is asked once a second, by one statement on one c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime
 from time import perf_counter
 
@@ -39,12 +38,11 @@ NOT_MIGRATED = "The database does not have the schema of this version."
 
 
 class Health:
-    """How a process is. `draining` is set when it is about to end. `checks` are what else must be well: each says what is not."""
+    """How a process is. `draining` is set when it is about to end."""
 
     def __init__(self, database: Database, draining: asyncio.Event) -> None:
         self.database = database
         self.draining = draining
-        self.checks: list[Callable[[], str | None]] = []
         self._asking: asyncio.Task[str | None] | None = None
         self._found: tuple[float, str | None] = (-KEPT_SECONDS, None)
         #: The oldest change without a place in the feed, and when it was first seen.
@@ -55,7 +53,7 @@ class Health:
         if self.draining.is_set():
             return [DRAINING]
         found = await self._of_database()
-        return [reason for reason in (found, *(check() for check in self.checks)) if reason]
+        return [found] if found else []
 
     async def _of_database(self) -> str | None:
         when, found = self._found

@@ -384,6 +384,8 @@ TURNED_AWAY = refusal(OVERLOADED, request_id=_NO_ID).split(_NO_ID.encode())
 
 def turned_away() -> bytes:
     """The response to whoever is turned away."""
+    if RequestShed.listeners:
+        RequestShed("SERVICE_UNAVAILABLE", 503).tell()
     return os.urandom(8).hex().encode().join(TURNED_AWAY)
 
 

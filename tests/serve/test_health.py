@@ -138,12 +138,8 @@ async def test_a_change_without_a_place_is_seen(ask: Ask) -> None:
     assert abs(utc_now() - since) < timedelta(minutes=1)
 
 
-async def test_whatever_else_is_not_well_is_named_and_whoever_drains_asks_nobody(ask: Ask, statements: Statements) -> None:
-    state = ask.app.state.health
-    state.checks.append(lambda: "The feed is behind.")
-    assert await ready(ask) == (503, {**UNREADY, "reasons": ["The feed is behind."]})
-    statements.clear()
-    state.draining.set()
+async def test_whoever_drains_is_not_ready_and_asks_nobody(ask: Ask, statements: Statements) -> None:
+    ask.app.state.streams.draining.set()
     assert await ready(ask) == (503, {**UNREADY, "reasons": [health.DRAINING]})
     assert len(statements) == 0
     assert (await ask.client.get("/livez")).status_code == 200

@@ -23,6 +23,7 @@ from tests.engines import Postgres
 from tests.serve.test_drain import RENAME, ended, locked, log_of
 from tests.servers import Served, start
 from tests.stock import customer
+from tests.subscribers import socket as opened_socket
 from tests.test_commands import Run, forks, refused, run
 
 __all__ = ["forks", "run"]
@@ -97,6 +98,16 @@ async def test_workers_serve_as_one_are_replaced_and_end_together(empty_url: str
             text = (await http.get(f"{served.url}/metrics")).text
         assert 'ordergraph_operation_seconds_count{kind="query",operation="Find",outcome="ok"} 20.0' in text
         assert re.search(r'ordergraph_connections\{state="most"\} (15|30)\.0', text)
+
+        # Who listens to one hears what is written by all, in order.
+        async with opened_socket(served.port) as listener:
+            await (await listener.init()).subscribe("1", "subscription { changes { entityId version kind } }")
+            await asyncio.sleep(0.3)  # nothing says that it has begun
+            await asyncio.gather(*(post(served.url, RENAME.replace("Eve", f"Eve {n}")) for n in range(10)))
+            heard = [(await listener.hears("1"))["data"]["changes"] for _ in range(10)]
+        versions = [change["version"] for change in heard]
+        assert versions == sorted(set(versions))
+        assert {(change["entityId"], change["kind"]) for change in heard} == {("Customer:1", "UPDATED")}
 
         # One that is killed is replaced, and nobody waits for it.
         lost, kept = workers_of(served)
