@@ -213,38 +213,23 @@ def test_a_file_that_cannot_be_used_is_told_at_the_start(
     assert content(folder / "orders.db") == before
 
 
-async def starting(tmp_path: Path, number: int, url: str, *arguments: str) -> list[asyncio.subprocess.Process]:
-    """Several commands at once."""
-    return await asyncio.gather(
-        *(
-            asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "graph", *arguments),
-                cwd=tmp_path,
-                env=environment(DATABASE_URL=url),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            for _ in range(number)
-        )
-    )
+def test_several_that_migrate_at_once_all_succeed(start: Start, bare_url: str) -> None:
+    processes = [start("migrate", DATABASE_URL=bare_url) for _ in range(4)]
+    said = [process.communicate() for process in processes]
+    assert said == [(f"The database is at revision {migrate.head()}.\n", "")] * 4
 
 
-async def test_several_that_migrate_at_once_all_succeed(tmp_path: Path, bare_url: str) -> None:
-    said = [await process.communicate() for process in await starting(tmp_path, 4, bare_url, "migrate")]
-    assert said == [(f"The database is at revision {migrate.head()}.\n".encode(), b"")] * 4
-
-
-async def test_several_that_start_at_once_on_a_new_file_all_serve_one_sample(tmp_path: Path) -> None:
+def test_several_that_start_at_once_on_a_new_file_all_serve_one_sample(tmp_path: Path, start: Start) -> None:
     url, ports = f"sqlite:///{tmp_path}/orders.db", [free_port() for _ in range(3)]
-    served = [(await starting(tmp_path, 1, url, "serve", "--port", str(port)))[0] for port in ports]
+    served = [start("serve", "--port", str(port), DATABASE_URL=url) for port in ports]
     try:
         for process, port in zip(served, ports, strict=True):
-            answer = await asyncio.to_thread(ask_when_up, process, port, "{ orders(first: 1) { totalCount } }")
+            answer = ask_when_up(process, port, "{ orders(first: 1) { totalCount } }")
             assert answer == {"data": {"orders": {"totalCount": 830}}}
     finally:
         for process in served:
             process.terminate()
-        said = [(await process.communicate())[1].decode() for process in served]
+        said = [process.communicate()[1] for process in served]
     assert sum("loaded the Northwind sample" in text for text in said) == 1
     assert "Traceback" not in "".join(said)
 
@@ -326,9 +311,7 @@ def free_port() -> int:
         return port
 
 
-def ask_when_up(
-    process: subprocess.Popen[str] | asyncio.subprocess.Process | Piped, port: int, query: str, seconds: int = 60
-) -> Any:
+def ask_when_up(process: subprocess.Popen[str] | Piped, port: int, query: str, seconds: int = 60) -> Any:
     """The answer of a server that is just starting. It listens, and lets its clients wait, while it makes and fills its file."""
     end = time.monotonic() + seconds
     while True:
@@ -336,7 +319,7 @@ def ask_when_up(
             return httpx2.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=seconds).json()
         except httpx2.ConnectError:
             assert time.monotonic() < end, "the server did not come up"
-            assert isinstance(process, asyncio.subprocess.Process) or process.poll() is None, process.communicate()
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
 
 
