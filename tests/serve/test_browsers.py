@@ -16,6 +16,7 @@ from graph.serve.browsers import may_open, page_headers
 from graph.settings import Settings
 from tests.conftest import Ask
 from tests.sockets import listening, request, until
+from tests.subscribers import socket
 from tests.words import code
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
@@ -147,6 +148,21 @@ async def test_only_requests_to_names_of_the_host_are_served(ask_with: AskWith, 
             assert answer.status_code == (200 if served else 400)
             assert "location" not in answer.headers
         assert (await ask.client.get("/livez", headers={"host": host})).status_code == 200  # probes name an address
+
+
+async def test_a_socket_to_another_name_is_refused(ask_with: AskWith) -> None:
+    async with ask_with(hosts=("127.0.0.1",)) as ask, listening(ask.app) as server:
+        async with socket(server.port) as client:
+            await client.init()
+        offer = (
+            b"connection: upgrade",
+            b"upgrade: websocket",
+            b"sec-websocket-version: 13",
+            b"sec-websocket-key: " + b"A" * 22 + b"==",
+        )
+        status, body = await server.asked(request(b"", *offer, method=b"GET", path=b"/graphql"))
+        assert (status, body) == (400, b"Invalid host header")
+        await until(lambda: ask.app.state.streams.open == 0)
 
 
 async def test_the_playground_loads_what_it_names_and_stands_in_no_frame(ask: Ask) -> None:
