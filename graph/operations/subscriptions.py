@@ -264,7 +264,7 @@ class Broadcast:
         paged = await self._paged(document, asked, scope, plan) if rows else None
         root = key_of(asked.argument(states.root), states.type_name, states.root)
         owner = key_of(asked.argument(states.owner), states.owner_type, states.owner)
-        return StateReader(self, asked, paged, states.type_name, members, root, owner)
+        return StateReader(self, asked, scope, paged, states.type_name, members, root, owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +312,7 @@ class StateReader:
 
     home: Broadcast
     asked: Selected
+    scope: Scope
     paged: SizedStatement | None
     type_name: str
     members: tuple[tuple[str, str], ...]
@@ -331,26 +332,26 @@ class StateReader:
         """A page of states, each with the position of the last change of its row."""
         rows, whole = await self.home.outlook.roots(self.type_name, self.root, self.owner, after)
         most = self.home.engine.settings.max_queued_events if self.paged is None else self.paged.size
-        last: dict[int | None, int] = {}
-        end = after
-        for position, root in rows:
-            if root not in last and len(last) == most:
-                whole = False
+        while True:
+            last, end, reached = latest(rows, most, after)
+            try:
+                states = await self._states([root for root in last if root is not None])
+            except AnswerTooLarge:
+                if most == 1:
+                    raise
+                most = (most + 1) // 2
+            else:
                 break
-            last.pop(root, None)  # in the order of their last changes
-            last[root] = end = position
-        states = await self._states([root for root in last if root is not None])
         events = [self._event(root, position, states) for root, position in last.items()]
-        return Events(events, max(known, end) if whole else end)
+        return Events(events, max(known, end) if whole and reached else end)
 
     async def _states(self, keys: Sequence[int]) -> dict[str, dict[int, str]]:
         """By response key and row, the text of what a row is now."""
         if self.paged is None or not keys:
             return {}
-        scope = Scope("open")
         ids = [f"{self.type_name}:{key}" for key in keys]
-        values = with_viewer({**self.asked.operation.variables.coerced, IDS: ids}, scope)
-        made = await self.home.engine.fetch(self.paged.compiled, values, Context(self.home.database, scope=scope))
+        values = with_viewer({**self.asked.operation.variables.coerced, IDS: ids}, self.scope)
+        made = await self.home.engine.fetch(self.paged.compiled, values, Context(self.home.database, scope=self.scope))
         text, place, found = one_line(made), 0, dict[str, dict[int, str]]()
         for member, what in self.members:
             if what == "row":
@@ -372,6 +373,18 @@ class StateReader:
                 text = "null" if root is None else f'"{self.type_name}:{root}"'
             texts.append(f'"{member}":{text}')
         return Told(position, cursor, answer_of(self.asked, f"{{{','.join(texts)}}}"))
+
+
+def latest(rows: Sequence[tuple[int, int | None]], most: int, after: int) -> tuple[dict[int | None, int], int, bool]:
+    """The last position of each of so many roots at most, in order; how far that goes, and whether it is to the end."""
+    last: dict[int | None, int] = {}
+    end = after
+    for position, root in rows:
+        if root not in last and len(last) == most:
+            return last, end, False
+        last.pop(root, None)  # in the order of their last changes
+        last[root] = end = position
+    return last, end, True
 
 
 # ---- documents

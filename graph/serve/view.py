@@ -93,7 +93,8 @@ class GraphQLView:
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
-                if EVENT_STREAM in header(scope, b"accept") and await self.events.serves(header(scope, b"accept"), asked):
+                accept = header(scope, b"accept")
+                if EVENT_STREAM in accept and scope["method"] != "QUERY" and await self.events.serves(accept, asked):
                     operation.status = 200
                     return asked
                 if media is None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from graph.feed import hub
+from graph.feed.positions import cursor_at
 from graph.settings import Settings
 from tests.conftest import Ask, Statements, asking
 from tests.sockets import Listening, listening, request, until
@@ -267,6 +268,37 @@ async def test_a_socket_that_falls_behind_is_told_so_and_resumes(empty_url: str,
         while (last := (await client.hears("1"))["data"]["orderChanged"]["order"])["note"] != "last":
             pass
         assert last["version"] == 8
+
+
+async def test_rows_too_large_to_be_told_together_come_one_by_one(empty_url: str) -> None:
+    settings = Settings(database_url=empty_url, max_answer_bytes=2**16, max_body_bytes=2**16, max_text_length=10_000)
+    async with asking(settings) as ask, listening(ask.app) as server, socket(server.port) as client:
+        await client.init()
+        orders = [(await made(ask, f"c{n}"))[1] for n in range(12)]
+        for order in orders:
+            await noted(ask, order, "\u0001" * 9_000)  # each takes six bytes as JSON
+        fields = "order { id note }"
+        await client.subscribe("1", f'subscription {{ orderChanged(after: "{cursor_at(0)}") {{ {fields} }} }}')
+        told: list[str] = []
+        while len(told) < len(orders):
+            event = await client.hears_any()
+            assert event["order"]["note"] == "\u0001" * 9_000
+            told.append(event["order"]["id"])
+        assert told == orders
+
+
+async def test_a_stream_with_nothing_to_tell_says_so_now_and_then(empty_url: str) -> None:
+    async with asking(Settings(database_url=empty_url, heartbeat_seconds=0.05)) as ask, listening(ask.app) as server:
+        peer = await server.connect()
+        body = b'{"query":"subscription { changes { cursor } }"}'
+        peer.send(request(body, b"content-type: application/json", b"accept: text/event-stream", path=b"/graphql"))
+        await peer.head()
+        for _ in range(3):
+            assert await peer.reader.readuntil(b"\r\n:\n\n\r\n")
+        await peer.close()
+        await listens_all(ask, 0)
+        asked = request(body, b"content-type: application/json", b"accept: text/event-stream", method=b"QUERY", path=b"/graphql")
+        assert (await server.asked(asked))[0] in (405, 406)
 
 
 async def test_an_expired_cursor_is_told_with_the_oldest_that_works(ask: Ask, server: Listening, by_hand: None) -> None:
