@@ -26,6 +26,7 @@ from tests.subscribers import socket as opened_socket
 
 SHOP = [customer("Ada", email="ada@example.org")]
 DRAIN_SECONDS = 3.0
+WATCHED = {"ORDERGRAPH_METRICS": "true", "ORDERGRAPH_LOCK_TIMEOUT_SECONDS": "4"}
 RENAME = 'mutation { updateCustomer(input: {id: "Customer:1", name: "Eve"}) { customer { name } errors { code } } }'
 HALF_A_BODY = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
 
@@ -71,11 +72,24 @@ async def answers(http: httpx2.AsyncClient, path: str) -> tuple[int, Any, str]:
     return found.status_code, found.json(), found.headers.get("connection", "")
 
 
+async def until_running(served: Served, number: int) -> None:
+    """Wait until a server, in all its processes, has so many requests that are not answered. Its metrics tell."""
+    async with asyncio.timeout(20), httpx2.AsyncClient(base_url=served.url) as http:
+        while f"ordergraph_operations_running {number}.0" not in (await http.get("/metrics")).text:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.05)
+
+
 async def test_a_server_that_is_told_to_end_answers_what_runs_and_refuses_what_comes(
     empty_url: str, shop: Ask, tmp_path: Path
 ) -> None:
     """Fault 22: half requests, idle connections and one in a transaction do not keep it from ending in good order."""
-    served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS=str(DRAIN_SECONDS), ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4")
+    served = await start(
+        empty_url,
+        tmp_path,
+        ORDERGRAPH_METRICS="1",
+        ORDERGRAPH_DRAIN_SECONDS=str(DRAIN_SECONDS),
+        ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4",
+    )
     try:
         client = httpx2.AsyncClient(base_url=served.url, timeout=20)
         fresh = httpx2.AsyncClient(base_url=served.url, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0))
@@ -86,7 +100,7 @@ async def test_a_server_that_is_told_to_end_answers_what_runs_and_refuses_what_c
             silent[1][1].write(HALF_A_BODY[:30])
             async with opened_socket(served.port) as socket, locked(empty_url):
                 running = asyncio.create_task(client.post("/graphql", json={"query": RENAME}))
-                await asyncio.sleep(0.3)
+                await until_running(served, 2)
                 begun = monotonic()
                 served.process.send_signal(signal.SIGTERM)
                 status = 0
@@ -116,12 +130,14 @@ async def test_a_server_that_is_told_to_end_answers_what_runs_and_refuses_what_c
 
 
 async def test_what_is_not_done_in_time_is_cut_off_and_undone(empty_url: str, shop: Ask, tmp_path: Path) -> None:
-    served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS="1", ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4")
+    served = await start(
+        empty_url, tmp_path, ORDERGRAPH_METRICS="1", ORDERGRAPH_DRAIN_SECONDS="1", ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4"
+    )
     try:
         async with httpx2.AsyncClient(base_url=served.url, timeout=20) as client:
             async with locked(empty_url):
                 running = asyncio.create_task(client.post("/graphql", json={"query": RENAME}))
-                await asyncio.sleep(0.3)
+                await until_running(served, 1)
                 served.process.send_signal(signal.SIGTERM)
                 assert await ended(served, 3) == 0
             with pytest.raises(httpx2.TransportError):
@@ -137,12 +153,12 @@ async def test_what_is_not_done_in_time_is_cut_off_and_undone(empty_url: str, sh
 @pytest.mark.parametrize("engines", ["sqlite"], indirect=True)
 async def test_a_second_signal_ends_at_once_and_an_idle_server_with_the_first(empty_url: str, tmp_path: Path) -> None:
     for half, signals, status in ((True, 2, 1), (False, 1, 0)):
-        served = await start(empty_url, tmp_path, ORDERGRAPH_DRAIN_SECONDS="60")
+        served = await start(empty_url, tmp_path, ORDERGRAPH_METRICS="1", ORDERGRAPH_DRAIN_SECONDS="60")
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", served.port)
             if half:
                 writer.write(HALF_A_BODY)
-            await asyncio.sleep(0.1)
+                await until_running(served, 1)
             for _ in range(signals):
                 served.process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.3)
