@@ -46,6 +46,10 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(answer))
 
     async def send(self, message: Any) -> None:
+        await self.writable.wait()
+        closed = self.close_sent
+        if closed:  # by the server itself, for a frame that is none or a ping that nobody answered
+            raise ConnectionAbortedError
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True  # it was refused, which is no fault of the application's

@@ -270,6 +270,21 @@ async def test_a_socket_that_falls_behind_is_told_so_and_resumes(empty_url: str,
         assert last["version"] == 8
 
 
+async def test_an_event_for_a_socket_that_the_server_has_closed_is_no_failure(ask: Ask, server: Listening, caplog: Any) -> None:
+    _, order = await made(ask, "ada")
+    async with socket(server.port) as client:
+        await client.init()
+        await listens(ask, client, STATES)
+        opened: list[Any] = [each for each in server.state.connections if hasattr(each, "writable")]
+        (connection,) = opened
+        connection.conn.fail(1009, "too large")  # as for a message that is
+        connection.handle_parser_exception()
+        await noted(ask, order, "x")
+        assert (await client.closed())[0] == 1009
+        await listens_all(ask, 0)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_rows_too_large_to_be_told_together_come_one_by_one(empty_url: str) -> None:
     settings = Settings(database_url=empty_url, max_answer_bytes=2**16, max_body_bytes=2**16, max_text_length=10_000)
     async with asking(settings) as ask, listening(ask.app) as server, socket(server.port) as client:
