@@ -17,6 +17,7 @@ from graph.database.failures import Unavailable
 from graph.database.turns import Turns
 from graph.observations import (
     Observation,
+    Operation,
     OperationBegan,
     OperationFinished,
     StatementBegan,
@@ -239,6 +240,13 @@ async def test_a_slow_operation_is_logged_with_its_statement_and_without_values(
     assert "Eve" not in line
     caught.handler.sum_up()
     assert json.loads(ours(caught)[1])["event"] == "1 more: A slow operation: mutation Make"
+
+
+def test_a_long_statement_is_cut(caught: Caught) -> None:
+    caught.handler.setFormatter(logs.JsonLine())
+    with logging_with(slow_seconds=0.000001), Operation("id") as operation:
+        operation.sql = "SELECT " + "x" * 100_000
+    assert len(json.loads(ours(caught)[0])["sql"]) == logs.LONGEST_SQL
 
 
 async def test_what_is_logged_in_a_request_names_it(shop: Ask, caught: Caught) -> None:

@@ -25,6 +25,8 @@ from graph.settings import Settings
 
 #: How long a repeated event is only counted.
 QUIET_SECONDS = 10.0
+#: Characters of a statement that are told.
+LONGEST_SQL = 4_000
 #: Frames of this package that are told of a traceback, the innermost ones.
 FRAMES = 8
 PACKAGE = Path(__file__).parents[1]
@@ -212,7 +214,7 @@ def observing(settings: Settings) -> ExitStack:
                 "seconds": round(seen.seconds, 3),
                 "cost": operation.cost,
                 "sql_seconds": round(operation.sql_seconds, 3),
-                "sql": operation.sql,
+                "sql": operation.sql[:LONGEST_SQL],
             }
             name = operation.name or "without a name"
             slow.warning("A slow operation: %s %s", operation.kind or "a request", name, extra={"measured": measured})

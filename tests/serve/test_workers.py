@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +22,7 @@ from graph import migrate
 from tests import postgres
 from tests.conftest import Ask
 from tests.engines import Postgres
+from tests.forks import environment
 from tests.serve.test_drain import RENAME, ended, locked, log_of, until_running
 from tests.servers import Served, start
 from tests.stock import customer
@@ -160,6 +163,21 @@ def test_what_is_wrong_is_told_once(run: Run, tmp_path: Path, postgres_engines: 
         assert refused(run("serve", "--workers", "2", "--port", port, DATABASE_URL=url)).endswith("it is taken")
     postgres_engines.drop(url)
     assert "cannot use" in refused(run("serve", "--workers", "2", "--port", "0", DATABASE_URL="postgresql://shop@127.0.0.1:1/x"))
+
+
+def test_workers_that_never_serve_are_not_begun_again(tmp_path: Path) -> None:
+    code = """
+import sys
+from graph.serve.workers import Workers
+from graph.settings import Settings
+sys.exit(Workers(2, lambda number, started, orphaned: 3, Settings(), [], lambda: print("serving"), lambda pid: None).run())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"Worker \d ended before it served \(exit status 3\); the server ends\n", done.stderr)
+    assert done.stdout == ""
 
 
 async def test_a_restart_of_the_database_under_load_heals_in_all_workers(tmp_path: Path) -> None:
