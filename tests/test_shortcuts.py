@@ -44,6 +44,7 @@ from graph.write.locks import Lock
 from graph.write.mutation_inputs import is_filter
 from graph.write.new_rows import new_row
 from tests.conftest import Ask
+from tests.examples import examples
 from tests.inputs import least_of
 
 SHOP = "northwind"
@@ -157,7 +158,7 @@ def by_the_library() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", INPUTS)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_coercers_do_what_graphql_core_does(name: str, data: st.DataObject) -> None:
     named = INPUTS[name]
@@ -186,7 +187,7 @@ def test_coercers_take_no_field_too_much_and_of_a_choice_exactly_one(name: str) 
 
 
 @pytest.mark.parametrize("name", [name for name in INPUT_OBJECTS if not is_filter(name)])
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_converters_do_what_strawberry_does(name: str, data: st.DataObject) -> None:
     type_ = INPUT_OBJECTS[name]

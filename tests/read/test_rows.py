@@ -20,7 +20,7 @@ from graph.read.rows import Door, seen
 from graph.schema import schema
 from graph.scope import Scope
 from tests.conftest import Ask
-from tests.examples import examples
+from tests.examples import ALL, examples
 from tests.generated import requests
 from tests.unseen import SCOPES, Asked, Pair, is_seen, pair
 from tests.unseen import rules as rules_of_tests
@@ -29,7 +29,11 @@ from tests.walk import load
 SHOP = "varied"
 
 
-@pytest.fixture(scope="module", params=[(kind, name) for kind in sorted(SCOPES) for name in ("sqlite", "postgres")], ids="-".join)
+#: "both" has the rules of two others.
+KINDS = sorted(SCOPES) if ALL else ["both", "own", "states"]
+
+
+@pytest.fixture(scope="module", params=[(kind, name) for kind in KINDS for name in ("sqlite", "postgres")], ids="-".join)
 def shops(request: pytest.FixtureRequest) -> Iterator[Pair]:
     kind, name = request.param
     with pair(request.getfixturevalue(f"{name}_engines"), kind) as made:
