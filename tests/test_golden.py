@@ -65,7 +65,7 @@ async def test_golden(name: str, request: pytest.FixtureRequest, shop: Ask, stat
     path = FOLDER / f"{name}.toml"
     case = tomllib.loads(path.read_text())
     answer = await shop(case["query"], json.loads(case.get("variables", "{}")))
-    found = {"answer": shown(answer), shop.app.state.database.dialect.name: "\n;\n".join(map(readable, statements.sql))}
+    found = {"answer": shown(answer), shop.app.state.database.dialect.name: "\n;\n".join(map(readable, statements.sql)).strip()}
 
     if request.config.getoption("--update-golden"):
         path.write_text(written({**case, **found}))
