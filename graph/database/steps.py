@@ -13,6 +13,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from graph.database import Database
+from graph.database.failures import TransientError, Unavailable
 
 Step = Callable[[Database], Awaitable[int]]
 
@@ -45,10 +46,11 @@ async def keep_stepping(
         begun = clock()
         try:
             more = await step(database) == full
-        except Exception:
+        except Exception as error:
             more = False
             if not failing:
-                logger.warning("%s cannot be deleted; tried again as time passes", what, exc_info=True)
+                bug = None if isinstance(error, (TransientError, Unavailable)) else error
+                logger.warning("%s cannot be deleted; tried again as time passes: %s", what, error, exc_info=bug)
             failing = True
         else:
             if failing:

@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from graph.database import Database, rows_within
+from graph.database.failures import TransientError, Unavailable
 
 logger = logging.getLogger("ordergraph.feed")
 
@@ -98,10 +99,11 @@ class Sequencer:
                 await self._rest(LISTENING_SECONDS if self.listening and not failing else self.idle_seconds)
             try:
                 some = await number_some(self.database)
-            except Exception:
+            except Exception as error:
                 full = False
                 if not failing:
-                    logger.warning("Changes cannot be put into their order; tried again as time passes", exc_info=True)
+                    bug = None if isinstance(error, (TransientError, Unavailable)) else error
+                    logger.warning("Changes cannot be put into their order; tried again as time passes: %s", error, exc_info=bug)
                 failing = True
                 continue
             if failing:

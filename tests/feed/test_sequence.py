@@ -167,4 +167,5 @@ async def test_no_error_of_the_database_ends_it(
             await over.wait()
         running.cancel()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+    assert [record.exc_info is None for record in caplog.records] == [True, True, False, True]  # a bug with its traceback
     assert numbered == [1, 1]
