@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
+from graph.context import Context
 from graph.feed.outbox import ChangeRow
 from graph.feed.outlook import Outlook
 from graph.feed.sequence import number_some
+from graph.read.rows import RULES
+from graph.scope import Scope
 from tests.conftest import Ask, Statements
 from tests.words import done
 
@@ -204,3 +208,29 @@ async def test_a_mutation_may_select_a_feed(told: Ask) -> None:
         told, "updateOrder", {"id": "Order:1", "note": "x"}, "order { changes(last: 1) { nodes { kind version } } }"
     )
     assert payload["order"]["changes"]["nodes"] == [{"kind": "UPDATED", "version": 2}]
+
+
+async def test_a_rule_of_rows_reaches_every_feed(told: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose a change was or is says who is told; whether a cursor is expired is asked of all changes, seen or not."""
+    database = told.app.state.database
+
+    def own(change: Any, viewer: Any) -> Any:
+        mine = sa.or_(change.owner_before == 2, change.owner_after == 2)
+        return mine if viewer.kind == "bea" else None
+
+    rules: Any = RULES
+    monkeypatch.setitem(rules, ChangeRow, own)
+    first = (await page(told, "(first: 1)", "nodes { cursor }"))["nodes"][0]["cursor"]
+    query = f"""{{
+      changes(first: 100, after: "{first}") {{ nodes {{ kind entityId }} totalCount }}
+      order(by: {{id: "Order:1"}}) {{ changes {{ totalCount }} }}
+    }}"""
+    context = Context(database, scope=Scope("bea"))
+    answer = await told.app.state.engine.run(query, {}, None, context)
+    await context.close()
+    data = orjson.loads(answer.data)
+    assert sorted(short(data["changes"]["nodes"])) == sorted(
+        f"{kind} {entity}" for kind in ("CREATED", "DELETED") for entity in ("Customer:2", "Order:2", "OrderItem:2")
+    )
+    assert data["changes"]["totalCount"] == 6
+    assert data["order"]["changes"]["totalCount"] == 0
