@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from graph.feed.positions import cursor_at
 from tests.conftest import Ask, Statements
 from tests.sockets import Listening, listening, until
 from tests.subscribers import event_stream, socket
@@ -53,6 +54,7 @@ async def test_what_is_told_as_it_happens_is_what_the_query_lists(ask: Ask, serv
             await run(ask, name, input_)
         listed = (await ask.data(LISTED))["changes"]["nodes"]
         assert [each["kind"] for each in listed].count("DELETED") == 2
+        assert [each["cursor"] for each in listed] == [cursor_at(position) for position in range(1, len(listed) + 1)]
         told: dict[str, list[Any]] = {"1": [], "2": []}
         items = [each for each in listed if each["type"] == "Item"]
         for _ in range(len(listed) + len(items)):

@@ -19,6 +19,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from graph import migrate
+from graph.feed.positions import position_of
 from graph.settings import Settings
 from tests import postgres
 from tests.conftest import asking
@@ -184,7 +185,7 @@ async def heard(followers: list[Follower], more: int) -> None:
 
 def see_in_order(told: list[dict[str, Any]]) -> None:
     """Positions rise, and no version of an order goes back."""
-    positions = [int(bytes.fromhex(each["cursor"]).decode().rpartition(",")[2].strip("]")) for each in told]
+    positions = [position_of(each["cursor"]) for each in told]
     assert positions == sorted(set(positions))
     versions: dict[str, int] = defaultdict(int)
     for each in told:
