@@ -142,3 +142,22 @@ async def test_the_sample_is_told(database: Database) -> None:
         ("OrderItem", "MANY", "Order", 0, loaded.lines)
     ]
     assert {row.type for row in rows if row.owner_after is None} == {"Item", "OrderItem"}
+
+
+async def test_many_rows_of_a_flush_are_one_change(ask_with: Any) -> None:
+    async with ask_with(max_input_list=1_001, max_nested_rows=1_001, max_cost=100_000) as ask:
+        items = [{"sku": f"S{n}", "name": "N", "price": "1"} for n in range(1_001)]
+        await done(ask, "createItems", {"items": items})
+        (row,) = await outbox(ask.app.state.database)
+    assert (row.kind, row.type, row.root, row.count, row.mutation) == ("MANY", "Item", 0, 1_001, "createItems")
+
+
+async def test_many_rows_of_a_cascade_are_one_change(ask: Ask) -> None:
+    database = ask.app.state.database
+    await load(database)
+    before = len(await outbox(database))
+    await done(ask, "deleteOrders", {"all": True})
+    *orders, lines = (await outbox(database))[before:]
+    assert {(row.kind, row.type, row.version) for row in orders} == {("DELETED", "Order", None)}
+    assert len({row.key for row in orders}) == 830
+    assert (lines.kind, lines.type, lines.root_type, lines.root, lines.count) == ("MANY", "OrderItem", "Order", 0, 2_155)
