@@ -100,6 +100,14 @@ async def test_a_database_that_hangs_is_told_in_time_and_one_that_is_busy_is_rea
     assert await ready(ask) == (200, {"status": "ready"})
 
 
+async def test_a_server_that_says_nothing_is_told_to_all_who_ask(silent: int) -> None:
+    url = f"postgresql://shop@127.0.0.1:{silent}/orders?sslmode=disable"
+    async with asyncio.timeout(20), asking_with(Settings(database_url=url)) as ask:
+        found = await asyncio.gather(*(ready(ask) for _ in range(20)))
+        assert found == [(503, {**UNREADY, "reasons": [health.UNREACHABLE]})] * 20
+        assert (await ask.client.get("/livez")).status_code == 200
+
+
 async def test_a_database_that_refuses_is_told_without_its_words(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (Unavailable("pa55word"), ValueError("pa55word")):
 
