@@ -51,7 +51,7 @@ TEMPLATES: dict[str, tuple[str, Callable[[str], Coroutine[Any, Any, None]]]] = {
     "northwind": ("empty", fill_northwind),
     "varied": ("northwind", fill_varied),
 }
-#: Templates whose rows are too many to be written anew.
+#: Templates whose rows are too many to be written anew, as are those that start as one.
 LARGE = ("nothing", "northwind", "varied")
 
 
@@ -219,7 +219,7 @@ class Postgres:
             connection = await asyncpg.connect(url)
             try:
                 await connection.execute(await sequences(connection))
-                if name not in LARGE:
+                if name not in LARGE and before not in LARGE[1:]:
                     self.contents[name] = await Contents.of(connection)
             finally:
                 await connection.close()

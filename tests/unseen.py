@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,8 +26,11 @@ from graph.scope import OPEN, Scope
 from graph.serve.responses import answer_body, refusal_body
 from graph.settings import Settings
 from tests.conftest import made
-from tests.engines import Engines
+from tests.engines import TEMPLATES, Engines
 from tests.walk import load
+
+#: What is done to the hidden rows of the other shop of a pair.
+Change = Callable[[Database, str], Coroutine[Any, Any, None]]
 
 SCOPES = {
     "thirds": Scope("thirds"),
@@ -156,20 +160,28 @@ class Pair:
         return whole, other
 
 
+async def changed(change: Change, kind: str, url: str) -> None:
+    """Fill the template of the other shop of a pair."""
+    database = Database(Settings(database_url=url))
+    await change(database, kind)
+    await database.close()
+
+
 @contextmanager
-def pair(engines: Engines, kind: str, change: Callable[[Database, str], Coroutine[Any, Any, None]] = hide) -> Iterator[Pair]:
+def pair(engines: Engines, kind: str, change: Change = hide) -> Iterator[Pair]:
     """A pair for a kind of viewer. Reads of tests are not refused for their cost.
 
     Where the other shop lacks the hidden rows, anybody asks it; where it only has others, the viewer does.
     """
+    name = f"{change.__name__} {kind}"
+    TEMPLATES[name] = ("varied", partial(changed, change, kind))
     with (
         rules(),
         made(engines, "varied", audited=False) as one,
-        made(engines, "varied", audited=False) as two,
+        made(engines, name, audited=False) as two,
         asyncio.Runner() as runner,
     ):
         whole, other = (Database(Settings(database_url=url, max_cost=10**9, max_aliases=1000)) for url in (one, two))
-        runner.run(change(other, kind))
         asks = OPEN if change is hide else SCOPES[kind]
         yield Pair(runner, Asked(whole, SCOPES[kind]), Asked(other, asks), runner.run(load(whole)))
         runner.run(whole.close())
