@@ -149,7 +149,7 @@ async def test_followers_over_killed_servers(empty_url: str, tmp_path: Path) -> 
                 task.cancel()
             await asyncio.gather(*tasks, *writers, return_exceptions=True)
         assert all(made.written[id_] <= version for id_, version in last.items())
-        assert sum(last.values()) > len(orders) + 3  # something was written
+        assert sum(last.values()) > len(orders)  # something was written
         assert all(each.connections > 1 for each in followers)
         for each in followers:
             see_in_order(each.told)
