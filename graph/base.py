@@ -32,6 +32,10 @@ MAX_SUBTOTAL = 10**18
 E = TypeVar("E", bound=enum.StrEnum)
 
 
+class Misstored(Exception):
+    """The database holds what nobody could write there: it is damaged. The message is for the log and holds no values."""
+
+
 def utc_now() -> datetime:
     """The current time, aware, in UTC."""
     return datetime.now(UTC)
@@ -62,7 +66,12 @@ class Choice(TypeDecorator[E], Generic[E]):
         return None if value is None else self.choices(value).value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
-        return None if value is None else self.choices(value)
+        if value is None:
+            return None
+        try:
+            return self.choices(value)
+        except ValueError:
+            raise Misstored(f"a column of {self.choices.__name__} holds something else") from None
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "scope": set(),
     "sums": set(),
     "models": {"base", "sums", "texts"},
-    "database": {"settings", "observations"},
+    "database": {"settings", "observations", "base"},
     "context": {"settings", "database", "scope"},
     "migrate": {"database"},
     "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},

@@ -15,6 +15,8 @@ from graphql import GraphQLError
 from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from graph.base import Misstored
+
 
 class Trouble(enum.Enum):
     """What an error means for a transaction whose COMMIT was not sent, and for a read."""
@@ -68,12 +70,14 @@ SQLITE_CODES = {
     sqlite3.SQLITE_NOTADB: Trouble.REFUSED,
 }
 
+#: What the driver of SQLite says of a text in a damaged file.
+NOT_UTF8 = "Could not decode to UTF-8"
 #: The session has learned for its life that it may only read; one that is opened later may have not.
 READ_ONLY = "25006"
 #: What asyncpg raises on a connection that is gone, besides PostgreSQL's own errors.
 LOST = (InterfaceError, InternalClientError, OSError)
 #: What databases, their drivers and SQLAlchemy raise.
-DATABASE_ERRORS = (DBAPIError, EmulatedDBAPIException, PoolTimeoutError, PostgresError, sqlite3.Error, *LOST)
+DATABASE_ERRORS = (DBAPIError, EmulatedDBAPIException, PoolTimeoutError, PostgresError, sqlite3.Error, Misstored, *LOST)
 
 
 class Unavailable(Exception):
@@ -153,8 +157,10 @@ def trouble(error: BaseException) -> Trouble | None:
             return Trouble.TOO_COMPLEX
         if str(driver).startswith(("no such table", "no such column")):  # not migrated, or another version's schema
             return Trouble.REFUSED
+        if str(driver).startswith(NOT_UTF8):
+            return Trouble.REFUSED
         return SQLITE_CODES.get(sqlite_code(driver))
-    if isinstance(driver, PoolTimeoutError):
+    if isinstance(driver, (PoolTimeoutError, Misstored)):
         return Trouble.REFUSED
     if isinstance(driver, LOST) and not isinstance(driver, ValueError):  # which asyncpg raises for a value it cannot send
         return Trouble.LOST
@@ -213,6 +219,8 @@ def told(error: BaseException) -> str:
         return text
     # A driver's first line; DETAIL and HINT follow on others.
     said = str(driver.args[0] if isinstance(driver, PostgresError) and driver.args else driver).partition("\n")[0]
+    if said.startswith(NOT_UTF8):
+        said = said.partition(" with text ")[0]  # which follows
     if isinstance(driver, TimeoutError):
         said = said or "no answer in time"
     return f"{text}: {said}" if said else text

@@ -26,10 +26,17 @@ def bounds(settings: Settings) -> dict[str, str]:
     return {
         "statement_timeout": _milliseconds(settings.statement_timeout_seconds),
         "lock_timeout": _milliseconds(settings.lock_timeout_seconds),
-        # No request lasts longer, so what is idle by then belongs to nobody.
-        "idle_in_transaction_session_timeout": _milliseconds(settings.request_timeout_seconds),
+        "idle_in_transaction_session_timeout": _milliseconds(idle_seconds(settings)),
         CHECKS: _milliseconds(CHECK_SECONDS),
     }
+
+
+def idle_seconds(settings: Settings) -> float:
+    """How long a transaction may ask nothing before it is taken for one whose client is lost: between two statements there is
+    only thinking, which takes no longer than a statement and a wait for a lock may, or half of the request.
+    """
+    request = settings.request_timeout_seconds
+    return min(request, max(request / 2, settings.statement_timeout_seconds + settings.lock_timeout_seconds))
 
 
 def watch(settings: Settings) -> dict[str, str]:

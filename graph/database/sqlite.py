@@ -29,6 +29,7 @@ from graph.database.file_limits import STEPS, Identity, Owners, TimeLimit, put_a
 from graph.database.pool import Pool, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.readers import Readers, address
+from graph.database.stored import STORED
 from graph.database.turns import Turns
 from graph.settings import DatabaseUrlError, Settings, SettingsError
 
@@ -151,6 +152,7 @@ class File:
             connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
         )
         engine = self.engine.sync_engine
+        engine.dialect.colspecs = {**engine.dialect.colspecs, **STORED}
         path, owners = target.url.database or "", Owners()
         event.listen(engine, "connect", partial(_on_connect, path, owners, writer_bytes(settings)))
         event.listen(engine, "do_connect", lambda *_: put_aside(path, owners))

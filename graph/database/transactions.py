@@ -1,8 +1,9 @@
 """Transactions that are tried again.
 
 What goes in: a session and the work to be done in it. What comes out: what the work came to, committed. What may be refused
-here: `TransientError` when the database refused for a passing reason (serialization, deadlock, busy) on every try,
-`Unavailable` when it does not serve or the time is over, `CommitUnknown` when a COMMIT was not answered.
+here: `TransientError` when the database refused for a passing reason (serialization, deadlock, busy) on every try, or the time
+was over before a COMMIT, `Unavailable` when it does not serve or the time was over before anything began, `CommitUnknown` when a
+COMMIT was not answered.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from graph.database.failures import CommitUnknown, Unavailable, is_stale, told, verdict_of
+from graph.database.failures import CommitUnknown, TransientError, Unavailable, is_stale, told, verdict_of
 from graph.database.protocol import Connections
 from graph.observations import TransactionRetried
 
@@ -35,10 +36,10 @@ async def transaction(
     """Run `work` in one transaction of `session` and commit it; run it again after a passing refusal.
 
     `work` starts each time with an empty session. Raises `TransientError` after `ATTEMPTS`, `Unavailable` when the database
-    does not serve or `deadline`, a time of the event loop, has come, `CommitUnknown` where a COMMIT was not answered, and
-    whatever `work` raises, always after the rollback.
+    does not serve, either where `deadline`, a time of the event loop, has come, `CommitUnknown` where a COMMIT was not answered,
+    and whatever `work` raises, always after the rollback.
     """
-    committing = False
+    began = committing = False
     try:
         async with asyncio.timeout_at(deadline) as limit:
             for attempt in range(1, ATTEMPTS + 1):
@@ -50,7 +51,7 @@ async def transaction(
                     async with connections.turns.first if is_first else connections.turns:
                         try:
                             driver = session.info["driver"] = await connections.begin(session)
-                            begun = True
+                            begun = began = True
                             result = await work()
                             if session.new or session.dirty or session.deleted:
                                 await session.flush()  # or the COMMIT would be said to be sent with these statements
@@ -77,6 +78,9 @@ async def transaction(
             raise
         if committing:
             raise CommitUnknown("the time was over") from error
+        if began:
+            logger.warning("A transaction was not over when the time of its request was, and is undone")
+            raise TransientError("the request took longer than it may") from error
         raise Unavailable("the request took longer than it may") from error
     raise AssertionError("unreachable")
 

@@ -102,7 +102,8 @@ class Engine:
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.introspections: Recent[tuple[Document, tuple[str, ...], str], dict[str, str]] = Recent(100, KEPT_INTROSPECTIONS)
-        self.learner = Learner()
+        # A document waits for its turn, and then its plan: half of the request's time is left for what comes after.
+        self.learner = Learner(settings.request_timeout_seconds / 4)
         self.persisted = Persisted(settings)
         if settings.trusted_documents:
             self._trust(read_manifest(settings.trusted_documents))

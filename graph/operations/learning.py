@@ -21,8 +21,6 @@ from graph.operations.documents import refused
 
 V = TypeVar("V")
 
-#: How long the work of a request may have to wait for that of others.
-PATIENCE_SECONDS = 1.0
 #: How long a refusal takes: a client that sends the next one at once would have the loop do nothing but refuse.
 PAUSE_SECONDS = 0.25
 BUSY = "Too many new operations arrive at a time; try again."
@@ -31,7 +29,9 @@ BUSY = "Too many new operations arrive at a time; try again."
 class Learner:
     """One thread for all new operations of a process, in the order they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float) -> None:
+        #: How long the work of a request may have to wait for that of others.
+        self.patience_seconds = patience_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learn")
         self._making: dict[Hashable, asyncio.Task[Any]] = {}
         self._waiting = 0
@@ -61,7 +61,7 @@ class Learner:
         return making if making is not None and making.get_loop() is asyncio.get_running_loop() else None
 
     def _is_busy(self) -> bool:
-        return self._waiting * self._each_seconds > PATIENCE_SECONDS
+        return self._waiting * self._each_seconds > self.patience_seconds
 
     async def _make(self, make: Callable[[], V], keep: Callable[[V], None]) -> V:
         made = await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, make)

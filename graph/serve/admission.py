@@ -26,17 +26,19 @@ from graph.operations.documents import RequestRefused, refused
 from graph.serve.responses import headers_of, refusal_body
 
 #: A wait that nobody minds; or so many times what a request takes alone, where that is longer.
-BORNE_SECONDS, TIMES_ALONE = 0.025, 3
+BORNE_SECONDS, TIMES_ALONE = 0.025, 2
 #: Requests that keep a process busy: nobody is ever refused behind fewer.
 BUSY = 4
 #: Requests that are no crowd, whatever they take: nobody is refused behind fewer while it is calm.
 FEW = 16
+#: How much longer than a request that is alone those of its kind may take beside each other.
+ALIKE = 1.5
 #: How long a burst may come in while it is calm, and how long after the last refusal it is calm.
-BURST_SECONDS, CALM_SECONDS = 0.1, 1.0
+BURST_SECONDS, CALM_SECONDS = 0.1, 0.5
 #: What a request is taken to need alone before one was seen.
 UNKNOWN_SECONDS = 0.1
 #: How many who came too soon are told so at once, and how long after the last ones.
-TOLD_AT_ONCE, PAUSE_SECONDS = 8, 0.01
+TOLD_AT_ONCE, PAUSE_SECONDS = 24, 0.01
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
 MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
 
@@ -68,10 +70,12 @@ class Admission:
         now = perf_counter()
         if self._standing_since is None:
             self._standing_since = now
-        if now - self._refused_at > CALM_SECONDS:
-            is_burst = now - self._standing_since <= BURST_SECONDS and wait <= self.most_seconds
-            if before < FEW or is_burst:
-                return True
+        is_calm = now - self._refused_at > CALM_SECONDS
+        is_burst = is_calm and now - self._standing_since <= BURST_SECONDS and wait <= self.most_seconds
+        # Where answers are further apart than one takes alone those before are of another kind, and their number tells little.
+        is_crowd = before >= FEW or (not is_calm and self.each_seconds <= ALIKE * self.alone_seconds)
+        if is_burst or not is_crowd:
+            return True
         self._refused_at = now
         Patience.seconds, Patience.until = 2 * borne, now + CALM_SECONDS
         return False

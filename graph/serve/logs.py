@@ -7,6 +7,7 @@ rows into it. What repeats is told once, and after a while how often; what `orde
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -142,6 +143,8 @@ class Quiet(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `handle`, which holds the lock."""
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return  # of a task that was ended; whoever ended it tells why
         if record.name in EACH:
             super().emit(record)
             return

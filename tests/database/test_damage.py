@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -58,6 +60,12 @@ def damage(file: Path, statement: str) -> None:
         assert connection.execute(statement).rowcount
 
 
+def rows_of_file(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.text_factory = bytes
+        return connection.execute(query).fetchall()
+
+
 def whole_file(file: Path) -> bytes:
     return file.read_bytes()
 
@@ -92,6 +100,48 @@ async def test_a_payload_of_damaged_rows_is_refused_and_nothing_is_written(ask: 
     assert await judged(ask, f"mutation {{ {change} }}") == (503, "SERVICE_UNAVAILABLE")
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM orders WHERE note = 'changed'").fetchone() == (0,)
+
+
+WRITES = (
+    'updateOrder(input: {id: "Order:%d", note: "changed"}) { order { totalAmount } errors { code } }',
+    'transitionOrder(input: {id: "Order:%d", to: CANCELLED}) { order { totalAmount } errors { code } }',
+    "discountOrders(input: {all: true, percent: 10}) { count errors { code } }",
+)
+#: What a mutation loads into objects, and makes something else of.
+LOADED = (
+    "UPDATE order_item SET price_paid = 'x1e'",
+    "UPDATE order_item SET quantity = CAST(X'41c3' AS TEXT)",
+    "UPDATE orders SET order_date = 'x1e'",
+    "UPDATE orders SET created_at = X'ff00'",
+    "UPDATE orders SET status = 'PENDIN'",
+    "UPDATE orders SET note = X'ff00'",
+    "UPDATE orders SET version = '1e'",
+)
+
+
+async def test_what_a_mutation_loads_is_what_was_written_or_it_is_refused(
+    ask: Ask, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows_of_file(file, "PRAGMA journal_mode=WAL")  # as the server has it
+    whole = whole_file(file)
+    [(pending,)] = rows_of_file(file, "SELECT id FROM orders WHERE status = 'PENDING' LIMIT 1")
+    writes = [f"mutation {{ {write % pending if '%' in write else write} }}" for write in WRITES]
+    refused = dict.fromkeys(writes, 0)
+    for number, statement in enumerate(LOADED):
+        for write in writes:
+            rows_of_file(file, "PRAGMA wal_checkpoint(TRUNCATE)")  # what the last one wrote is in no other file
+            replace(file, whole[:24] + (number + 1_000_000).to_bytes(4, "big") + whole[28:])
+            damage(file, statement)
+            damaged = rows_of_file(file, "SELECT * FROM orders")
+            caplog.clear()
+            if (await judged(ask, write))[0] == 503:
+                refused[write] += 1
+                told = [record for record in caplog.records if record.name != "ordergraph.slow" and record.levelno > logging.INFO]
+                assert len(told) == 1
+                assert not any(part in told[0].getMessage() for part in ("x1e", "PENDIN", "1e", "A\ufffd"))
+                assert rows_of_file(file, "SELECT * FROM orders") == damaged
+    assert refused[writes[0]] >= 4
+    assert refused[writes[1]] == len(LOADED)
 
 
 async def test_no_bytes_that_are_changed_at_random_make_an_answer_that_is_no_json(ask: Ask, file: Path) -> None:

@@ -223,7 +223,7 @@ async def test_both_ends_look_after_a_connection() -> None:
     wanted = {
         "statement_timeout": b"5s",
         "lock_timeout": b"2s",
-        "idle_in_transaction_session_timeout": b"10s",
+        "idle_in_transaction_session_timeout": b"7s",
         "client_connection_check_interval": b"1s",
         "tcp_user_timeout": b"10000",  # milliseconds, as the server says it
         "tcp_keepalives_idle": b"30",

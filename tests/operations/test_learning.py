@@ -100,7 +100,7 @@ async def test_who_would_wait_too_long_to_be_learned_is_refused_at_once(ask: Ask
     await ask.data(KNOWN)
     learner: Learner = ask.app.state.engine.learner
     async with Blocked(ask.app.state.engine):
-        learner._each_seconds = 0.3
+        learner._each_seconds = 0.3 * learner.patience_seconds
         waiting = [asyncio.create_task(post(ask, json.dumps({"query": f"{{ a{n}: __typename }}"}).encode())) for n in range(9)]
         refused = [await task for task in waiting[3:]]  # the first three fill the time that one may wait
         assert [code(answer) for answer in refused] == [(503, "SERVICE_UNAVAILABLE")] * 6

@@ -201,6 +201,18 @@ def test_what_repeats_is_told_once_and_then_counted() -> None:
     assert caught.lines[-1].endswith("1 more: It is gone")
 
 
+def test_a_task_that_was_ended_is_told_by_whoever_ended_it_alone() -> None:
+    caught, logger = Caught(), logging.Logger("uvicorn.error")
+    logger.addHandler(caught.handler)
+    logger.error("Cancel %s running task(s)", 2)
+    for error in (asyncio.CancelledError("the time is over"), RuntimeError()):
+        logger.error("Exception in ASGI application\n", exc_info=error)
+    assert [line.partition("ERROR ")[2] for line in caught.lines] == [
+        "uvicorn.error: Cancel 2 running task(s)",
+        "uvicorn.error: Exception in ASGI application: RuntimeError at an unknown place",
+    ]
+
+
 def test_an_event_is_one_line_and_names_constraint_and_place() -> None:
     caught = Caught()
     try:

@@ -15,7 +15,7 @@ import pytest
 
 from graph.database.turns import Patience
 from graph.operations.aside import Aside
-from graph.serve.admission import BORNE_SECONDS, BUSY, FEW, TIMES_ALONE
+from graph.serve.admission import ALIKE, BORNE_SECONDS, BUSY, FEW, TIMES_ALONE
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
@@ -333,10 +333,11 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         assert code(await asked(0.01)) == refused  # no burst so soon
         assert reached(await asked(BORNE_SECONDS / FEW)) == served  # next to no wait
         assert reached(await asked(0.01, alone_seconds=0.4 / TIMES_ALONE)) == served  # next to no wait for so slow requests
-        for waiting, answer in ((FEW - BUSY, refused), (FEW - BUSY + 1, served)):  # who waits for something else
-            monkeypatch.setattr(Aside, "requests", waiting)
-            got = await asked(1.0)
-            assert (code(got) if answer is refused else reached(got)) == answer  # so few keep a process busy
+        monkeypatch.setattr(Aside, "requests", FEW - BUSY)  # who waits for something else
+        assert reached(await asked(1.0, alone_seconds=0.1)) == served  # before whom are others of another kind
+        assert code(await asked(1.0, alone_seconds=1.1 / ALIKE)) == refused
+        monkeypatch.setattr(Aside, "requests", FEW - BUSY + 1)
+        assert reached(await asked(1.0, alone_seconds=1.1 / ALIKE)) == served  # so few keep a process busy
         monkeypatch.setattr(Aside, "requests", 0)
         assert admission.working == FEW
         go.set()

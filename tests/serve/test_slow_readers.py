@@ -86,3 +86,6 @@ async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_ot
             async with asyncio.timeout(PATIENCE):
                 while served.process.poll() is None:  # noqa: ASYNC110  # nothing tells of it
                     await asyncio.sleep(0.05)
+        log = (tmp_path / f"server-{served.port}.log").read_text()
+        assert log.count("running task(s)") <= 1  # where some were cut off
+        assert "CancelledError" not in log

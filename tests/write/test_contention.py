@@ -151,6 +151,20 @@ async def test_a_statement_over_its_time_is_to_be_tried_again(ask_with: AskWith,
 
 
 @pytest.mark.parametrize("directive", ["", "@atomic"])
+async def test_who_is_over_his_time_before_the_commit_may_try_again(ask_with: AskWith, empty_url: str, directive: str) -> None:
+    if empty_url.startswith("sqlite"):
+        return  # where who waits for a lock has not begun
+    async with ask_with(request_timeout_seconds=2, lock_timeout_seconds=9, statement_timeout_seconds=9) as ask:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
+        stock = f'adjustStock(input: {{item: {{sku: "A"}}, delta: -1}}) {{ item {{ stock }} {ERRORS} }}'
+        await ask.data(f"mutation {directive} {{ {stock} }}")  # known from here on
+        async with another_writer(empty_url, "UPDATE item SET name = 'B'"):
+            answer = await ask(f"mutation {directive} {{ {stock} }}")
+        assert codes(answer["data"]["adjustStock"]) == ["TRY_AGAIN"]
+        assert await pieces(empty_url) == {"A": 4}
+
+
+@pytest.mark.parametrize("directive", ["", "@atomic"])
 async def test_a_connection_lost_before_the_commit_is_an_answer_and_leaves_nothing(
     shop: Ask, empty_url: str, directive: str
 ) -> None:

@@ -54,10 +54,10 @@ async def nobody_reads(scene: Scene) -> Outcome:
 async def overload(scene: Scene) -> Outcome:
     port = scene.served.port
     await closed_loop(port, 16, 2, new_customer)  # warm
-    alone = await closed_loop(port, 1, 4, new_customer)
+    alone = await closed_loop(port, 1, 6, new_customer)
     peak = len((await closed_loop(port, 16, 4, new_customer)).seconds) / 4
-    load = await open_loop(port, 5 * peak, 12, new_customer)
-    served = len(load.seconds) / 12
+    load = await open_loop(port, 5 * peak, 20, new_customer)
+    served = len(load.seconds) / 20
     refused, lost = load.statuses[503], load.statuses.total() - load.statuses[503] - load.statuses[200]
     outcome = Outcome(
         f"creates: peak {peak:.0f}/s, p99 alone {alone.p(0.99):.0f} ms; at five times that {served:.0f}/s served, p50"

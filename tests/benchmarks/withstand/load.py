@@ -25,6 +25,8 @@ class Lean:
         """The status of the answer; 0 where there is none."""
         self.body = b""
         try:
+            if self.reader is not None and self.reader.at_eof():  # it was closed while nobody used it
+                self.close()
             if self.writer is None:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
             assert self.reader is not None
