@@ -12,9 +12,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -60,10 +59,15 @@ def forks() -> Forks:
     return shared()
 
 
+def on_a_free_port(arguments: Sequence[str]) -> Sequence[str]:
+    """A command whose port is no matter of the test: somebody may sit at 8000."""
+    return (*arguments, "--port", "0") if arguments[0] == "serve" and "--port" not in arguments else arguments
+
+
 @pytest.fixture
 def run(tmp_path: Path, forks: Forks) -> Run:
     """A command in a process that has imported all: what it does is what the test is about."""
-    return lambda *arguments, **settings: forks.run(tmp_path, arguments, environment(**settings))
+    return lambda *arguments, **settings: forks.run(tmp_path, on_a_free_port(arguments), environment(**settings))
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def start(tmp_path: Path, forks: Forks) -> Start:
 @pytest.fixture
 def run_anew(tmp_path: Path) -> Run:
     """A command as a user starts it."""
-    return partial(command, tmp_path)
+    return lambda *arguments, **settings: command(tmp_path, *on_a_free_port(arguments), **settings)
 
 
 def alembic(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -365,7 +369,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_done(run: Run, tmp_path
         assert refused(run("serve", "--port", str(port))) == f"cannot listen on port {port} of 127.0.0.1: it is taken"
     assert list(tmp_path.iterdir()) == []
     assert "no such host" in refused(run("serve", "--host", "host.invalid"))
-    assert "cannot listen on port 8000 of 192.0.2.1" in refused(run("serve", "--host", "192.0.2.1"))
+    assert "cannot listen on port 8000 of 192.0.2.1" in refused(run("serve", "--host", "192.0.2.1", "--port", "8000"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
