@@ -47,7 +47,7 @@ class Turns:
 
     def free(self) -> bool:
         """Whether there is one that nobody waits for."""
-        return not self._free.locked()
+        return self.taken + self.waiting < self.connections
 
     async def __aenter__(self) -> None:
         if self.free():
@@ -81,8 +81,7 @@ class First:
 
     async def __aenter__(self) -> None:
         if self._turns.free():
-            await self._turns.__aenter__()
-            return
+            return await self._turns.__aenter__()
         since = perf_counter()
         await self._turns.__aenter__()
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -39,6 +39,7 @@ from graphql import (
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 
+from graph.observations import LONGEST_NAME
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
 from graph.operations.faults import ROWS, Fault, Path, counted, faults, too_many
@@ -124,15 +125,14 @@ class Document:
     shapers: tuple[tuple[str, Shaper], ...]
     entries: int
     only_inserts: bool
+    kind: OperationType = field(init=False)
+    #: The operation's name, or nothing, and its kind, as they are told to whoever watches.
+    title: tuple[str, str] = field(init=False)
 
-    @property
-    def kind(self) -> OperationType:
-        return self.operation.operation
-
-    @property
-    def name(self) -> str:
-        """The operation's name, or nothing."""
-        return self.operation.name.value if self.operation.name is not None else ""
+    def __post_init__(self) -> None:
+        kind, name = self.operation.operation, self.operation.name
+        object.__setattr__(self, "kind", kind)  # looked at by every request, which a property would cost as much as a look-up
+        object.__setattr__(self, "title", ("" if name is None else name.value[:LONGEST_NAME], kind.value))
 
     def shape(self, variables: Mapping[str, Any]) -> Hashable:
         """What a plan of this document may depend on in the coerced variables."""

@@ -30,7 +30,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge
-from graph.observations import LONGEST_NAME, running
+from graph.observations import running
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, RequestRefused, read_document, refused
 from graph.operations.learning import Learner
@@ -160,7 +160,8 @@ class Engine:
                 name, lambda: self._read(text, operation_name), lambda made: self.documents.put(name, made, len(text))
             )
         if operation is not None:
-            operation.name, operation.kind, operation.document = document.name[:LONGEST_NAME], document.kind.value, text
+            operation.name, operation.kind = document.title
+            operation.document = text
         if size > (most := self.settings.max_operation_bytes) and not document.only_inserts:
             raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(most), 413, limit=most, value=size)
         return document
