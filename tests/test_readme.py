@@ -64,6 +64,17 @@ async def test_the_probes_answer(shop: Ask) -> None:
     assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
 
 
+async def test_the_calls_by_curl_answer(shop: Ask) -> None:
+    calls = re.findall(
+        r"^    curl http://127\.0\.0\.1:8000(\S+) -H '([^:]+): (\S+)'[\s\\]+-d '(.*?)'$", README, re.MULTILINE | re.DOTALL
+    )
+    answers = [await shop.client.post(path, headers={name: value}, content=body) for path, name, value, body in calls]
+    assert [answer.json() for answer in answers] == [
+        {"data": {"items": {"nodes": [{"id": "Item:1", "name": "Chai"}]}}},
+        {"data": {"createItem": {"item": {"id": "Item:78"}, "errors": []}}},
+    ]
+
+
 async def test_the_first_mutation_writes_once_and_then_names_every_reason(shop: Ask) -> None:
     payload = (await shop(MUTATION))["data"]["createCustomer"]
     assert payload["errors"] == []

@@ -44,7 +44,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SAMPLE_SECONDS = 1.0
 
-MISSING = "ORDERGRAPH_METRICS is set, but the extra is not there, so /metrics is not served: pip install 'ordergraph[metrics]'"
+MISSING = (
+    "ORDERGRAPH_METRICS is set, but the extra is not there, so /metrics is not served: pip install '.[metrics]' in its checkout"
+)
 
 #: name: (kind, labels, what it tells). Gauges of processes are added up (`livesum`), or the newest counts.
 FAMILIES: dict[str, tuple[str, tuple[str, ...], str]] = {

@@ -28,7 +28,7 @@ logger = logging.getLogger("ordergraph.serve")
 NAME = "ordergraph"
 #: How long the last spans may take to be exported.
 CLOSE_SECONDS = 2.0
-MISSING = "ORDERGRAPH_TRACES is set, but the extra is not there, so nothing is traced: pip install 'ordergraph[otel]'"
+MISSING = "ORDERGRAPH_TRACES is set, but the extra is not there, so nothing is traced: pip install '.[otel]' in its checkout"
 
 
 class Tracing:

@@ -150,7 +150,7 @@ async def test_without_the_setting_or_the_extra_there_is_none(
         assert (await ask.client.get("/metrics")).status_code == 404
         await ask.data("{ __typename }")
     (line,) = [line for line in caught.lines if "ORDERGRAPH_METRICS" in line]
-    assert "pip install 'ordergraph[metrics]'" in line
+    assert "pip install '.[metrics]'" in line
 
 
 def test_the_document_lists_every_metric() -> None:

@@ -6,8 +6,10 @@ Faults 19 and 22 of docs/reliability.md.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket as sockets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from tests.conftest import Ask, Statements, asking
 from tests.sockets import Listening, listening, request, until
 from tests.subscribers import Socket, event_stream, socket
 
+DOCUMENT = Path(__file__).parents[2] / "docs/subscriptions.md"
 STATES = """subscription ($order: ID, $customer: ID, $after: String) {
   orderChanged(order: $order, customer: $customer, after: $after) {
     cursor
@@ -336,3 +339,25 @@ async def test_an_expired_cursor_is_told_with_the_oldest_that_works(ask: Ask, se
         assert (told["code"], told["oldest"]) == ("CURSOR_EXPIRED", second)
         await client.subscribe("3", STATES, variables={"after": told["oldest"]})
         assert (await client.hears("3"))["data"]["orderChanged"]["order"]["note"] == "three"
+
+
+async def test_the_client_of_the_document_goes_on_after_a_loss(ask: Ask, server: Listening) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    client: dict[str, Any] = {"__name__": "client"}
+    exec(source, client)
+    told: list[str] = []
+    following = asyncio.create_task(
+        client["follow"](f"ws://127.0.0.1:{server.port}/graphql", lambda event: told.append(event["orderId"]))
+    )
+    try:
+        await until(lambda: ask.app.state.hub.members == 1)
+        _, order = await made(ask, "ada")
+        await until(lambda: told == [order])
+        for connection in list(server.state.connections):
+            connection.transport.abort()
+        await noted(ask, order, "meanwhile")
+        await until(lambda: told == [order, order])
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+    assert following.cancelled()

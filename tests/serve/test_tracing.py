@@ -159,7 +159,7 @@ async def test_what_is_not_sampled_or_not_installed_costs_nobody_an_answer(
     monkeypatch.setattr(builtins, "__import__", without)
     async with asking(Settings(database_url=empty_url, traces=True)) as ask:
         await ask.data(FIND, {"email": "a@example.org"})
-    assert sum("pip install 'ordergraph[otel]'" in line for line in caught.lines) == 1
+    assert sum("pip install '.[otel]'" in line for line in caught.lines) == 1
 
 
 async def test_what_the_environment_says_is_taken(monkeypatch: pytest.MonkeyPatch, silent: int) -> None:
