@@ -45,6 +45,8 @@ ROWS = "rows"
 MAX_STEPS = 100
 #: Characters of a value that a message shows.
 SHOWN = 60
+#: Fields of an input that a message names.
+MOST_FIELDS = 8
 
 UNSTORABLE = "Text cannot hold NUL or lone surrogates."
 RIGHT = {
@@ -128,7 +130,7 @@ def _in_list(value: Any, type_: Any, path: Path, settings: Settings) -> Iterator
 
 def _in_object(value: Any, type_: GraphQLInputObjectType, path: Path, settings: Settings) -> Iterator[Fault]:
     if not isinstance(value, Mapping):
-        yield path, f"{type_.name} must be an object, not {shown(value)}."
+        yield path, f"{type_.name} must be an object, not {shown(value)}.{_right(value, type_) if settings.suggestions else ''}"
         return
     unknown = [name for name in value if name not in type_.fields]
     for name in unknown:
@@ -146,6 +148,14 @@ def _in_object(value: Any, type_: GraphQLInputObjectType, path: Path, settings: 
             yield from faults(value[name], field.type, (*path, name), settings)
         elif is_required_input_field(field):
             yield (*path, name), f"{type_.name} needs {name}, of type {field.type}."
+
+
+def _right(value: Any, type_: GraphQLInputObjectType) -> str:
+    """What would stand in place of a value that is no object."""
+    if "eq" in type_.fields:
+        return f" Write {{{'in' if isinstance(value, list) else 'eq'}: …}}."
+    fields = list(type_.fields)
+    return f" Its fields are {', '.join(fields[:MOST_FIELDS])}{', …' * (len(fields) > MOST_FIELDS)}."
 
 
 def _in_text(value: Any, path: Path, settings: Settings) -> str | None:

@@ -45,7 +45,7 @@ from graph.read.planning.selection import plan_query, plan_rows
 from graph.read.refusals import BadUserInput
 from graph.read.rows import Door
 from graph.read.types.mirror import MIRRORS
-from graph.read.types.scalars import parse_id
+from graph.read.types.scalars import id_form, parse_id
 from graph.scope import Scope
 
 TOO_SLOW = "More events wait than may; subscribe again with the cursor of the last one."
@@ -238,5 +238,5 @@ def key_of(id_: str | None, type_name: str, argument: str) -> int | None:
         return None
     found = parse_id(id_)
     if found is None or found[0] != type_name:
-        raise BadUserInput(f"This is no id of a {type_name}.", (argument,))
+        raise BadUserInput(f"{argument} must be a {id_form(type_name)}.", (argument,))
     return found[1]

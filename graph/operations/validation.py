@@ -14,12 +14,17 @@ from typing import Any
 
 from graphql import (
     SKIP,
+    ArgumentNode,
     DirectiveNode,
     DocumentNode,
     FieldNode,
+    FieldsOnCorrectTypeRule,
     GraphQLArgument,
     GraphQLError,
     GraphQLInputType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    KnownArgumentNamesRule,
     Node,
     ObjectValueNode,
     OperationDefinitionNode,
@@ -30,16 +35,19 @@ from graphql import (
     VariablesInAllowedPositionRule,
     Visitor,
     VisitorAction,
+    get_named_type,
     get_nullable_type,
     is_input_object_type,
     is_input_type,
     is_non_null_type,
+    is_object_type,
     is_required_argument,
     is_specified_directive,
     specified_rules,
     type_from_ast,
     visit,
 )
+from graphql.pyutils import did_you_mean, suggestion_list
 from graphql.validation import ASTValidationRule, NoSchemaIntrospectionCustomRule
 from graphql.validation.rules.variables_in_allowed_position import allowed_variable_usage
 
@@ -55,6 +63,8 @@ def rules(settings: Settings) -> tuple[type[ASTValidationRule], ...]:
     """What a document is validated by. Validation makes its rules itself and hands them nothing: a class knows its settings."""
     values = type("ValuesRule", (ValuesRule,), {"settings": settings})
     own: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
+        FieldsOnCorrectTypeRule: FieldsRule,
+        KnownArgumentNamesRule: ArgumentsRule,
         ProvidedRequiredArgumentsRule: RequiredArgumentsRule,
         ValuesOfCorrectTypeRule: values,
         VariablesInAllowedPositionRule: VariablesRule,
@@ -77,6 +87,51 @@ class ValuesRule(ValuesOfCorrectTypeRule):
             for path, message in islice(faults(node, input_type, place, self.settings), MAX_ERRORS):
                 self.report_error(BadUserInput(message, path, node))
         return SKIP
+
+
+class FieldsRule(FieldsOnCorrectTypeRule):
+    """The standard rule, which also knows fields that stand one step deeper, or at another root."""
+
+    def enter_field(self, node: FieldNode, *more: Any) -> None:
+        type_, name = self.context.get_parent_type(), node.name.value
+        if self.context.get_field_def() is None and is_object_type(type_) and not self.context.hide_suggestions:
+            hint = elsewhere(self.context.schema, type_, name)
+            if hint:
+                self.report_error(GraphQLError(f"Cannot query field '{name}' on type '{type_}'.{hint}", node))
+                return
+        super().enter_field(node, *more)
+
+
+def elsewhere(schema: GraphQLSchema, type_: GraphQLObjectType, name: str) -> str:
+    """Where a field is that a type does not have: a sentence, empty where it is nowhere near."""
+    roots = [root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root is not None]
+    if type_ in roots:
+        found = next((root.name for root in roots if name in root.fields), None)
+        return "" if found is None else f" It is a field of {found}: write {found.lower()} {{ {name} }}."
+    deeper = []
+    for step, field in type_.fields.items():
+        inner = get_named_type(field.type)
+        if is_object_type(inner) and name in inner.fields and not any(map(is_required_argument, field.args.values())):
+            deeper.append(f"{step} {{ {name} }}")
+    return did_you_mean([*suggestion_list(name, list(type_.fields)), *deeper]) if deeper else ""
+
+
+class ArgumentsRule(KnownArgumentNamesRule):
+    """The standard rule, which also knows what is a field of an argument, such as of `by` and `input`."""
+
+    def enter_argument(self, node: ArgumentNode, *more: Any) -> None:
+        field, name, holder = self.context.get_field_def(), node.name.value, more[-1][-1]
+        if field is not None and name not in field.args and isinstance(holder, FieldNode) and not self.context.hide_suggestions:
+            inputs = {key: get_named_type(argument.type) for key, argument in field.args.items()}
+            deeper = [
+                f"{key}: {{{name}: …}}" for key, type_ in inputs.items() if is_input_object_type(type_) and name in type_.fields
+            ]
+            if deeper:
+                hint = did_you_mean([*suggestion_list(name, list(field.args)), *deeper])
+                where = f"{self.context.get_parent_type()}.{holder.name.value}"
+                self.report_error(GraphQLError(f"Unknown argument '{name}' on field '{where}'.{hint}", node))
+                return
+        super().enter_argument(node, *more)
 
 
 class RequiredArgumentsRule(ValidationRule):

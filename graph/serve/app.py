@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         routes.append(Route("/metrics", metrics.serve))
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
-    app = Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: nothing_here})
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     app.state.database = database
     app.state.engine = engine
@@ -98,6 +98,11 @@ def create_app(settings: Settings | None = None) -> Starlette:
 async def sdl(request: Request) -> Response:
     """The schema in the schema definition language."""
     return PlainTextResponse(schema.as_str() + "\n")
+
+
+async def nothing_here(request: Request, _: Exception) -> Response:
+    """The answer under any other path."""
+    return PlainTextResponse("There is nothing here; GraphQL is served at /graphql.\n", 404)
 
 
 #: How long one thread keeps the interpreter while another waits for it. A request gets it back several times: after Python's 5 ms

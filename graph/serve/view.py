@@ -53,7 +53,7 @@ class GraphQLView:
             await Plain(status_code=204, headers=told)(scope, receive, send)
             return
         accept = accepted(header(scope, b"accept"))
-        if accept.page and self._shows_playground(scope):
+        if self.settings.playground and self._looks(scope):
             page = get_graphql_ide_html(graphql_ide="graphiql")
             await HTMLResponse(page, headers=page_headers(page))(scope, receive, send)
             return
@@ -115,14 +115,17 @@ class GraphQLView:
         operation.status = status
         return status, body
 
-    def _shows_playground(self, scope: Scope) -> bool:
+    def _looks(self, scope: Scope) -> bool:
+        """Whether a request is that of a browser that asks for nothing but the page."""
         asks = any(name in scope["query_string"] for name in (b"query=", b"documentId=", b"extensions="))
-        return self.settings.playground and scope["method"] == "GET" and not asks
+        return scope["method"] == "GET" and not asks and accepted(header(scope, b"accept")).page
 
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] in ("POST", "QUERY"):
             check_media_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
             asked = read_post(await read_body(receive, self.settings.max_body_bytes))
+        elif self._looks(scope):
+            raise refused("BAD_REQUEST", "The playground is switched off here; send a `query`, by POST or in the URL.")
         elif scope["method"] in ("GET", "HEAD"):
             asked = read_get(scope)
         else:

@@ -66,7 +66,11 @@ class SocketView:
         with suppress(WebSocketDisconnect):
             try:
                 if not may_open(self.settings, socket.headers):
-                    raise refused("FORBIDDEN", "Pages of this origin may not open a WebSocket here.", 403)
+                    raise refused(
+                        "FORBIDDEN",
+                        "Pages of this origin may not open a WebSocket here: ORDERGRAPH_CORS_ORIGINS does not name it.",
+                        403,
+                    )
                 with self.streams.one():
                     await Conversation(self, socket).run()
             except RequestRefused as error:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapper
 from graph.base import Base, Money, utc_now
 from graph.read.types.amounts import MAX_WHOLE_DIGITS, MOST_MONEY
 from graph.read.types.mirror import MIRRORS, Mirror
-from graph.read.types.scalars import global_id, parse_id
+from graph.read.types.scalars import id_form, parse_id
 from graph.texts import Trimmed
 from graph.write.errors import NotFoundError, Path, RequiredError
 from graph.write.mutation_inputs import input_fields
@@ -219,11 +219,6 @@ def is_id_of(type_: str, text: str) -> bool:
     """Whether a text has the form of a global id of this type."""
     parsed = parse_id(text)
     return parsed is not None and parsed[0] == type_
-
-
-def id_form(type_: str) -> str:
-    """What a global id of this type looks like."""
-    return f'global id of {type_}, which looks like "{global_id(type_, 42)}"'
 
 
 def foreign_key_name(column: Any) -> str:

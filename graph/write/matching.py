@@ -27,10 +27,10 @@ from graph.read.rows import Door
 from graph.read.sql.conditions import Conditions
 from graph.read.sql.constructs import unchanged
 from graph.read.types.filter_inputs import mirror_of_where
-from graph.read.types.scalars import global_id
+from graph.read.types.scalars import global_id, id_form
 from graph.texts import EDGES
 from graph.write.answers import camel
-from graph.write.columns import id_form, is_id_of, refusal, required
+from graph.write.columns import is_id_of, refusal, required
 from graph.write.errors import ROOT, Path, Refused, invalid
 from graph.write.locks import Lock, locked
 from graph.write.mutation_inputs import ABSENT, given, is_filter

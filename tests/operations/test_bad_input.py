@@ -209,6 +209,60 @@ ONE: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
         "Unknown argument 'bye' on field 'Query.customer'. Did you mean 'by'?",
         ["bye"],
     ),
+    "a value for a filter": (
+        '{ items(where: {sku: "x"}) { totalCount } }',
+        {},
+        'StringFilter must be an object, not "x". Write {eq: …}.',
+        ["where", "sku"],
+    ),
+    "a list for a filter": (
+        "query ($s: [ID!]) { items(where: {id: $s}) { totalCount } }",
+        {"s": ["Item:1"]},
+        "Variable '$s' of type '[ID!]' stands where 'IDFilter' is needed.",
+        ["where", "id"],
+    ),
+    "a list in a filter": (
+        "query ($w: ItemWhere) { items(where: $w) { totalCount } }",
+        {"w": {"sku": ["x"]}},
+        "StringFilter must be an object, not a list. Write {in: …}.",
+        ["where", "sku"],
+    ),
+    "a list for children": (
+        'mutation { updateOrder(input: {id: "Order:1", items: [{quantity: 1}]}) { errors { code } } }',
+        {},
+        "OrderItemsInput must be an object, not a list. Its fields are create, update, remove, replace.",
+        ["input", "items"],
+    ),
+    "a field of the rows of a page": (
+        "{ items { id } }",
+        {},
+        "Cannot query field 'id' on type 'ItemConnection'. Did you mean 'nodes { id }'?",
+        [],
+    ),
+    "a field of the row of a payload": (
+        'mutation { createItem(input: {sku: "a", name: "a", price: "1"}) { sku } }',
+        {},
+        "Cannot query field 'sku' on type 'CreateItemPayload'. Did you mean 'item { sku }'?",
+        [],
+    ),
+    "a mutation as a query": (
+        "{ createItem { item { id } } }",
+        {},
+        "Cannot query field 'createItem' on type 'Query'. It is a field of Mutation: write mutation { createItem }.",
+        [],
+    ),
+    "a query as a mutation": (
+        "mutation { items { totalCount } }",
+        {},
+        "Cannot query field 'items' on type 'Mutation'. It is a field of Query: write query { items }.",
+        [],
+    ),
+    "an argument of a field that takes it in an object": (
+        "query ($id: ID!) { order(id: $id) { id } }",
+        {"id": "Order:1"},
+        "Unknown argument 'id' on field 'Query.order'. Did you mean 'by: {id: …}'?",
+        ["id"],
+    ),
     "no argument": ("{ customer { id } }", {}, "customer needs by, of type CustomerBy!.", ["by"]),
     "no argument of a directive": ("{ items @skip { totalCount } }", {}, "@skip needs if, of type Boolean!.", ["if"]),
     "a variable that may be null": (
@@ -296,6 +350,10 @@ async def test_no_name_is_suggested_where_the_schema_is_not_shown(
             "{ customer(by: {}) { id } }": "CustomerBy takes exactly one field, with a value.",
             "{ orders(where: {status: {eq: PAYED}}) { totalCount } }": "OrderStatus has no value PAYED.",
             '{ customer(bye: {id: "x"}) { id } }': "Unknown argument 'bye' on field 'Query.customer'.",
+            '{ customer(id: "x") { id } }': "Unknown argument 'id' on field 'Query.customer'.",
+            "{ items { id } }": "Cannot query field 'id' on type 'ItemConnection'.",
+            "{ createItem }": "Cannot query field 'createItem' on type 'Query'.",
+            '{ items(where: {sku: "x"}) { totalCount } }': 'StringFilter must be an object, not "x".',
         }.items():
             assert [e["message"] for e in (await ask(query))["errors"]] == [message]
 

@@ -142,12 +142,13 @@ def test_a_page_may_open_a_socket_from_its_own_origin_and_from_named_ones(origin
     ],
 )
 async def test_only_requests_to_names_of_the_host_are_served(ask_with: AskWith, host: str, served: bool) -> None:
-    async with ask_with(hosts=("api.example", "*.shop.example", "::1")) as ask:
+    async with ask_with(hosts=("api.example", "*.shop.example", "::1"), metrics=True) as ask:
         for path in ("/graphql", "/schema.graphql"):
             answer = await ask.client.get(path, params=COUNT, headers={"host": host})
             assert answer.status_code == (200 if served else 400)
             assert "location" not in answer.headers
-        assert (await ask.client.get("/livez", headers={"host": host})).status_code == 200  # probes name an address
+        for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers name an address
+            assert (await ask.client.get(path, headers={"host": host})).status_code == 200
 
 
 async def test_a_socket_to_another_name_is_refused(ask_with: AskWith) -> None:

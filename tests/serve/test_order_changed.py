@@ -148,6 +148,9 @@ async def test_what_cannot_be_told_is_refused_before_the_first_event(
         assert codes == {code} or (
             code == "*" and codes <= {"GRAPHQL_VALIDATION_FAILED", "OPERATION_TOO_LARGE", "OPERATION_TOO_EXPENSIVE"}
         )
+        if "order" in variables:
+            said = 'order must be a global id of Order, which looks like "Order:42".'
+            assert [error["message"] for error in message["payload"]] == [said]
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
     assert ask.app.state.hub.members == 0
 

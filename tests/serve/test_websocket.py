@@ -207,6 +207,7 @@ async def test_pages_of_other_origins_are_kept_out(empty_url: str) -> None:
                     pass
             assert refusal.value.response.status_code == 403
             assert b"FORBIDDEN" in (refusal.value.response.body or b"")
+            assert b"ORDERGRAPH_CORS_ORIGINS" in (refusal.value.response.body or b"")
             assert "x-request-id" in refusal.value.response.headers
 
 

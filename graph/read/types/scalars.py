@@ -42,6 +42,11 @@ def global_id(type_name: str, key: int) -> str:
     return f"{type_name}:{key}"
 
 
+def id_form(type_name: str) -> str:
+    """What a global id of this type looks like."""
+    return f'global id of {type_name}, which looks like "{global_id(type_name, 42)}"'
+
+
 def is_storable(text: str) -> bool:
     """Whether both databases can hold a text: no NUL, no lone surrogate."""
     if not text.isascii():
