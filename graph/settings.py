@@ -108,7 +108,7 @@ class Settings:
     trace_documents: bool = setting(False, "Whether traces hold the text of documents, in which there may be values")
 
     head_timeout_seconds: float = setting(10.0, "Time the head of a request may take to arrive")
-    request_timeout_seconds: float = setting(10.0, "Time a request may take")
+    request_timeout_seconds: float = setting(10.0, "Time a request may take; its body has half of it to arrive")
     init_timeout_seconds: float = setting(10.0, "Time a WebSocket may take to send `connection_init`")
     heartbeat_seconds: float = setting(15.0, "How often a WebSocket or an event stream is seen to be alive")
     send_timeout_seconds: float = setting(20.0, "Time an answer may take to be sent, once it is made")

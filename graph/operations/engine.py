@@ -137,10 +137,10 @@ class Engine:
         document = await self.document(text, operation_name, size)
         if document.kind is OperationType.QUERY:
             return await self._query(document, coerce_variables(self.settings, document, raw_variables), context)
+        if document.kind is OperationType.SUBSCRIPTION:
+            raise refused("BAD_REQUEST", "Subscriptions need a WebSocket, or an event stream by GET or POST.")
         if only_queries:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET and QUERY; send this by POST.", 405)
-        if document.kind is OperationType.SUBSCRIPTION:
-            raise refused("BAD_REQUEST", "Subscriptions need a WebSocket or an event stream.")
         variables = coerce_variables(self.settings, document, raw_variables)
         planned = await self._planned(document, variables, context.scope)
         async with context.database.line.first:

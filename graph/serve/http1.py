@@ -42,7 +42,7 @@ OF_UPGRADE = (b"upgrade", b"http2-settings")
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
 
-NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1.", 400)
+NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1, or its method is not known.", 400)
 NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
 ENDING = refused("SERVICE_UNAVAILABLE", "The server ends; try again.", 503)

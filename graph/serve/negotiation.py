@@ -25,10 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a client is sent: the media type of an answer, `None` where it takes neither; whether it prefers a page."""
+    """What a client is sent: the media type of an answer, `None` where it takes neither; whether it prefers a page.
+
+    `stream`: whether it names event streams, and takes them; `*/*` is not meant for them.
+    """
 
     media: str | None
     page: bool
+    stream: bool
 
 
 def kept(read: Callable[[str], T]) -> Callable[[str], T]:
@@ -42,7 +46,8 @@ def accepted(accept: str) -> Accepted:
     ranges = list(weighed(accept)) or [("*/*", 1.0)]
     new, old = weight_of(GRAPHQL_RESPONSE, ranges), weight_of(JSON, ranges)
     media = None if not (new or old) else GRAPHQL_RESPONSE if new >= old else JSON
-    return Accepted(media, weight_of(PAGE, ranges) > max(new, old))
+    stream = max((weight for name, weight in ranges if name == EVENT_STREAM), default=0.0) > 0
+    return Accepted(media, weight_of(PAGE, ranges) > max(new, old), stream)
 
 
 @kept

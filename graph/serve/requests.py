@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
-from graph.operations.documents import refused
+from graph.operations.documents import RequestRefused, refused
 from graph.operations.persisted import Persisted
 from graph.read.types.amounts import NumberText
 from graph.serve.negotiation import kept
@@ -32,6 +32,10 @@ class Asked:
     size: int
     #: The name of a document that is known by it; `query` is empty where the name is all that came, until it is `with_text`.
     document_id: str = ""
+
+
+#: Digits of a `Content-Length` that are read as a number.
+LONGEST_LENGTH = 18
 
 
 class ClientGone(Exception):
@@ -56,7 +60,17 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         part = message.get("body", b"")
         parts.append(part)
         size += len(part)
-    raise refused("BODY_TOO_LARGE", f"A request body may have at most {limit} bytes.", 413, limit=limit, value=size)
+    raise too_large(limit, size)
+
+
+def check_length(declared: str, limit: int) -> None:
+    """Refuse a body by the length that its head says, before any of it is asked for."""
+    if len(declared) <= LONGEST_LENGTH and declared.isdecimal() and int(declared) > limit:
+        raise too_large(limit, int(declared))
+
+
+def too_large(limit: int, size: int) -> RequestRefused:
+    return refused("BODY_TOO_LARGE", f"A request body may have at most {limit} bytes.", 413, limit=limit, value=size)
 
 
 def header(scope: Scope, name: bytes) -> str:

@@ -24,12 +24,12 @@ from graph.operations.aside import aside
 from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.operations.subscriptions import Ended, Subscribe
+from graph.serve.negotiation import Accepted
 from graph.serve.requests import Asked, header
 from graph.serve.responses import refusal_body
 from graph.serve.streams import Streams
 from graph.settings import Settings
 
-EVENT_STREAM = "text/event-stream"
 HEARTBEAT = b":\n\n"
 COMPLETE = b"event: complete\ndata:\n\n"  # without data it would not reach a page
 
@@ -44,7 +44,7 @@ class EventStreams:
         self.subscribe = subscribe
         self.streams = streams
 
-    async def serves(self, accept: str, asked: Asked) -> bool:
+    async def serves(self, accept: Accepted, asked: Asked) -> bool:
         """Whether a request is for a subscription. Raises `RequestRefused` as reading its document does, and for want of room.
 
         Who takes nothing but an event stream is told in one what is wrong with his document.
@@ -52,7 +52,7 @@ class EventStreams:
         try:
             document = await self.engine.document(asked.query, asked.operation_name, asked.size)
         except RequestRefused:
-            if "json" in accept or "*/*" in accept:
+            if accept.media is not None:
                 raise
         else:
             if document.kind is not OperationType.SUBSCRIPTION:

@@ -27,10 +27,20 @@ from graph.serve.browsers import page_headers
 from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
-from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, accepted, takes_gzip
-from graph.serve.requests import Asked, ClientGone, check_media_type, header, read_body, read_get, read_post, with_text
+from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, Accepted, accepted, takes_gzip
+from graph.serve.requests import (
+    Asked,
+    ClientGone,
+    check_length,
+    check_media_type,
+    header,
+    read_body,
+    read_get,
+    read_post,
+    with_text,
+)
 from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_of, refusal_body
-from graph.serve.sse import EVENT_STREAM, EventStreams
+from graph.serve.sse import EventStreams
 from graph.settings import Settings
 
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
@@ -59,7 +69,7 @@ class GraphQLView:
             return
         with Share(self.engine.budget) as share:
             with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:
-                answer = await self._answer(scope, receive, share, operation, accept.media)
+                answer = await self._answer(scope, receive, share, operation, accept)
             if answer is None:
                 return
             if isinstance(answer, Asked):
@@ -83,7 +93,7 @@ class GraphQLView:
         return os.urandom(8).hex()
 
     async def _answer(
-        self, scope: Scope, receive: Receive, share: Share, operation: Operation, media: str | None
+        self, scope: Scope, receive: Receive, share: Share, operation: Operation, accept: Accepted
     ) -> tuple[int, bytes] | Asked | None:
         """Status and body, or what is to be told as events; `None` where nobody is there to be answered."""
         context: Context | None = None
@@ -93,11 +103,10 @@ class GraphQLView:
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
-                accept = header(scope, b"accept")
-                if EVENT_STREAM in accept and scope["method"] != "QUERY" and await self.events.serves(accept, asked):
+                if accept.stream and scope["method"] != "QUERY" and await self.events.serves(accept, asked):
                     operation.status = 200
                     return asked
-                if media is None:
+                if accept.media is None:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 context = Context(self.database, deadline=over - half / 5, share=share)
@@ -123,6 +132,7 @@ class GraphQLView:
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] in ("POST", "QUERY"):
             check_media_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
+            check_length(header(scope, b"content-length"), self.settings.max_body_bytes)
             asked = read_post(await read_body(receive, self.settings.max_body_bytes))
         elif self._looks(scope):
             raise refused("BAD_REQUEST", "The playground is switched off here; send a `query`, by POST or in the URL.")

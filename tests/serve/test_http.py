@@ -18,6 +18,7 @@ from graph.context import Context
 from graph.database.failures import Unavailable
 from graph.operations.engine import Response as Result
 from graph.serve.compression import ON_LOOP_BYTES, PAYS_BYTES
+from graph.settings import Settings
 from tests.conftest import Ask, Statements
 from tests.sockets import listening, request
 from tests.words import code
@@ -512,6 +513,42 @@ async def test_a_body_has_a_limit_however_it_arrives(ask_with: AskWith) -> None:
                     assert answer.status_code == 200
                     assert "createItem" in answer.json()["data"]
             assert await items(ask) == (0 if expected else 1)
+
+
+async def test_a_body_that_is_declared_too_large_is_not_waited_for(ask: Ask) -> None:
+    """Fault 18: who expects 100 Continue is told before he sends it."""
+    limit = Settings().max_body_bytes
+    for declared, expected in (
+        (str(limit + 1), True),
+        ("9" * 18, True),
+        (str(limit), False),
+        ("9" * 5_000, False),
+        ("-1", False),
+    ):
+        asked: list[str] = []
+        sent: list[Any] = []
+
+        async def receive(asked: list[str] = asked) -> Any:
+            asked.append("body")
+            return {"type": "http.request", "body": BODY, "more_body": False}
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        head = [(b"content-type", b"application/json"), (b"content-length", declared.encode())]
+        scope = {"type": "http", "method": "QUERY", "path": "/graphql", "headers": head, "query_string": b""}
+        await ask.app(scope, receive, send)
+        assert (sent[0]["status"], asked) == ((413, []) if expected else (405, ["body"]))
+
+
+async def test_a_subscription_is_refused_alike_however_it_is_asked_for(ask: Ask) -> None:
+    query = "subscription { orderChanged { cursor } }"
+    for method in ("POST", "QUERY", "GET"):
+        sent: dict[str, Any] = {"params": {"query": query}} if method == "GET" else {"json": {"query": query}}
+        for accept in (JSON, "text/event-stream;q=0, */*", "*/*"):
+            answer = await ask.client.request(method, "/graphql", headers={"accept": accept}, **sent)
+            assert refused(answer) == (422, "BAD_REQUEST")
+            assert "event stream" in answer.json()["errors"][0]["message"]
 
 
 @pytest.mark.parametrize(("pause", "status"), [(0.0, 200), (30.0, 408)])
