@@ -100,12 +100,16 @@ class Admission:
             self._is_alone = False
 
 
+def code_of(error: RequestRefused) -> str:
+    return str((error.errors[0].extensions or {}).get("code", ""))
+
+
 async def answer_refusal(error: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
     """An application that answers with a refusal, without looking at the request."""
     request_id = os.urandom(8).hex()
     status, body = refusal_body(error, request_id)
     if RequestShed.listeners:
-        RequestShed("SERVICE_UNAVAILABLE", status).tell()
+        RequestShed(code_of(error), status).tell()
     await send({"type": "http.response.start", "status": status, "headers": headers_of(status, len(body), request_id)})
     await send({"type": "http.response.body", "body": body})
 

@@ -1,10 +1,10 @@
 """HTTP on a connection: uvicorn's protocol, whose parser takes heads of any size for ever, and what bounds it.
 
 What goes in: bytes of a connection. What comes out: requests for the application, and its answers. What is refused here: a head
-that is too large (431) or too slow (408), a URL that is too long (414), what is no HTTP (400), CONNECT (405), a connection for
-which there is no room (503), a request to `/graphql` that would wait too long (503, `graph.serve.admission`). A connection that
-says nothing is closed, and one whose client does not read. Where there are too many, the one that has been silent for longest
-gives way.
+that is too large (431) or too slow (408), a URL that is too long (414), what is no HTTP or names no host, or two (400), CONNECT
+(405), a connection for which there is no room (503), a request to `/graphql` that would wait too long (503,
+`graph.serve.admission`). A connection that says nothing is closed, and one whose client does not read. Where there are too many,
+the one that has been silent for longest gives way.
 
 An offer to go on in another protocol than WebSocket, such as HTTP/2, is passed over, as RFC 9110 allows: the request is answered
 as it is.
@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.observations import RequestShed
 from graph.operations.documents import RequestRefused, refused
-from graph.serve.admission import OVERLOADED, Admission, Early, answer_refusal
+from graph.serve.admission import OVERLOADED, Admission, Early, answer_refusal, code_of
 from graph.serve.browsers import middleware
 from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.responses import METHODS, RETRY_AFTER_SECONDS, headers_of, refusal_body
@@ -43,13 +43,14 @@ OF_UPGRADE = (b"upgrade", b"http2-settings")
 BOUNDED_PATH = b"/graphql"
 
 NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1, or its method is not known.", 400)
+NO_HOST = refused("BAD_REQUEST", "A request by HTTP/1.1 has one `Host`.", 400)
 NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
 ENDING = refused("SERVICE_UNAVAILABLE", "The server ends; try again.", 503)
 NO_ROOM = refused("SERVICE_UNAVAILABLE", "The service has too many connections; try again.", 503)
 
 
-class UrlTooLong(Exception):
+class NoHost(Exception):
     """Raised in the parser's hands, which then reads no further."""
 
 
@@ -79,6 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
     #: What answers who is refused, as far as a page of another origin must be able to read it.
     overloaded: ClassVar[Any]
     ending: ClassVar[Any]
+    long: ClassVar[Any]
     #: Whether the server ends: it takes no request any more, and each connection is closed behind an answer.
     draining: ClassVar[bool] = False
     early: ClassVar[Early]
@@ -178,8 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stopped:
             self._upgrade(data[fed + stopped.args[0] :])
         except httptools.HttpParserError as error:
-            long = isinstance(error.__context__, UrlTooLong)
-            self._refuse(url_too_long(self.settings.max_url_bytes) if long else NO_HTTP)
+            self._refuse(NO_HOST if isinstance(error.__context__, NoHost) else NO_HTTP)
         else:
             if self.room < 0 and self.in_message:
                 self._refuse(head_too_large(self.settings.max_head_bytes))
@@ -194,6 +195,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> None:
         """Go on after a head that offers another protocol; the parser takes what follows for that."""
         if self._should_upgrade():
+            if len(self.url) > self.settings.max_url_bytes:
+                self._refuse(url_too_long(self.settings.max_url_bytes))
+                return
             if self.cycle is not None and (not self.cycle.response_complete or self.flow.write_paused):
                 self._refuse(NO_HTTP)  # answers to earlier requests are not through
                 return
@@ -219,11 +223,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.in_message = self.head_due = True
         self.room = self.settings.max_head_bytes + (self.feeding if self.ended else 0)
 
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        if len(self.url) > self.settings.max_url_bytes:
-            raise UrlTooLong
-
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_due:  # what stands behind a chunked body is nothing that anybody here asks for
             super().on_header(name, value)
@@ -232,16 +231,22 @@ class BoundedProtocol(HttpToolsProtocol):
         self.head_due = False
         if self.timer is not None:
             self._wait(None)
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            raise NoHost
         if self.parser.should_upgrade() and not self._should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
             return
+        if len(self.url) > self.settings.max_url_bytes and not self.parser.should_upgrade():
+            self.admitted, self.url = False, self.url[: self.settings.max_url_bytes]
+            self._answer_by(self.long)
+            return
         is_bounded = self.url.startswith(BOUNDED_PATH) and not self.parser.should_upgrade()
         if self.draining:
             self.admitted = not is_bounded
-            app, self.app = self.app, self.ending if is_bounded else self.app
-            super().on_headers_complete()
-            self.app, self.cycle.keep_alive = app, False
+            self._answer_by(self.ending if is_bounded else self.app)
+            self.cycle.keep_alive = False
             return
         self.admitted = not is_bounded or self.admission.admits()
         if self.admitted:
@@ -250,9 +255,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_ready():
             self._turn_away()
             return
-        app, self.app = self.app, self.overloaded
+        self._answer_by(self.overloaded)
+
+    def _answer_by(self, app: Any) -> None:
+        """Let another application answer the message whose head is there."""
+        usual, self.app = self.app, app
         super().on_headers_complete()
-        self.app = app
+        self.app = usual
 
     def _is_ready(self) -> bool:
         """Whether an answer may be written as it is: none is on its way, and the connection and its client take one."""
@@ -369,7 +378,7 @@ def refusal(error: RequestRefused, *more: tuple[bytes, bytes], request_id: str =
     request_id = request_id or os.urandom(8).hex()
     status, body = refusal_body(error, request_id)
     if RequestShed.listeners:
-        RequestShed(str((error.errors[0].extensions or {}).get("code", "")), status).tell()
+        RequestShed(code_of(error), status).tell()
     head = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
     headers = [*headers_of(status, len(body), request_id), *more]
     if status == 405:
@@ -400,8 +409,8 @@ def url_too_long(limit: int) -> RequestRefused:
 def protocol_of(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
     clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
-    refusals: list[Any] = [partial(answer_refusal, OVERLOADED), partial(answer_refusal, ENDING)]
-    for each in reversed(middleware(settings)):  # or a page of another origin could not read that it is to wait
+    refusals: list[Any] = [partial(answer_refusal, error) for error in (OVERLOADED, ENDING, url_too_long(settings.max_url_bytes))]
+    for each in reversed(middleware(settings)):  # or a page of another origin could not read what is wrong
         refusals = [each.cls(app, *each.args, **each.kwargs) for app in refusals]
     known = {
         "settings": settings,
@@ -409,6 +418,7 @@ def protocol_of(settings: Settings) -> type[BoundedProtocol]:
         "admission": Admission(settings.pool_timeout_seconds),
         "overloaded": staticmethod(refusals[0]),
         "ending": staticmethod(refusals[1]),
+        "long": staticmethod(refusals[2]),
         "early": Early(),
         "socket": bounded_socket(settings),
     }

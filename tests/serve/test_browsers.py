@@ -107,6 +107,21 @@ async def test_who_is_turned_away_under_load_may_read_it(monkeypatch: pytest.Mon
         await until(lambda: not server.state.tasks)
 
 
+@pytest.mark.anyio
+async def test_a_page_may_read_that_its_url_is_too_long() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nobody is let in")
+
+    async with listening(app, cors_origins=(SHOP,), max_url_bytes=100) as server:
+        for origin, told in ((SHOP, SHOP), (EVIL, None)):
+            peer = await server.connect()
+            peer.send(request(b"", f"origin: {origin}".encode(), method=b"GET", path=b"/graphql?" + b"a" * 100))
+            status, headers = await peer.head()
+            assert (status, headers.get("access-control-allow-origin")) == (414, told)
+            assert "Origin" in headers["vary"]
+            await peer.close()
+
+
 @pytest.mark.parametrize(
     ("origin", "opens"),
     [

@@ -433,6 +433,16 @@ async def test_an_offer_of_another_protocol_is_answered_as_it_is(server: Listeni
     assert reached(await server.asked(request(b"", *offer, method=b"GET", path=b"/get"))) == ("/get", "")
 
 
+async def test_a_request_names_one_host(server: Listening) -> None:
+    for method in (b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n"):
+        for hosts in (0, 1, 2):
+            answer = await server.asked(method + b"Host: x\r\n" * hosts + b"connection: close\r\n\r\n")
+            fits = hosts == 1 or (not hosts and b"1.0" in method)
+            assert reached(answer) == ("/", "") if fits else code(answer) == (400, "BAD_REQUEST")
+    upgrade = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    assert code(await server.asked(upgrade)) == (400, "BAD_REQUEST")
+
+
 async def test_what_is_no_http_and_no_request_for_us_is_refused(server: Listening) -> None:
     for nonsense in (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
