@@ -549,6 +549,14 @@ async def test_a_subscription_is_refused_alike_however_it_is_asked_for(ask: Ask)
             answer = await ask.client.request(method, "/graphql", headers={"accept": accept}, **sent)
             assert refused(answer) == (422, "BAD_REQUEST")
             assert "event stream" in answer.json()["errors"][0]["message"]
+    only = {"accept": "text/event-stream"}
+    answer = await ask.client.get("/graphql", params={"query": query, "variables": "{"}, headers=only)
+    assert refused(answer) == (400, "BAD_REQUEST")
+    answer = await ask.client.get("/graphql", params={"documentId": "0" * 64}, headers=only)
+    assert answer.status_code in (403, 404)
+    assert "json" in answer.headers["content-type"]
+    answer = await ask.client.get("/graphql", params={"query": "{"}, headers=only)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
 @pytest.mark.parametrize(("pause", "status"), [(0.0, 200), (30.0, 408)])
