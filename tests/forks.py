@@ -143,6 +143,7 @@ def become(folder: str, arguments: list[str], environment: dict[str, str], out: 
     status: Any = 1
     try:
         signal.alarm(seconds)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
         for number, path in ((1, out), (2, err)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
         os.chdir(folder)

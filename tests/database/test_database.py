@@ -19,7 +19,19 @@ NAMES = {"postgresql", "postgres", "asyncpg", "sqlite", "aiosqlite", "sqlite3"}
 #: The modules of the kinds, what they alone use, the table of them, and the one that judges errors by their codes.
 KINDS = {
     f"database/{name}.py"
-    for name in ("postgres", "link", "pgbouncer", "libpq", "tls", "sqlite", "readers", "file_limits", "backends", "failures")
+    for name in (
+        "postgres",
+        "link",
+        "pgbouncer",
+        "libpq",
+        "tls",
+        "sqlite",
+        "readers",
+        "stored",
+        "file_limits",
+        "backends",
+        "failures",
+    )
 }
 #: SQL of expressions: types and constructs that are spelled in two ways. What they import of a dialect are its types.
 EXPRESSIONS = {"read/sql/constructs.py", "texts.py"}
