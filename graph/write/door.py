@@ -21,8 +21,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, event
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from graph.base import Base
 from graph.context import Context
@@ -31,6 +32,7 @@ from graph.read.rows import Door, any_rules, left, rows, seen
 from graph.scope import SERVER
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
+from graph.write.flushed_rows import note_flush
 from graph.write.images import among, falling, images, is_crowd, kept_parts, lineage, note, note_added, note_fallen
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
@@ -40,6 +42,9 @@ from graph.write.record import MOST_TOLD, RECORD, Change, Record, record_of
 logger = logging.getLogger("ordergraph.write")
 
 T = TypeVar("T")
+
+# Of all sessions: to listen to each one anew costs as much as to note five rows.
+event.listen(Session, "after_flush", note_flush)
 
 
 async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone: bool = False) -> T:
