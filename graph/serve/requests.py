@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
-from graph.operations.documents import RequestRefused, refused
+from graph.operations.documents import Document, RequestRefused, refused
 from graph.operations.persisted import Persisted
 from graph.read.types.amounts import NumberText
 from graph.serve.negotiation import kept
@@ -32,6 +32,12 @@ class Asked:
     size: int
     #: The name of a document that is known by it; `query` is empty where the name is all that came, until it is `with_text`.
     document_id: str = ""
+
+
+def only_declared(asked: Asked, document: Document) -> Asked:
+    """What of a request is worth keeping while its events are told: the variables that its document declares."""
+    named = {variable.name for variable in document.variables}
+    return replace(asked, variables={name: value for name, value in asked.variables.items() if name in named}, extensions={})
 
 
 #: Digits of a `Content-Length` that are read as a number.

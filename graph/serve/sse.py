@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
@@ -25,7 +26,7 @@ from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
 from graph.operations.subscriptions import Ended, Subscribe
 from graph.serve.negotiation import Accepted
-from graph.serve.requests import Asked, header
+from graph.serve.requests import Asked, header, only_declared
 from graph.serve.responses import refusal_body
 from graph.serve.streams import Streams
 from graph.settings import Settings
@@ -44,8 +45,8 @@ class EventStreams:
         self.subscribe = subscribe
         self.streams = streams
 
-    async def serves(self, accept: Accepted, asked: Asked) -> bool:
-        """Whether a request is for a subscription. Raises `RequestRefused` as reading its document does, and for want of room.
+    async def served(self, accept: Accepted, asked: Asked) -> Asked | None:
+        """What to tell events of, if anything. Raises `RequestRefused` as reading the document does, and for want of room.
 
         Who takes nothing but an event stream is told in one what is wrong with his document.
         """
@@ -54,11 +55,13 @@ class EventStreams:
         except RequestRefused:
             if accept.media is not None:
                 raise
+            asked = replace(asked, variables={}, extensions={})
         else:
             if document.kind is not OperationType.SUBSCRIPTION:
-                return False
+                return None
+            asked = only_declared(asked, document)
         self.streams.check()
-        return True
+        return asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, asked: Asked, request_id: str) -> None:
         headers = [

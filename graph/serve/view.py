@@ -103,9 +103,11 @@ class GraphQLView:
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
-                if accept.stream and scope["method"] != "QUERY" and await self.events.serves(accept, asked):
-                    operation.status = 200
-                    return asked
+                if accept.stream and scope["method"] != "QUERY":
+                    events = await self.events.served(accept, asked)
+                    if events is not None:
+                        operation.status = 200
+                        return events
                 if accept.media is None:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.

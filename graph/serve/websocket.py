@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
+from graph.feed.hub import Told
 from graph.observations import Operation
 from graph.operations.budget import Share
 from graph.operations.documents import RequestRefused, refused
@@ -40,6 +41,8 @@ from graph.settings import Settings
 PROTOCOL = "graphql-transport-ws"
 #: Bytes of a reason, which stands in a frame that has no more.
 MOST_REASON = 123
+#: How long an operation waits for room, where others that nobody wants any more are about to end.
+ENDING_SECONDS = 1.0
 
 
 class Closed(Exception):
@@ -86,7 +89,6 @@ class SocketOperation:
     """An operation of a socket. `stoppable` says that it can be broken off: it does nothing but tell."""
 
     name: str
-    asked: Asked
     task: asyncio.Task[None] | None = None
     wanted: bool = True
     stoppable: bool = False
@@ -193,6 +195,8 @@ class Conversation:
         if name in self.operations:
             raise Closed(4409, f"Subscriber for {name} already exists")
         most = self.settings.max_socket_operations
+        if len(self.running) >= most and (ending := self.running - {each.task for each in self.operations.values()}):
+            await asyncio.wait(ending, timeout=ENDING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if len(self.running) >= most:
             said = f"At most {most} operations may run on a WebSocket at once."
             full = GraphQLError(said, extensions={"code": "TOO_MANY_OPERATIONS", "limit": most})
@@ -203,8 +207,8 @@ class Conversation:
         except RequestRefused as error:
             await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
             return
-        operation = self.operations[name] = SocketOperation(name, asked)
-        operation.task = asyncio.create_task(self._run(operation))
+        operation = self.operations[name] = SocketOperation(name)
+        operation.task = asyncio.create_task(self._run(operation, asked))
         self.running.add(operation.task)
         operation.task.add_done_callback(self.running.discard)
 
@@ -213,21 +217,28 @@ class Conversation:
 
     # ---- operations
 
-    async def _run(self, operation: SocketOperation) -> None:
+    async def _run(self, operation: SocketOperation, asked: Asked) -> None:
         """Run an operation, and tell what becomes of it as long as somebody wants to know."""
         failed: list[Any] = []
         answer: str | None = None
         with suppress(WebSocketDisconnect), Share(self.view.engine.budget) as share:
             with Operation(new_id()) as observed:
                 try:
-                    answer = await self._answer(operation.asked, share, observed)
+                    answer = await self._answer(asked, share, observed)
                 except Exception as error:  # every failure has an answer, and none of them shows its insides
                     failed = errors_of(error, observed)
             operation.stoppable = True
             if answer is not None and operation.wanted:
                 await self.socket.send_text(next_message(operation.name, answer))
             elif not failed and operation.wanted:
-                failed = await self._tell_events(operation, observed)
+                try:
+                    events = await self._begin(asked)
+                    del asked  # a subscription may be long, and its variables large
+                    await self._tell_events(operation.name, events)
+                except WebSocketDisconnect:
+                    raise
+                except Exception as error:
+                    failed = errors_of(error, observed)
             if operation.wanted:
                 del self.operations[operation.name]  # before the last message: whoever has it may use the id again
                 last = {"type": "error", "payload": failed} if failed else {"type": "complete"}
@@ -261,21 +272,16 @@ class Conversation:
         share.keep(len(body))
         return body.decode()
 
-    async def _tell_events(self, operation: SocketOperation, observed: Operation) -> list[Any]:
-        """Tell events until there are no more of them. Returns what went wrong."""
-        asked = operation.asked
-        try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds):
-                context = Context(self.view.database)
-                events = await self.view.subscribe(asked.query, asked.variables, asked.operation_name, context)
-            async with aclosing(events):
-                async for event in events:
-                    await self.socket.send_text(next_message(operation.name, event.text))
-        except WebSocketDisconnect:
-            raise
-        except Exception as error:
-            return errors_of(error, observed)
-        return []
+    async def _begin(self, asked: Asked) -> AsyncGenerator[Told]:
+        """Begin a subscription."""
+        async with asyncio.timeout(self.settings.request_timeout_seconds):
+            return await self.view.subscribe(asked.query, asked.variables, asked.operation_name, Context(self.view.database))
+
+    async def _tell_events(self, name: str, events: AsyncGenerator[Told]) -> None:
+        """Tell events until there are no more of them."""
+        async with aclosing(events):
+            async for event in events:
+                await self.socket.send_text(next_message(name, event.text))
 
 
 def next_message(name: str, text: str) -> str:

@@ -6,14 +6,17 @@ Faults 16 and 19 of docs/reliability.md.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket as sockets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from graph.operations.persisted import hash_of
+from graph.serve.requests import Asked
 from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.sockets import Listening, Peer, listening, until
@@ -22,6 +25,8 @@ from tests.subscribers import PROTOCOL, Socket, socket
 CREATE = """mutation ($name: String!) {
   createCustomer(input: {name: $name, email: "ada@example.org"}) { customer { name } errors { code } }
 }"""
+
+FOLLOW = "subscription ($types: [ChangedType!]) { changes(types: $types) { cursor } }"
 
 
 @pytest.fixture
@@ -238,6 +243,28 @@ async def test_only_so_many_operations_run_on_a_socket(ready: Socket, ask: Ask, 
     assert sorted(message["type"] for message in ended) == ["complete"] * most + ["next"] * most
     await ready.subscribe("0", "{ __typename }")
     assert await ready.hears("0") == {"data": {"__typename": "Query"}}
+
+
+async def test_of_a_subscription_nothing_is_kept_that_its_document_does_not_name(ready: Socket, ask: Ask) -> None:
+    mark = f"mark {ask.app.state.engine.dialect.name}"
+    payload = {"query": FOLLOW, "variables": {"types": ["Item"], "unused": [mark]}, "extensions": {"unused": [mark]}}
+    url = f"http://127.0.0.1:{ready.connection.remote_address[1]}/graphql"
+    await ready.say("subscribe", id="1", payload=payload)
+    headers = {"accept": "text/event-stream"}
+    async with httpx2.AsyncClient() as client, client.stream("POST", url, json=payload, headers=headers) as response:
+        assert await anext(response.aiter_lines()) == ":"
+        await until(lambda: ask.app.state.streams.open == 2)
+        await ready.say("ping")  # the last message is another one
+        assert await ready.hear() == {"type": "pong"}
+        await until(lambda: not [each for each in gc.get_objects() if type(each) is Asked and mark in str(each.variables)])
+
+
+async def test_who_changes_what_it_follows_quickly_is_not_told_that_too_much_runs(ready: Socket) -> None:
+    for _ in range(50):
+        await ready.subscribe("1", FOLLOW, variables={"types": ["Item"]})
+        await ready.say("complete", id="1")
+    await ready.subscribe("1", "{ __typename }")
+    assert await ready.hears("1") == {"data": {"__typename": "Query"}}
 
 
 async def test_what_writes_is_not_broken_off_by_who_leaves(ask: Ask, server: Listening, gate: asyncio.Event) -> None:
