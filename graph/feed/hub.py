@@ -24,7 +24,7 @@ logger = logging.getLogger("ordergraph.feed")
 
 #: How often others' changes are looked for.
 POLL_SECONDS = 0.02
-#: How long a group waits for the one of its subscribers who has no room.
+#: How long the groups together wait, once a page of the outbox, for subscribers who have no room.
 ROOM_SECONDS = 0.5
 #: How long the hub waits after the database did not serve.
 PAUSE_SECONDS = 0.25
@@ -137,6 +137,19 @@ class Listener:
         return self.waiting.popleft()
 
 
+class RoomTime:
+    """The time that is left for listeners who have no room: one for all groups, from when the first of them waits."""
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+
+    def lasts(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._until is None:
+            self._until = now + ROOM_SECONDS
+        return now < self._until
+
+
 class Audience:
     """Subscribers who are told the same."""
 
@@ -146,7 +159,7 @@ class Audience:
         self.listeners: set[Listener] = set()
         self.members = 0  # with those that are still behind
 
-    async def advance(self, end: int) -> None:
+    async def advance(self, end: int, room_time: RoomTime) -> None:
         """Read and hand out what is there up to a position, page by page."""
         while self.position < end:
             try:
@@ -159,18 +172,16 @@ class Audience:
                 self.listeners.clear()
                 self.position = end
                 return
-            await self._make_room(len(batch.events))
+            await self._make_room(len(batch.events), room_time)
             self.position = batch.end
             for listener in list(self.listeners):
                 listener.put(batch.events)
                 if listener.ended is not None:
                     self.listeners.discard(listener)
 
-    async def _make_room(self, events: int) -> None:
+    async def _make_room(self, events: int, room_time: RoomTime) -> None:
         """Wait a little for subscribers who have no room; most are only about to be run."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + ROOM_SECONDS
-        while any(listener.room() < events for listener in self.listeners) and loop.time() < until:  # noqa: ASYNC110  # of many
+        while any(listener.room() < events for listener in self.listeners) and room_time.lasts():  # noqa: ASYNC110  # of many
             await asyncio.sleep(POLL_SECONDS / 4)
 
 
@@ -266,18 +277,19 @@ class Hub:
     async def _tick(self) -> None:
         """Hand out what is new, page by page."""
         while (seen := await self.feed.look(self._position)).end > self._position:
+            room_time = RoomTime()
             # Again for those that began meanwhile.
             while groups := [group for group in self._groups.values() if group.position < seen.end]:
-                done = await asyncio.gather(*(self._hand_out(group, seen) for group in groups), return_exceptions=True)
+                done = await asyncio.gather(*(self._hand_out(group, seen, room_time) for group in groups), return_exceptions=True)
                 for error in done:
                     if error is not None:
                         raise error
             self._position = seen.end
 
-    async def _hand_out(self, group: Audience, seen: Seen) -> None:
+    async def _hand_out(self, group: Audience, seen: Seen, room_time: RoomTime) -> None:
         if group.reader.concerns(seen):
             async with self._reading:
-                await group.advance(seen.end)
+                await group.advance(seen.end, room_time)
         group.position = max(group.position, seen.end)
 
     async def close(self) -> None:

@@ -177,6 +177,28 @@ async def test_who_lets_too_many_wait_is_ended_after_what_fits_and_the_others_go
     assert await taken(hub, Reads(feed), 1 + len(told), 19 - len(told)) == list(range(2 + len(told), 21))
 
 
+async def test_all_groups_together_wait_but_once_for_who_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, sleep, wait = list[float](), asyncio.sleep, hub_.POLL_SECONDS / 4
+
+    async def counted(seconds: float) -> None:
+        waits.extend([seconds] * (seconds == wait))
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", counted)
+    monkeypatch.setattr(hub_, "ROOM_SECONDS", 10 * wait)
+    stalled = [f"s{number}" for number in range(40)]
+    feed = Memory(page=1_000)
+    hub = Hub(feed, 1)
+    tasks = [asyncio.create_task(taken(hub, Reads(feed, type_), None, 1)) for type_ in (*stalled, "a")]
+    await until(lambda: hub.members == len(tasks))
+    await sleep(0.01)
+    feed.add(*stalled, *stalled, "a")  # two of each at once, where one may wait
+    hub.wake()
+    assert await tasks.pop() == [81]
+    assert {type(end) for end in await asyncio.gather(*tasks, return_exceptions=True)} == {TooSlow}
+    assert 0 < len(waits) <= 11 * hub_.AT_ONCE
+
+
 async def test_a_cursor_that_is_too_old_or_of_another_feed_is_told_the_oldest_that_works() -> None:
     feed = Memory(types=["a"] * 9, oldest=4)
     hub = Hub(feed, 100)
