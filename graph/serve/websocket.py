@@ -51,7 +51,7 @@ class Closed(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason.encode()[:MOST_REASON].decode(errors="ignore")
+        self.reason = reason.encode(errors="replace")[:MOST_REASON].decode(errors="ignore")
 
 
 class SocketView:
@@ -173,8 +173,8 @@ class Conversation:
         await self._say(type="connection_ack")
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
-        payload = payload_of(message)
-        await self._say(type="pong", **({"payload": payload} if "payload" in message else {}))
+        payload_of(message)  # not sent back: not all that JSON holds can be written as it was
+        await self._say(type="pong")
 
     async def _pong(self, message: dict[str, Any], _: int) -> None:
         payload_of(message)
@@ -314,4 +314,8 @@ def id_of(message: dict[str, Any]) -> str:
     name = message.get("id")
     if not isinstance(name, str) or not name:
         raise Closed(4400, "`id` must be a string")
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a character, which no answer could name
+        raise Closed(4400, "`id` must be text") from None
     return name

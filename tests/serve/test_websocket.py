@@ -122,8 +122,9 @@ async def test_pings_are_answered_and_pongs_are_taken(server: Listening) -> None
         await client.say("ping")
         assert await client.hear() == {"type": "pong"}
         await client.say("pong", payload={"at": 1})
-        await client.say("ping", payload={"at": [1]})
-        assert await client.hear() == {"type": "pong", "payload": {"at": [1]}}
+        for payload in ('{"at":[1]}', '{"at":1.5}', '{"at":1e999}', f'{{"at":{"9" * 30}}}', '{"at":"\\ud800"}'):
+            await client.send(f'{{"type":"ping","payload":{payload}}}')
+            assert await client.hear() == {"type": "pong"}
 
 
 SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}}
@@ -148,6 +149,7 @@ SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": "{ __typename 
         ({"type": "complete", "id": 7}, 4400),
         ({**SUBSCRIBE, "id": ""}, 4400),
         ({**SUBSCRIBE, "id": None}, 4400),
+        ('{"type":"subscribe","id":"\\ud800","payload":{"query":"{ __typename }"}}', 4400),
         ({**SUBSCRIBE, "payload": None}, 4400),
         ({**SUBSCRIBE, "payload": {"query": 1}}, 4400),
         ({**SUBSCRIBE, "payload": {"query": "{a}", "variables": []}}, 4400),
