@@ -41,6 +41,8 @@ from graph.settings import Settings
 PROTOCOL = "graphql-transport-ws"
 #: Bytes of a reason, which stands in a frame that has no more.
 MOST_REASON = 123
+#: Characters of an operation's id, which is kept as long as it runs and stands in each of its messages.
+MOST_ID = 255
 #: How long an operation waits for room, where others that nobody wants any more are about to end.
 ENDING_SECONDS = 1.0
 
@@ -312,8 +314,8 @@ def payload_of(message: dict[str, Any]) -> dict[str, Any] | None:
 def id_of(message: dict[str, Any]) -> str:
     """The operation that a message is about. Raises `Closed` where it names none."""
     name = message.get("id")
-    if not isinstance(name, str) or not name:
-        raise Closed(4400, "`id` must be a string")
+    if not isinstance(name, str) or not 0 < len(name) <= MOST_ID:
+        raise Closed(4400, f"`id` must be a string of 1 to {MOST_ID} characters")
     try:
         name.encode()
     except UnicodeEncodeError:  # half a character, which no answer could name

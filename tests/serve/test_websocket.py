@@ -149,6 +149,7 @@ SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": "{ __typename 
         ({"type": "complete", "id": 7}, 4400),
         ({**SUBSCRIBE, "id": ""}, 4400),
         ({**SUBSCRIBE, "id": None}, 4400),
+        ({**SUBSCRIBE, "id": "x" * 256}, 4400),
         ('{"type":"subscribe","id":"\\ud800","payload":{"query":"{ __typename }"}}', 4400),
         ({**SUBSCRIBE, "payload": None}, 4400),
         ({**SUBSCRIBE, "payload": {"query": 1}}, 4400),
@@ -182,7 +183,7 @@ async def test_who_begins_twice_is_closed(ready: Socket) -> None:
 
 
 async def test_an_id_that_is_taken_closes_the_socket_however_long_it_is(server: Listening, gate: asyncio.Event) -> None:
-    name = "é" * 300
+    name = "é" * 255
     async with socket(server.port) as client:
         await client.init()
         await client.subscribe(name, CREATE, variables={"name": "Ada"})
