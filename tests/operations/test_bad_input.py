@@ -394,7 +394,7 @@ async def hollow(*_: Any) -> Answer[Any]:
 # ---- every place of every input
 
 #: What no message may hold: names of libraries and of Python's values, and the ways they speak.
-FOREIGN = re.compile(r"Maybe|None|True|False|[Ss]trawberry|Expected|not to be|object at 0x|Traceback|Undefined|GraphQL")
+FOREIGN = re.compile(r"Maybe|None|True|False|[Ss]trawberry|\bExpected\b|not to be|object at 0x|Traceback|Undefined|GraphQL")
 
 
 @dataclass(frozen=True)
