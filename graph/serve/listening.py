@@ -73,6 +73,8 @@ def opened(family: int, address: tuple[Any, ...], port: int) -> socket.socket:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((address[0], port, *address[2:]))
         made.listen(BACKLOG)  # two may be bound to one port as long as neither listens
+        # Processes share it: a duplicate takes the mode that Python knows, and would let another wait in `accept` for ever.
+        made.setblocking(False)
         stack.pop_all()
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from contextlib import ExitStack
 
@@ -42,3 +43,14 @@ def test_several_connections_are_taken_in_a_turn_of_the_loop() -> None:
         for _ in range(WAITING):
             waiting.enter_context(socket.create_connection(made[0].getsockname()[:2]))
         assert uvloop.run(turns_until_all_are_taken(repeated(made))) <= WAITING // AT_ONCE + 20
+
+
+def test_a_duplicate_made_by_one_process_lets_no_other_wait() -> None:
+    """All share one mode: a worker that begins while another takes connections may not change it."""
+    made = listen("127.0.0.1", 0)
+    with ExitStack() as opened:
+        for each in made:
+            opened.enter_context(each)
+            again = opened.enter_context(each.dup())
+            assert not os.get_blocking(each.fileno())
+            assert not os.get_blocking(again.fileno())
