@@ -28,8 +28,8 @@ from graph.feed import outbox
 from graph.feed.types import ChangeQueries, ChangeSubscriptions
 from graph.models import Customer, Item, Order
 from graph.operations import subscriptions
-from graph.operations.documents import RequestRefused
 from graph.operations.engine import Engine
+from graph.operations.request_errors import RequestRefused
 from graph.orders import mutations as orders
 from graph.orders.changes import OrderSubscriptions
 from graph.orders.reservations import move_stock, release

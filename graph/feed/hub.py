@@ -16,9 +16,9 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
 
 from graph.database.failures import Unavailable
+from graph.feed.events import Events, EventSource, Expired, Feed, Seen, Told, TooSlow
 
 logger = logging.getLogger("ordergraph.feed")
 
@@ -32,70 +32,6 @@ PAUSE_SECONDS = 0.25
 AT_ONCE = 4
 #: How often one who is behind tries again before it is told that the database does not serve.
 TRIES = 40
-
-
-class Seen(NamedTuple):
-    """What a page of the outbox is about: enough to say whom it concerns. `end` is the position up to which it tells everything.
-
-    `roots` and `owners` stand with the type of the root; a root of None is one of many.
-    """
-
-    end: int
-    types: frozenset[str] = frozenset()
-    root_types: frozenset[str] = frozenset()
-    roots: frozenset[tuple[str, int | None]] = frozenset()
-    owners: frozenset[tuple[str, int]] = frozenset()
-
-
-class Told(NamedTuple):
-    """One event: its position in the feed, the cursor that goes on after it, the text of a response."""
-
-    position: int
-    cursor: str
-    text: str
-
-
-class Events(NamedTuple):
-    """Events of a group, and the position up to which they are all."""
-
-    events: Sequence[Told]
-    end: int
-
-
-class Feed(Protocol):
-    """The outbox, as the hub reads it. Everything raises `Unavailable` where the database does not serve."""
-
-    async def bounds(self) -> tuple[int, int]:
-        """The oldest position that one can go on after, and the last one."""
-        ...
-
-    async def look(self, after: int) -> Seen:
-        """What is new after a position, as far as it fits in a page."""
-        ...
-
-
-class EventSource(Protocol):
-    """How a group's events are read."""
-
-    def concerns(self, seen: Seen) -> bool:
-        """Whether there may be an event of the group's among these changes."""
-        ...
-
-    async def read(self, after: int, known: int) -> Events:
-        """A page of events, for one who knows that everything up to a position is there. `end` is beyond `after`."""
-        ...
-
-
-class TooSlow(Exception):
-    """A subscriber let too many events wait."""
-
-
-class Expired(Exception):
-    """Changes after the position of a subscriber are not kept any more. `oldest` is a position to go on after."""
-
-    def __init__(self, oldest: int) -> None:
-        super().__init__(oldest)
-        self.oldest = oldest
 
 
 class Listener:

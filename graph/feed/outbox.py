@@ -25,13 +25,11 @@ from sqlalchemy.sql import visitors
 
 from graph.base import Base, Choice, Key, Utc, utc_now
 from graph.database import capabilities, rows_within
+from graph.feed.positions import TAG, cursor_at
 from graph.read.sql.connections import cursor_text
 from graph.read.types.mirror import MIRRORS, expression_of
 from graph.texts import CodePointText
 from graph.write.record import Change, Kind
-
-#: What the cursor of a change says that it was made for.
-TAG = "Change position+"
 
 
 class ChangeRow(Base):
@@ -73,28 +71,27 @@ class ChangeRow(Base):
         {"sqlite_autoincrement": True},
     )
 
-    # Derived in SQL alone: no object is ever made of a change.
     @hybrid_property
-    def cursor(self) -> str:
-        raise NotImplementedError
+    def cursor(self) -> str | None:
+        return None if self.position is None else cursor_at(self.position)
 
     @cursor.inplace.expression
     @classmethod
-    def _cursor(cls) -> sa.ColumnElement[str]:
+    def _cursor(cls) -> sa.ColumnElement[Any]:
         return cursor_text(TAG, [sa.type_coerce(cls.position, sa.BigInteger)])
 
     @hybrid_property
-    def entity_id(self) -> str:
-        raise NotImplementedError
+    def entity_id(self) -> str | None:
+        return None if self.key is None else f"{self.type}:{self.key}"
 
     @entity_id.inplace.expression
     @classmethod
-    def _entity_id(cls) -> sa.ColumnElement[str]:
+    def _entity_id(cls) -> sa.ColumnElement[Any]:
         return cls.type + ":" + sa.cast(cls.key, CodePointText)
 
     @hybrid_property
     def fields(self) -> str:
-        raise NotImplementedError
+        return self.changed
 
     @fields.inplace.expression
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from graph.database import Database
-from graph.feed.hub import Seen
+from graph.feed.events import Seen
 from graph.feed.sequence import WAITING, number_some
 
 #: Rows that are looked at in one statement.

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graph.feed.outbox import TAG
 from graph.read.planning import cursors
 from graph.read.refusals import BadUserInput
+
+#: What the cursor of a change says that it was made for.
+TAG = "Change position+"
 
 
 def cursor_at(position: int) -> str:

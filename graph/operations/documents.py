@@ -43,6 +43,7 @@ from graph.observations import LONGEST_NAME
 from graph.operations import limits
 from graph.operations.coercers import Coercer, coercer
 from graph.operations.faults import ROWS, Fault, Path, counted, faults, too_many
+from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
 from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.planning.cursors import cursor_shape
@@ -58,23 +59,6 @@ ARGUMENT_SHAPES: dict[str, Shaper] = {
     "id": lambda value: None if value is None else id_type(value),
     "ids": ids_shape,
 }
-
-
-class RequestRefused(Exception):
-    """A request that never ran: its GraphQL errors, each with `extensions.code`, and the HTTP status that fits.
-
-    422 is for what was understood and cannot be run; 400 for what cannot be understood.
-    """
-
-    def __init__(self, errors: list[GraphQLError], status: int = 422) -> None:
-        super().__init__("; ".join(error.message for error in errors))
-        self.errors = errors
-        self.status = status
-
-
-def refused(code: str, message: str, status: int = 422, **more: Any) -> RequestRefused:
-    """One error; `more` stands in its extensions."""
-    return RequestRefused([GraphQLError(message, extensions={"code": code, **more})], status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,11 @@ from graph.context import Context
 from graph.database.failures import AnswerTooLarge
 from graph.observations import running
 from graph.operations.budget import SMALL, Budget
-from graph.operations.documents import Document, RequestRefused, read_document, refused
+from graph.operations.documents import Document, read_document
 from graph.operations.learning import Learner
 from graph.operations.persisted import Persisted, read_manifest, validated
 from graph.operations.recent import Recent
+from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.variables import coerce_variables
 from graph.read.payloads.execution import PayloadExecutor
 from graph.read.payloads.fragments import see_expired

@@ -31,7 +31,7 @@ from graphql.execution.values import VariableValues
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import AnswerTooLarge
-from graph.feed.hub import Events, Seen, Told
+from graph.feed.events import Events, Seen, Told
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.operations.engine import Compiled, Engine

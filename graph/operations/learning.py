@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from graph.operations.aside import aside
-from graph.operations.documents import refused
+from graph.operations.request_errors import refused
 
 V = TypeVar("V")
 

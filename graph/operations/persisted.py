@@ -16,8 +16,9 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
 
-from graph.operations.documents import Document, RequestRefused, read_document, refused
+from graph.operations.documents import Document, read_document
 from graph.operations.recent import Recent
+from graph.operations.request_errors import RequestRefused, refused
 from graph.settings import Settings, SettingsError, variable
 
 #: How much text is kept of documents that clients have named, in characters.

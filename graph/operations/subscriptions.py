@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Hashable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from graphql import (
     GraphQLError,
@@ -28,15 +28,17 @@ from graphql.execution.values import VariableValues
 
 from graph.context import Context
 from graph.database import Database
-from graph.feed.hub import EventSource, Expired, Hub, Told, TooSlow
+from graph.feed.events import EventSource, Expired, Told, TooSlow
+from graph.feed.hub import Hub
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.feed.sequence import Sequencer
 from graph.observations import SubscribersCounted
-from graph.operations.documents import Document, RequestRefused, refused
+from graph.operations.documents import Document
 from graph.operations.engine import KEPT_STATEMENTS, Engine
 from graph.operations.event_sources import IDS, FeedReader, Selected, SizedStatement, StateReader, listing, statement_of
 from graph.operations.recent import Recent
+from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.variables import coerce_variables
 from graph.read.planning.arguments import Given, read_arguments
 from graph.read.planning.cost import bytes_of, prices, too_expensive, total
@@ -74,23 +76,6 @@ class States:
 STATES: dict[str, States] = {}
 
 
-class Subscribe(Protocol):
-    """What transports ask for events. `after` wins over what the document says: who lost a connection sends it beside that.
-
-    Raises as `Engine.run` does before the first event, and `Ended` after it. Whoever asks closes the generator.
-    """
-
-    async def __call__(
-        self,
-        text: str,
-        raw_variables: Mapping[str, Any],
-        operation_name: str | None,
-        context: Context,
-        *,
-        after: str | None = None,
-    ) -> AsyncGenerator[Told]: ...
-
-
 class Broadcast:
     """Begins subscriptions at one database, whose commits it hears of at once."""
 
@@ -114,7 +99,10 @@ class Broadcast:
         *,
         after: str | None = None,
     ) -> AsyncGenerator[Told]:
-        """Begin a subscription, as `Subscribe` says."""
+        """Begin a subscription. `after` wins over what the document says: who lost a connection sends it beside that.
+
+        Raises as `Engine.run` does before the first event, and `Ended` after it. Whoever asks closes the generator.
+        """
         document = await self.engine.document(text, operation_name)
         if document.kind is not OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "This is no subscription.")

@@ -15,8 +15,9 @@ from graphql import Undefined, is_non_null_type
 from graphql.execution.values import VariableValues, VariableValueSource
 from graphql.utilities.coerce_input_value import coerce_default_value
 
-from graph.operations.documents import Document, RequestRefused, Use
+from graph.operations.documents import Document, Use
 from graph.operations.faults import MAX_STEPS, Fault, counted, list_limit, text_limit, too_many
+from graph.operations.request_errors import RequestRefused
 from graph.operations.validation import MAX_ERRORS
 from graph.read.refusals import BadUserInput
 from graph.read.types.scalars import is_storable

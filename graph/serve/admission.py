@@ -1,7 +1,7 @@
 """Who is let in: requests that would wait too long behind others are refused while that is cheap, before anything is done.
 
-What goes in: when requests are there as a whole, and when they are answered. What comes out: whether another one is let in, and
-the application that answers those that are not: 503 with `Retry-After`.
+What goes in: when requests are there as a whole, and when they are answered. What comes out: whether another one is let
+in, and when those are told who are not. What they are told is in `graph.serve.turned_away`.
 
 How long a request is likely to wait is the number of those before it times the time between two answers. A burst may wait. Once
 somebody had to be refused the line is kept as short as keeps the process busy, until nobody was for a while, and who came before
@@ -12,18 +12,12 @@ are.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
-from starlette.types import Receive, Scope, Send
-
 from graph.database.turns import Patience
-from graph.observations import RequestShed
 from graph.operations.aside import Aside
-from graph.operations.documents import RequestRefused, refused
-from graph.serve.responses import headers_of, refusal_body
 
 #: A wait that nobody minds; or so many times what a request takes alone, where that is longer.
 BORNE_SECONDS, TIMES_ALONE = 0.025, 2
@@ -41,8 +35,6 @@ UNKNOWN_SECONDS = 0.1
 TOLD_AT_ONCE, PAUSE_SECONDS = 24, 0.01
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
 MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
-
-OVERLOADED = refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503)
 
 
 class Admission:
@@ -98,20 +90,6 @@ class Admission:
         if self._is_alone:
             self.alone_seconds += (took - self.alone_seconds) * WEIGHT
             self._is_alone = False
-
-
-def code_of(error: RequestRefused) -> str:
-    return str((error.errors[0].extensions or {}).get("code", ""))
-
-
-async def answer_refusal(error: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that answers with a refusal, without looking at the request."""
-    request_id = os.urandom(8).hex()
-    status, body = refusal_body(error, request_id)
-    if RequestShed.listeners:
-        RequestShed(code_of(error), status).tell()
-    await send({"type": "http.response.start", "status": status, "headers": headers_of(status, len(body), request_id)})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Early:

@@ -9,16 +9,16 @@ Nothing is compressed: a message goes to many, and each connection would compres
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.server import ServerProtocol
 
+from graph.serve.unread import Unread
 from graph.settings import Settings
 
 
-class BoundedSocket(WebSocketsSansIOProtocol):
+class BoundedSocket(Unread, WebSocketsSansIOProtocol):
     """uvicorn's protocol with limits. `bounded_socket` makes the class that knows them."""
 
     settings: ClassVar[Settings]
@@ -27,17 +27,6 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         super().__init__(*arguments, **named)
         self.conn = ServerProtocol(max_size=self.settings.max_message_bytes, logger=self.logger)
         self.ping_interval = self.ping_timeout = self.settings.heartbeat_seconds
-        self.sending: asyncio.TimerHandle | None = None
-
-    def pause_writing(self) -> None:
-        """More lies here than the network takes: the client has a while to read it."""
-        super().pause_writing()
-        if self.sending is None:
-            self.sending = self.loop.call_later(self.settings.send_timeout_seconds, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._sent()
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the client leaves what it was answered before unread: it could ask for ever."""
@@ -53,15 +42,6 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True  # it was refused, which is no fault of the application's
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._sent()
-
-    def _sent(self) -> None:
-        if self.sending is not None:
-            self.sending.cancel()
-            self.sending = None
 
 
 def bounded_socket(settings: Settings) -> type[BoundedSocket]:

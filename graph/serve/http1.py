@@ -13,65 +13,51 @@ as it is.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import OrderedDict
 from functools import partial
-from http import HTTPStatus
 from typing import Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graph.observations import RequestShed
-from graph.operations.documents import RequestRefused, refused
-from graph.serve.admission import OVERLOADED, Admission, Early, answer_refusal, code_of
+from graph.operations.request_errors import RequestRefused
+from graph.serve.admission import Admission, Early
 from graph.serve.browsers import middleware
+from graph.serve.clients import Clients, clients_of
 from graph.serve.frames import BoundedSocket, bounded_socket
-from graph.serve.responses import METHODS, RETRY_AFTER_SECONDS, headers_of, refusal_body
+from graph.serve.responses import RETRY_AFTER_SECONDS
+from graph.serve.turned_away import (
+    ENDING,
+    HEAD_TOO_SLOW,
+    NO_HOST,
+    NO_HTTP,
+    NO_ROOM,
+    NO_TUNNEL,
+    OVERLOADED,
+    answer_refusal,
+    head_too_large,
+    turned_away,
+    url_too_long,
+    whole_response,
+)
+from graph.serve.unread import Unread
 from graph.settings import Settings
 
 #: Bytes that the frames of a chunked body may have for each byte in it: a chunk of one byte takes six.
 FRAME_BYTES = 8
 #: How long what a client still sends is read and thrown away once it was refused: closed at once, it might miss the answer.
 LINGER_SECONDS = 2.0
-#: Descriptors that are no connections of clients: libraries, listeners, the loop, and what is accepted in one turn of it.
-SPARE_DESCRIPTORS = 64
 #: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
 OF_UPGRADE = (b"upgrade", b"http2-settings")
 
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
 
-NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1, or its method is not known.", 400)
-NO_HOST = refused("BAD_REQUEST", "A request by HTTP/1.1 has one `Host`.", 400)
-NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
-HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
-ENDING = refused("SERVICE_UNAVAILABLE", "The server ends; try again.", 503)
-NO_ROOM = refused("SERVICE_UNAVAILABLE", "The service has too many connections; try again.", 503)
-
 
 class NoHost(Exception):
     """Raised in the parser's hands, which then reads no further."""
 
 
-class Clients:
-    """The connections that wait for their client, the longest waiting first: where there are too many, these are closed."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.silent: OrderedDict[BoundedProtocol, None] = OrderedDict()
-
-    def drop_one(self) -> bool:
-        """Close the one that has waited longest. Returns whether there is one."""
-        if not self.silent:
-            return False
-        connection, _ = self.silent.popitem(last=False)
-        connection.connections.discard(connection)
-        connection.transport.abort()
-        return True
-
-
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(Unread, HttpToolsProtocol):
     """uvicorn's protocol with limits. `protocol_of` makes the class that knows them."""
 
     settings: ClassVar[Settings]
@@ -101,7 +87,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.come_back = 0.0  # when a client who was refused may ask again
         self.unanswered = 0  # messages that were read and admitted
         self.timer: asyncio.TimerHandle | None = None
-        self.sending: asyncio.TimerHandle | None = None
 
     # ---- the connection
 
@@ -118,7 +103,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self.clients.silent.pop(self, None)
         self._wait(None)
-        self._sent()
         while self.unanswered:
             self._ended()
 
@@ -143,22 +127,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # ---- a client that does not read
 
-    def pause_writing(self) -> None:
-        """More lies here than the network takes: the client has a while to read it."""
-        super().pause_writing()
-        if self.sending is None:
-            self.sending = self.loop.call_later(self.settings.send_timeout_seconds, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
+    def is_taken(self) -> bool:
+        """While there is more of an answer its time goes on; an event stream has no end."""
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started or cycle.chunked_encoding:
-            self._sent()  # while there is more of an answer its time goes on; an event stream has no end
-
-    def _sent(self) -> None:
-        if self.sending is not None:
-            self.sending.cancel()
-            self.sending = None
+        return cycle is None or cycle.response_complete or not cycle.response_started or bool(cycle.chunked_encoding)
 
     # ---- bytes
 
@@ -287,8 +259,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.owed = False
         self.come_back = self.loop.time() + RETRY_AFTER_SECONDS
         self.transport.write(turned_away())
-        if RequestShed.listeners:
-            RequestShed("SERVICE_UNAVAILABLE", 503).tell()
         self.flow.resume_reading()
         if not self.in_message:
             self._wait_for_next()
@@ -365,7 +335,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end(error)
 
     def _end(self, error: RequestRefused) -> None:
-        self.transport.write(refusal(error, (b"connection", b"close")))
+        self.transport.write(whole_response(error, (b"connection", b"close")))
         if error is NO_ROOM or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -373,42 +343,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait(LINGER_SECONDS)
 
 
-def refusal(error: RequestRefused, *more: tuple[bytes, bytes], request_id: str = "") -> bytes:
-    """A whole HTTP response."""
-    request_id = request_id or os.urandom(8).hex()
-    status, body = refusal_body(error, request_id)
-    if RequestShed.listeners:
-        RequestShed(code_of(error), status).tell()
-    head = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
-    headers = [*headers_of(status, len(body), request_id), *more]
-    if status == 405:
-        headers.append((b"allow", METHODS))
-    return b"".join([head, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body])
-
-
-#: The response to whoever is turned away, in pieces between which the id of his request stands.
-_NO_ID = "-" * 16
-TURNED_AWAY = refusal(OVERLOADED, request_id=_NO_ID).split(_NO_ID.encode())
-
-
-def turned_away() -> bytes:
-    """The response to whoever is turned away."""
-    if RequestShed.listeners:
-        RequestShed("SERVICE_UNAVAILABLE", 503).tell()
-    return os.urandom(8).hex().encode().join(TURNED_AWAY)
-
-
-def head_too_large(limit: int) -> RequestRefused:
-    return refused("HEAD_TOO_LARGE", f"The head of a request may have at most {limit} bytes.", 431, limit=limit)
-
-
-def url_too_long(limit: int) -> RequestRefused:
-    return refused("URL_TOO_LONG", f"A URL may have at most {limit} bytes; send the request in a body.", 414, limit=limit)
-
-
 def protocol_of(settings: Settings) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
-    clients = Clients(max(1, min(settings.max_connections, descriptors() - settings.pool_size - SPARE_DESCRIPTORS)))
+    clients = clients_of(settings)
     refusals: list[Any] = [partial(answer_refusal, error) for error in (OVERLOADED, ENDING, url_too_long(settings.max_url_bytes))]
     for each in reversed(middleware(settings)):  # or a page of another origin could not read what is wrong
         refusals = [each.cls(app, *each.args, **each.kwargs) for app in refusals]
@@ -423,13 +360,3 @@ def protocol_of(settings: Settings) -> type[BoundedProtocol]:
         "socket": bounded_socket(settings),
     }
     return type("Protocol", (BoundedProtocol,), known)
-
-
-def descriptors() -> int:
-    """How many files and sockets this process may have open."""
-    try:
-        import resource
-    except ImportError:  # where there is no such limit
-        return 2**31
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else 2**31

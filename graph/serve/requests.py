@@ -15,8 +15,9 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
-from graph.operations.documents import Document, RequestRefused, refused
+from graph.operations.documents import Document
 from graph.operations.persisted import Persisted
+from graph.operations.request_errors import RequestRefused, refused
 from graph.read.types.amounts import NumberText
 from graph.serve.negotiation import kept
 

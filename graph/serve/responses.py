@@ -15,8 +15,8 @@ from graphql import ExecutionResult, GraphQLError
 
 from graph.database.failures import Overloaded, Unavailable
 from graph.observations import running
-from graph.operations.documents import RequestRefused
 from graph.operations.engine import Response
+from graph.operations.request_errors import RequestRefused
 from graph.read.payloads.fragments import splice
 from graph.read.refusals import each_cause_once, is_refusal, root
 from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON

@@ -19,12 +19,10 @@ from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
 from graph.context import Context
-from graph.database import Database
-from graph.feed.hub import Told
+from graph.feed.events import Told
 from graph.operations.aside import aside
-from graph.operations.documents import RequestRefused
-from graph.operations.engine import Engine
-from graph.operations.subscriptions import Ended, Subscribe
+from graph.operations.request_errors import RequestRefused
+from graph.operations.subscriptions import Broadcast, Ended
 from graph.serve.negotiation import Accepted
 from graph.serve.requests import Asked, header, only_declared
 from graph.serve.responses import refusal_body
@@ -38,11 +36,9 @@ COMPLETE = b"event: complete\ndata:\n\n"  # without data it would not reach a pa
 class EventStreams:
     """What answers subscriptions at /graphql."""
 
-    def __init__(self, engine: Engine, database: Database, settings: Settings, subscribe: Subscribe, streams: Streams) -> None:
-        self.engine = engine
-        self.database = database
-        self.settings = settings
+    def __init__(self, subscribe: Broadcast, settings: Settings, streams: Streams) -> None:
         self.subscribe = subscribe
+        self.settings = settings
         self.streams = streams
 
     async def served(self, accept: Accepted, asked: Asked) -> Asked | None:
@@ -51,7 +47,7 @@ class EventStreams:
         Who takes nothing but an event stream is told in one what is wrong with his document.
         """
         try:
-            document = await self.engine.document(asked.query, asked.operation_name, asked.size)
+            document = await self.subscribe.engine.document(asked.query, asked.operation_name, asked.size)
         except RequestRefused:
             if accept.media is not None:
                 raise
@@ -93,7 +89,7 @@ class EventStreams:
         """Send events until there are no more of them."""
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                context = Context(self.database)
+                context = Context(self.subscribe.database)
                 events = await self.subscribe(asked.query, asked.variables, asked.operation_name, context, after=after)
             await send(part(HEARTBEAT))  # the client learns that it listens
             await send_all(send, events)

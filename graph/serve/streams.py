@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graph.operations.documents import refused
+from graph.operations.request_errors import refused
 
 
 class Streams:

@@ -21,8 +21,8 @@ from graph.database.failures import CommitUnknown
 from graph.observations import Operation
 from graph.operations.aside import aside
 from graph.operations.budget import Share
-from graph.operations.documents import refused
 from graph.operations.engine import Engine
+from graph.operations.request_errors import refused
 from graph.serve.browsers import page_headers
 from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed

@@ -24,14 +24,12 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from graph.context import Context
-from graph.database import Database
 from graph.database.failures import CommitUnknown
-from graph.feed.hub import Told
+from graph.feed.events import Told
 from graph.observations import Operation
 from graph.operations.budget import Share
-from graph.operations.documents import RequestRefused, refused
-from graph.operations.engine import Engine
-from graph.operations.subscriptions import Subscribe
+from graph.operations.request_errors import RequestRefused, refused
+from graph.operations.subscriptions import Broadcast
 from graph.serve.browsers import may_open
 from graph.serve.requests import Asked, asked_in, check_values, decode, with_text
 from graph.serve.responses import answer_body, headers_of, refusal_body
@@ -59,11 +57,11 @@ class Closed(Exception):
 class SocketView:
     """The ASGI application at /graphql for WebSockets."""
 
-    def __init__(self, engine: Engine, database: Database, settings: Settings, subscribe: Subscribe, streams: Streams) -> None:
-        self.engine = engine
-        self.database = database
-        self.settings = settings
+    def __init__(self, subscribe: Broadcast, settings: Settings, streams: Streams) -> None:
+        self.engine = subscribe.engine
+        self.database = subscribe.database
         self.subscribe = subscribe
+        self.settings = settings
         self.streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,9 +19,9 @@ from graph.context import Context
 from graph.database.failures import CommitUnknown, TransientError, is_from_database
 from graph.read.payloads.running import SharedTransaction, running_in
 from graph.read.refusals import each_cause_once, root
-from graph.write.door import recorded
 from graph.write.idempotency import check_keys
 from graph.write.named_rows import lock_named
+from graph.write.record import recorded
 
 Execute = Callable[[], Awaitable[ExecutionResult]]
 

@@ -13,20 +13,17 @@ held against rules where there is none.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, event
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from graph.base import Base
-from graph.context import Context
 from graph.database import capabilities
 from graph.read.rows import Door, any_rules, left, rows, seen
 from graph.scope import SERVER
@@ -37,51 +34,10 @@ from graph.write.images import among, falling, images, is_crowd, kept_parts, lin
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import parent_keys
-from graph.write.record import MOST_TOLD, RECORD, Change, Record, record_of
-
-logger = logging.getLogger("ordergraph.write")
-
-T = TypeVar("T")
+from graph.write.record import MOST_TOLD, Record, record_of
 
 # Of all sessions: to listen to each one anew costs as much as to note five rows.
 event.listen(Session, "after_flush", note_flush)
-
-
-async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone: bool = False) -> T:
-    """Run `work` in a transaction of its own, as `Database.transaction` does, and hand on what it changed once that is committed.
-
-    Each try has a record of its own. What raises hands nothing on: a refusal, a dry run, a COMMIT that was not answered. When the
-    work of a try is done, `before_commit` may add to its transaction what belongs to the changes; what it raises undoes them.
-    Nothing is recorded of what is to be `undone`.
-    """
-    database, session = context.database, context.session
-    if undone or not (database.listeners or database.before_commit):
-        return await database.transaction(session, work, context.deadline)
-    changes: Sequence[Change] = ()
-
-    async def attempt() -> T:
-        nonlocal changes
-        record = session.info[RECORD] = Record()
-        result = await work()
-        changes = record.changes()
-        for add_to in database.before_commit if changes else ():
-            try:
-                await add_to(session, changes)
-            except IntegrityError as error:  # no row of the input is to blame, and another try ends alike
-                raise RuntimeError("what is added before a COMMIT breaks a constraint") from error
-        return result
-
-    try:
-        result = await database.transaction(session, attempt, context.deadline)
-    finally:
-        session.info.pop(RECORD, None)
-    # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
-    for listener in database.listeners if changes else ():
-        try:
-            listener(changes)
-        except Exception:
-            logger.exception("A listener to changes failed")  # what it was told of has happened
-    return result
 
 
 async def flush(graph: Graph, gone: Sequence[Base] = ()) -> None:

@@ -23,7 +23,6 @@ from graph.database.failures import AnswerTooLarge, CommitUnknown, TransientErro
 from graph.read.payloads.running import RunningField, SharedTransaction, running_in
 from graph.write import idempotency
 from graph.write.answers import Answer, Payload, entry_type, keep, note_missing, payload_of, recall
-from graph.write.door import recorded
 from graph.write.errors import (
     ROOT,
     MutationError,
@@ -37,7 +36,7 @@ from graph.write.errors import (
     try_again,
 )
 from graph.write.input_order import InputOrder
-from graph.write.record import record_of, savepoint
+from graph.write.record import record_of, recorded, savepoint
 from graph.write.unit import Unit
 
 P = TypeVar("P", bound=Payload)

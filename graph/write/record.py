@@ -1,7 +1,7 @@
 """The record of changes: what a transaction wrote, row by row, kept until its COMMIT is known and handed on then.
 
-What goes in: what the write door notes (`Written`). What comes out: a `Change` for each row of a mirrored type that is not as it
-was. What may be refused here: nothing.
+What goes in: what the write door notes (`Written`), work that is done in a transaction (`recorded`). What comes out: a `Change`
+for each row of a mirrored type that is not as it was. What may be refused here: nothing.
 
 More rows of one statement than `MOST_TOLD` are one change, MANY, which says of what type and how many: whoever keeps such rows
 reads them again. A record belongs to one try of one transaction: a retry starts another, a savepoint that is undone takes back
@@ -11,15 +11,22 @@ what came after it, and a rollback, a dry run and a COMMIT that was not answered
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from graph.context import Context
 from graph.write.errors import Row
+
+logger = logging.getLogger("ordergraph.write")
+
+T = TypeVar("T")
 
 #: How many rows of one statement are told one by one.
 MOST_TOLD = 1_000
@@ -179,3 +186,40 @@ async def savepoint(session: AsyncSession) -> AsyncIterator[None]:
         if record is not None:
             record.back_to(mark)
         raise
+
+
+async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone: bool = False) -> T:
+    """Run `work` in a transaction of its own, as `Database.transaction` does, and hand on what it changed once that is committed.
+
+    Each try has a record of its own. What raises hands nothing on: a refusal, a dry run, a COMMIT that was not answered. When the
+    work of a try is done, `before_commit` may add to its transaction what belongs to the changes; what it raises undoes them.
+    Nothing is recorded of what is to be `undone`.
+    """
+    database, session = context.database, context.session
+    if undone or not (database.listeners or database.before_commit):
+        return await database.transaction(session, work, context.deadline)
+    changes: Sequence[Change] = ()
+
+    async def attempt() -> T:
+        nonlocal changes
+        record = session.info[RECORD] = Record()
+        result = await work()
+        changes = record.changes()
+        for add_to in database.before_commit if changes else ():
+            try:
+                await add_to(session, changes)
+            except IntegrityError as error:  # no row of the input is to blame, and another try ends alike
+                raise RuntimeError("what is added before a COMMIT breaks a constraint") from error
+        return result
+
+    try:
+        result = await database.transaction(session, attempt, context.deadline)
+    finally:
+        session.info.pop(RECORD, None)
+    # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
+    for listener in database.listeners if changes else ():
+        try:
+            listener(changes)
+        except Exception:
+            logger.exception("A listener to changes failed")  # what it was told of has happened
+    return result

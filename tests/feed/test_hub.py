@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from graph.database.failures import Unavailable
 from graph.feed import hub as hub_
-from graph.feed.hub import Events, Expired, Hub, Seen, Told, TooSlow
+from graph.feed.events import Events, Expired, Seen, Told, TooSlow
+from graph.feed.hub import Hub
 from tests.sockets import until
 
 

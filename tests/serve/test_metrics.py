@@ -18,7 +18,7 @@ from graph.database.failures import Unavailable
 from graph.database.turns import Turns
 from graph.observations import RequestShed, SubscribersCounted
 from graph.serve import metrics
-from graph.serve.http1 import NO_ROOM, head_too_large, refusal, turned_away
+from graph.serve.turned_away import NO_ROOM, head_too_large, turned_away, whole_response
 from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.faults import passing, places
@@ -114,8 +114,8 @@ async def test_the_feeds_lag_is_that_of_the_oldest_change_without_a_place(measur
 async def test_whoever_is_turned_away_is_counted_however_he_is_told(measured: Ask) -> None:
     status = 503
     assert turned_away().startswith(b"HTTP/1.1 %d " % status)
-    assert refusal(NO_ROOM).startswith(b"HTTP/1.1 %d " % status)
-    assert refusal(head_too_large(9)).startswith(b"HTTP/1.1 431 ")
+    assert whole_response(NO_ROOM).startswith(b"HTTP/1.1 %d " % status)
+    assert whole_response(head_too_large(9)).startswith(b"HTTP/1.1 431 ")
     found = await scraped(measured)
     assert (found["ordergraph_shed_total", "SERVICE_UNAVAILABLE"], found["ordergraph_shed_total", "HEAD_TOO_LARGE"]) == (2, 1)
 

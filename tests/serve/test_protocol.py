@@ -14,6 +14,8 @@ import httpx2
 import pytest
 
 from graph.database.turns import Patience
+from graph.observations import RequestShed
+from graph.observations import listening as hearing
 from graph.operations.aside import Aside
 from graph.serve.admission import ALIKE, BORNE_SECONDS, BUSY, FEW, TIMES_ALONE
 from graph.serve.listening import OPTIONS, listen
@@ -352,7 +354,11 @@ async def test_who_is_turned_away_is_told_by_his_head_and_when_he_may_come_back(
     async with listening(echo, max_head_bytes=LIMIT) as server:
         monkeypatch.setattr(server.protocol.admission, "admits", lambda: False)
         whole = request(b"body", path=b"/graphql")
-        assert code(await server.asked(whole[:-4])) == refused  # the body is not waited for
+        told: list[RequestShed] = []
+        with hearing(RequestShed, told.append):
+            assert code(await server.asked(whole[:-4])) == refused  # the body is not waited for
+            assert code(await server.asked(request(b"body", b"origin: http://a.example", path=b"/graphql"))) == refused
+        assert [(each.code, each.status) for each in told] == [("SERVICE_UNAVAILABLE", 503)] * 2
         for method in (b"POST", b"GET"):
             assert code(await server.asked(request(b"body", method=method, path=b"/graphql?query=x"))) == refused
         assert code(await server.asked(request(b"body" * 50_000, path=b"/graphql"))) == refused

@@ -21,11 +21,10 @@ from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
 from graph.models import Item
-from graph.write.door import recorded
 from graph.write.errors import Row
 from graph.write.idempotency import KEYS
 from graph.write.images import Image, note
-from graph.write.record import Change, Kind, Record, Written, record_of
+from graph.write.record import Change, Kind, Record, Written, record_of, recorded
 from tests.conftest import Ask, Statements
 from tests.snapshots import Snapshots, compare, difference
 from tests.words import done, mutate, refusals

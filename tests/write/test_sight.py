@@ -22,7 +22,7 @@ from graph.scope import OPEN, Scope
 from graph.write import door
 from graph.write.errors import Refused
 from graph.write.object_graph import Graph
-from graph.write.record import Change
+from graph.write.record import Change, recorded
 from graph.write.unit import Unit
 from tests import stock
 from tests.conftest import Ask, Statements
@@ -251,7 +251,7 @@ async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(clerk: Clerk) 
             except Refused:
                 refused.append(name)
 
-    await door.recorded(context, work)
+    await recorded(context, work)
     await context.close()
     assert refused == ["update", "merge"]  # they name rows that must be there afterwards
     assert await clerk.snapshots.take() == before
@@ -270,7 +270,7 @@ async def test_a_part_that_was_not_seen_before_may_be_written_by_what_holds_over
             line.price_paid += 100
         await unit.flush()
 
-    await door.recorded(context, work)
+    await recorded(context, work)
     await context.close()
     after = await clerk.snapshots.take()
     assert [after["OrderItem", key]["price_paid"] for key in (1, 2)] == [200, 200]
