@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database import Database
-from graph.scope import OPEN, Scope
+from graph.scope import OPEN, Scope, Viewer
 
 if TYPE_CHECKING:
     from graph.operations.budget import Share
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """One request, or over a WebSocket one operation. `client` scopes idempotency keys; empty while there are no viewers.
-    `scope` says what he may see.
+    """One request, or over a WebSocket one operation. `viewer` is who asks, None where nobody has to say so; `client`, by which
+    idempotency keys are kept apart, and `scope`, what he may see, follow from him.
 
     `running` is the mutation being run and how far it is, set by the engine before its first field. `committed` says, once it is
     closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock. `share` is what
@@ -30,6 +30,7 @@ class Context:
     """
 
     database: Database
+    viewer: Viewer | None = None
     client: str = ""
     scope: Scope = OPEN
     running: RunningMutation | None = None
@@ -37,6 +38,10 @@ class Context:
     deadline: float | None = None
     share: Share | None = None
     _session: AsyncSession | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.viewer is not None:
+            self.client, self.scope = self.viewer.identity, self.viewer.scope
 
     @property
     def session(self) -> AsyncSession:

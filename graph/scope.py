@@ -1,6 +1,7 @@
-"""Who asks: the scope of a request, without which no mirrored table enters a statement (`graph.read.rows`).
+"""Who asks: a viewer, and his scope, without which no mirrored table enters a statement (`graph.read.rows`).
 
-What goes in: what is known of the viewer. What comes out: a `Scope`: its kind is part of a plan's key, its values are bound.
+What goes in: what credentials say of who asks. What comes out: a `Viewer`, and his `Scope`: its kind is part of a plan's key, its
+values are bound.
 """
 
 from __future__ import annotations
@@ -32,3 +33,29 @@ class Scope:
 OPEN = Scope("open")
 #: The server itself, for what must hold over all rows. No rule is asked, and no answer is made of it.
 SERVER = Scope("server")
+#: A viewer who sees every row, and what he may do with them is said by his words.
+SCOPED = Scope("scoped")
+#: The kind of a viewer who belongs to a customer and sees what is his.
+BOUND = "bound"
+#: Each word of a token's scope, and those that it implies.
+IMPLIED = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Somebody who has shown who he is.
+
+    `identity` tells him from all others and is what records name, `name` is for people. `scopes` are the words of `IMPLIED` that
+    hold for him. `customer` is the key of the customer he belongs to, `expires` when his credentials end, in seconds since 1970.
+    """
+
+    identity: str
+    name: str
+    scopes: frozenset[str] = frozenset()
+    customer: int | None = None
+    expires: float | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What he sees."""
+        return SCOPED if self.customer is None else Scope(BOUND, {"customer": self.customer})

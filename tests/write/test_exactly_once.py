@@ -112,7 +112,7 @@ async def test_keys_of_clients_do_not_meet(shop: Ask, empty_url: str) -> None:
             order {{ id note }} {ERRORS} }} }}"""
 
     async def order(client: str, note: str) -> Payload:
-        context = Context(database, client)
+        context = Context(database, client=client)
         try:
             answer = await engine.run(query, {"note": note}, None, context)
         finally:
