@@ -67,6 +67,8 @@ CAPABILITIES = Capabilities(
     one_writer=False,
     schema_lock=sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)),
     embedded=False,
+    explain="EXPLAIN",
+    explained=lambda rows: [line for (line,) in rows],
 )
 
 #: How long a host may take to answer one who changes the schema.

@@ -82,6 +82,9 @@ class Capabilities:
     schema_lock: sa.Select[Any] | None
     #: Whether the database belongs to the process that opens it, which then makes, migrates and fills it.
     embedded: bool
+    #: What stands before a statement to be told how the database would run it, and the lines of what it says then.
+    explain: str
+    explained: Callable[[Sequence[Sequence[Any]]], list[str]]
 
 
 class Connections(Protocol):

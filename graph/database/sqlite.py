@@ -35,6 +35,15 @@ from graph.settings import DatabaseUrlError, Settings, SettingsError
 
 SCHEMES = ("sqlite",)
 
+
+def explained(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The steps of a plan, each under the one that it is a part of."""
+    depths = {0: -1}
+    for step, above, *_ in rows:
+        depths[step] = depths.get(above, -1) + 1
+    return [f"{'  ' * depths[step]}{told_}" for step, _, _, told_ in rows]
+
+
 CAPABILITIES = Capabilities(
     system="sqlite",
     insert=insert,
@@ -47,6 +56,8 @@ CAPABILITIES = Capabilities(
     one_writer=True,
     schema_lock=None,
     embedded=True,
+    explain="EXPLAIN QUERY PLAN",
+    explained=explained,
 )
 
 SLASHES = "sqlite:///FILE has three slashes before a relative path and four before an absolute one"

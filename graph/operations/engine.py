@@ -143,7 +143,7 @@ class Engine:
         if only_queries:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET and QUERY; send this by POST.", 405)
         variables = coerce_variables(self.settings, document, raw_variables)
-        planned = await self._planned(document, variables, context.scope)
+        planned = await self.planned(document, variables, context.scope)
         async with context.database.line.first:
             return await self._mutation(document, variables, planned, context)
 
@@ -176,7 +176,7 @@ class Engine:
                 operation.learned = True
             compiled = await self.learner.learn(
                 key,
-                lambda: self._compile(document, variables, context.scope),
+                lambda: self.compile(document, variables, context.scope),
                 lambda made: self.plans.put(key, made, len(made.statement.sql)),
             )
         if operation is not None:
@@ -204,7 +204,8 @@ class Engine:
             share.keep(0)
             limit = await share.ask(greatest)
 
-    def _compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
+    def compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
+        """The statement of a query, made anew. Raises what planning raises."""
         self.counters.planned += 1
         plan = plan_query(self.operation(document, variables))
         found = prices(plan, self.settings.max_text_length)
@@ -249,7 +250,7 @@ class Engine:
         assert isinstance(result, ExecutionResult)
         return {key: orjson.dumps((result.data or {}).get(key)).decode() for key in keys}
 
-    async def _planned(self, document: Document, variables: VariableValues, scope: Scope) -> PlannedMutation:
+    async def planned(self, document: Document, variables: VariableValues, scope: Scope) -> PlannedMutation:
         """What the payloads of a mutation select, judged before anything is written and before it stands in line."""
         key = (document, document.shape(variables.coerced), scope.key)
         planned = self.mutations.get(key)
