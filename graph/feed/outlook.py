@@ -21,7 +21,7 @@ from graph.feed.sequence import WAITING, number_some
 PAGE_ROWS = 1_000
 #: How long is waited for another process that gives positions at the moment.
 PAUSE_SECONDS = 0.005
-LAST = "SELECT max(id) FROM changes"
+LAST = "SELECT coalesce(max(id), 0) FROM changes"
 
 
 class Postgres:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx2
 import pytest
 from sqlalchemy import make_url
 
@@ -22,7 +24,8 @@ from tests.conftest import Ask, asking
 from tests.engines import Postgres
 from tests.pgbouncer import pooler, restart
 from tests.remote import Answer, payload, send, until
-from tests.servers import serving
+from tests.servers import Client, serving
+from tests.subscribers import socket
 from tests.test_commands import command, refused
 
 pytestmark = pytest.mark.pgbouncer
@@ -32,6 +35,13 @@ CREATE = """
 mutation ($name: String!, $email: String!) { createCustomer(
   input: {name: $name, email: $email, orders: [{items: [{item: {sku: "NW-1"}, quantity: 1}]}]}
 ) { customer { name } errors { code } } }"""
+
+
+CUSTOMER = """mutation ($name: String!, $email: String!) {
+  createCustomer(input: {name: $name, email: $email, orders: [{}]}) { errors { code } } }"""
+CHANGE, BEGIN = "cursor type entityId version", b'["Change position+",0]'.hex().upper()
+LISTENED = f'subscription {{ changes(after: "{BEGIN}") {{ {CHANGE} }} }}'
+LISTED = f"{{ changes(first: 100) {{ nodes {{ {CHANGE} }} }} }}"
 
 
 def create(ask: Ask, name: str) -> Coroutine[Any, Any, Answer]:
@@ -130,6 +140,35 @@ async def test_reads_and_writes_at_once(ask: Ask, direct: str) -> None:
     assert not any(answer.codes for answer in answers)
     assert all(payload(answer).get("errors", []) == [] for answer in answers)
     assert await rows_of(direct, "SELECT count(*) FROM customer WHERE name LIKE 'c%' AND length(name) < 4") == [[(30,)]]
+
+
+async def test_subscribers_of_two_servers_are_told_every_change_in_one_order(postgres_engines: Postgres, tmp_path: Path) -> None:
+    """Both put changes into their order, over sessions that they share; the end of the pooler cuts no subscription off."""
+    direct = postgres_engines.new("empty")
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(pooler(direct))
+        servers = await stack.enter_async_context(serving(url, tmp_path, 2, ORDERGRAPH_PGBOUNCER="true"))
+        https = [await stack.enter_async_context(httpx2.AsyncClient(base_url=served.url)) for served in servers]
+        asks = [Client(http, served.url) for http, served in zip(https, servers, strict=True)]
+        clients = [await stack.enter_async_context(socket(served.port)) for served in servers]
+        for client in clients:
+            await (await client.init()).subscribe("1", LISTENED)
+        heard: list[list[Any]] = [[] for _ in clients]
+        for names in ([f"a{n}" for n in range(15)], [f"b{n}" for n in range(15)]):
+            sent = ({"name": name, "email": f"{name}@x.example"} for name in names)
+            answers = await asyncio.gather(*(send(asks[n % 2], CUSTOMER, each) for n, each in enumerate(sent)))
+            assert all(payload(answer)["errors"] == [] for answer in answers)
+            for client, events in zip(clients, heard, strict=True):
+                events += [await client.hears_any() for _ in range(2 * len(names))]  # and his order
+            restart(url)
+
+            async def serves() -> bool:
+                return not any(answer.codes for answer in [await send(ask, "{ items { totalCount } }") for ask in asks])
+
+            await until(serves)
+        listed = await asks[0].data(LISTED)
+        assert listed["changes"]["nodes"] == heard[0] == heard[1]
+    postgres_engines.drop(direct)
 
 
 async def test_a_pooler_that_ends_in_the_middle_of_writes(direct: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.feed import sequence
+from graph.feed.outlook import LAST, Outlook
 from graph.feed.sequence import Sequencer, number_some, waiting_since
 from graph.settings import Settings
 from tests.conftest import Ask
@@ -116,6 +117,24 @@ async def test_a_look_is_one_statement_and_who_finds_the_head_held_leaves_it(dat
     assert await waiting_since(database) is None
     await connection.close()
     assert [row[0] for row in await everything(database)] == [1]
+
+
+@on_a_server
+async def test_who_begins_while_the_first_change_of_all_is_committed_begins_before_it(
+    database: Database, by_hand: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await asyncpg.connect(database.settings.database_url)
+    fetch = database.fetch
+
+    async def fetch_and_write(sql: str, arguments: Any) -> Any:
+        found = await fetch(sql, arguments)
+        if sql == LAST:
+            await connection.execute(INSERT, 1, 1)
+        return found
+
+    monkeypatch.setattr(database, "fetch", fetch_and_write)
+    assert await Outlook(database).bounds() == (0, 0)
+    await connection.close()
 
 
 async def ordered(database: Database) -> bool:
