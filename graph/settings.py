@@ -99,6 +99,13 @@ class Settings:
     hosts: tuple[str, ...] = setting((), "Names that `Host` may have in requests, such as `api.example,*.example`; none: any")
     trusted_proxies: tuple[str, ...] = setting((), "Addresses and networks of proxies whose `X-Forwarded-*` are believed")
 
+    auth: bool = setting(False, "Whether everybody must say who he is, by a token or an API key (docs/access.md)")
+    jwt_secret: str = setting("", "The secret of tokens signed by HS256, of 32 bytes or more", secret=True)
+    jwks_file: str = setting("", "A file of the keys of tokens signed by RS256, ES256 or EdDSA; read again as it changes")
+    jwt_audience: str = setting("", "What a token's `aud` must hold; none: a token that has one is refused")
+    jwt_issuer: str = setting("", "What a token's `iss` must be; none: any")
+    jwt_leeway_seconds: float = setting(5.0, "By how much clocks may differ where a token's times are looked at")
+
     log_format: str = setting("text", "How a line of the log is written: text or json")
     access_log: bool = setting(False, "Whether each request for an operation is logged")
     slow_seconds: float = setting(1.0, "From how long on an operation is logged as slow, with its cost and its slowest statement")
@@ -161,6 +168,13 @@ NOT_ABOVE = (
 #: What shows the schema, or lets people play with it: off in production, unless it is set itself.
 SHOWING = ("introspection", "suggestions", "playground")
 
+#: What says how tokens are known. Empty, it would let in whom it was to keep out.
+OF_TOKENS = ("jwt_secret", "jwks_file", "jwt_audience", "jwt_issuer")
+#: Bytes of a secret that nobody tries out.
+SHORTEST_SECRET = 32
+#: What lets a shared cache give what it was answered for one to another (RFC 9111, section 3.5).
+SHARED = re.compile(r"\b(?:public|s-maxage)\b")
+
 #: Directives of `Cache-Control` (RFC 9111).
 CACHE_CONTROL = re.compile(r"[a-z-]+(?:=[0-9]+)?(?:, *[a-z-]+(?:=[0-9]+)?)*")
 
@@ -206,6 +220,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         for f in fields(Settings)
         if variable(f.name) in environment
     }
+    for name in OF_TOKENS:
+        if found.get(name) == "":
+            raise SettingsError(f"{variable(name)} is empty; give it a value or remove it")
     if found.get("production"):
         found = {**dict.fromkeys(SHOWING, False), **found}
     if found.get("introspection") is False:
@@ -238,6 +255,7 @@ def check(settings: Settings) -> None:
     if not CACHE_CONTROL.fullmatch(settings.cache_control):
         raise SettingsError(f"{variable('cache_control')} must be directives such as 'public, max-age=60'")
     check_browsers(settings)
+    check_access(settings)
     for name, words in WORDS.items():
         if getattr(settings, name) not in words:
             raise SettingsError(f"{variable(name)} must be {' or '.join(words)}, not {getattr(settings, name)[:40]!r}")
@@ -266,6 +284,23 @@ def check_browsers(settings: Settings) -> None:
             ip_network(address)
         except ValueError:
             raise SettingsError(f"{variable('trusted_proxies')}: {address[:60]!r} is no address or network") from None
+
+
+def check_access(settings: Settings) -> None:
+    """Refuse what would let people in whom an operator thinks kept out."""
+    given = [name for name in OF_TOKENS if getattr(settings, name)]
+    if given and not settings.auth:
+        raise SettingsError(f"{variable(given[0])} is set, but not {variable('auth')}=on: nobody would be asked who he is")
+    if settings.jwt_secret and settings.jwks_file:
+        raise SettingsError(f"{variable('jwt_secret')} and {variable('jwks_file')} are both set; tokens are signed in one way")
+    if given and not (settings.jwt_secret or settings.jwks_file):
+        raise SettingsError(f"{variable(given[0])} needs {variable('jwt_secret')} or {variable('jwks_file')}")
+    if settings.jwt_secret and len(settings.jwt_secret.encode()) < SHORTEST_SECRET:
+        raise SettingsError(f"{variable('jwt_secret')} must have {SHORTEST_SECRET} bytes or more")
+    if settings.auth and SHARED.search(settings.cache_control):
+        raise SettingsError(
+            f"{variable('cache_control')} lets shared caches keep answers, which with {variable('auth')}=on are not for everybody"
+        )
 
 
 @cache

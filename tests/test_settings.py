@@ -198,6 +198,44 @@ def test_settings_that_contradict_each_other_are_refused(low: str, high: str) ->
     assert f"may not be above {variable(high)} ({limit})" in told
 
 
+SECRET = "0123456789abcdef0123456789abcdef"
+ON = {"ORDERGRAPH_AUTH": "on"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"JWT_SECRET": SECRET}, "ORDERGRAPH_JWT_SECRET is set, but not ORDERGRAPH_AUTH=on"),
+        ({"JWKS_FILE": "keys.json", "AUTH": "off"}, "ORDERGRAPH_JWKS_FILE is set, but not ORDERGRAPH_AUTH=on"),
+        ({"JWT_AUDIENCE": "shop"}, "ORDERGRAPH_JWT_AUDIENCE is set, but not ORDERGRAPH_AUTH=on"),
+        ({**ON, "JWT_AUDIENCE": "shop"}, "ORDERGRAPH_JWT_AUDIENCE needs ORDERGRAPH_JWT_SECRET or ORDERGRAPH_JWKS_FILE"),
+        ({**ON, "JWT_ISSUER": "us"}, "ORDERGRAPH_JWT_ISSUER needs"),
+        ({**ON, "JWT_SECRET": SECRET, "JWKS_FILE": "keys.json"}, "ORDERGRAPH_JWT_SECRET and ORDERGRAPH_JWKS_FILE are both set"),
+        ({**ON, "JWT_SECRET": SECRET[1:]}, "ORDERGRAPH_JWT_SECRET must have 32 bytes or more"),
+        ({**ON, "JWT_SECRET": " "}, "ORDERGRAPH_JWT_SECRET is empty"),
+        ({**ON, "JWKS_FILE": ""}, "ORDERGRAPH_JWKS_FILE is empty"),
+        ({**ON, "JWT_SECRET": SECRET, "JWT_AUDIENCE": ""}, "ORDERGRAPH_JWT_AUDIENCE is empty"),
+        ({**ON, "CACHE_CONTROL": "public, max-age=60"}, "ORDERGRAPH_CACHE_CONTROL lets shared caches keep answers"),
+        ({**ON, "CACHE_CONTROL": "s-maxage=60"}, "ORDERGRAPH_CACHE_CONTROL lets"),
+        ({**ON, "JWT_LEEWAY_SECONDS": "-1"}, "ORDERGRAPH_JWT_LEEWAY_SECONDS must be"),
+        ({"AUTH": "jwt"}, "ORDERGRAPH_AUTH must be true or false"),
+    ],
+)
+def test_what_would_let_people_in_unasked_is_refused(given: dict[str, str], message: str) -> None:
+    named = {name if name in ON else f"ORDERGRAPH_{name}": value for name, value in given.items()}
+    with pytest.raises(SettingsError, match=message) as refusal:
+        from_environment(named)
+    assert SECRET[1:] not in str(refusal.value)
+
+
+def test_a_secret_counts_in_bytes_and_is_shown_nowhere() -> None:
+    found = from_environment({**ON, "ORDERGRAPH_JWT_SECRET": "é" * 16})
+    assert found.auth
+    assert "é" not in repr(found)
+    assert from_environment(ON) == Settings(auth=True)  # API keys are a way in
+    assert from_environment({**ON, "ORDERGRAPH_CACHE_CONTROL": "private, max-age=60"}).auth
+
+
 def test_pgbouncer_before_a_file_is_a_contradiction() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL is a file"):
         configured(from_environment({"ORDERGRAPH_PGBOUNCER": "true"}))

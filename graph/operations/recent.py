@@ -32,8 +32,8 @@ class Recent(Generic[K, V]):
     def put(self, key: K, value: V, weight: int) -> None:
         if weight > self._weight // 10:
             return  # one giant must not push out everything else
+        self.weight += weight - self._kept.pop(key, (value, 0))[1]
         self._kept[key] = (value, weight)
-        self.weight += weight
         while len(self._kept) > self._size or self.weight > self._weight:
             _, (_, gone) = self._kept.popitem(last=False)
             self.weight -= gone

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from graph import migrate
 from graph import settings as settings_
+from graph.access.gatekeeper import gatekeeper_of
 from graph.database import Database
 from graph.feed import purge
 from graph.feed.sequence import Sequencer
@@ -43,7 +44,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
     engine, streams = schema.engine(database), Streams(settings.max_streams)
     sequencer = Sequencer(database)
     subscriptions = Broadcast(engine, database, sequencer)
-    view = GraphQLView(engine, database, settings, EventStreams(subscriptions, settings, streams))
+    gatekeeper = gatekeeper_of(settings)
+    view = GraphQLView(engine, database, settings, EventStreams(subscriptions, settings, streams), gatekeeper)
     sockets = SocketView(subscriptions, settings, streams)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None

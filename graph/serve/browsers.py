@@ -21,7 +21,7 @@ from graph.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "QUERY")
 #: What a page may read of an answer's head beside what every page may.
-EXPOSED = ("ETag", "Retry-After", "X-Request-Id")
+EXPOSED = ("ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id")
 #: How long a browser need not ask again; Chromium takes no more.
 PREFLIGHT_SECONDS = 7_200
 
@@ -42,7 +42,7 @@ def middleware(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
                 allow_methods=METHODS,
-                allow_headers=["*"],  # none of them gives anybody a right
+                allow_headers=["*"],  # a browser adds none that gives a right: a page that sends a token has it
                 allow_credentials=settings.cors_credentials,
                 expose_headers=EXPOSED,
                 max_age=PREFLIGHT_SECONDS,

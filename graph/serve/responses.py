@@ -33,7 +33,7 @@ RETRY_AFTER_SECONDS = 1
 
 
 #: Whatever is sent depends on these headers of a request.
-VARY = (b"vary", b"Accept, Accept-Encoding")
+VARY = (b"vary", b"Accept, Accept-Encoding, Authorization")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 #: An answer with data and errors (GraphQL over HTTP). Clients of the older media type know 200 alone.
 PARTIAL = 294

@@ -18,6 +18,7 @@ from dataclasses import replace
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
+from graph.access.gatekeeper import Sender
 from graph.context import Context
 from graph.feed.events import Told
 from graph.operations.aside import aside
@@ -41,8 +42,8 @@ class EventStreams:
         self.settings = settings
         self.streams = streams
 
-    async def served(self, accept: Accepted, asked: Asked) -> Asked | None:
-        """What to tell events of, if anything. Raises `RequestRefused` as reading the document does, and for want of room.
+    async def served(self, accept: Accepted, asked: Asked, sender: Sender) -> Asked | None:
+        """What to tell whom, if anything. Raises `RequestRefused` as reading the document does, and for want of room.
 
         Who takes nothing but an event stream is told in one what is wrong with his document.
         """
@@ -57,7 +58,7 @@ class EventStreams:
                 return None
             asked = only_declared(asked, document)
         self.streams.check()
-        return asked
+        return replace(asked, sender=sender)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, asked: Asked, request_id: str) -> None:
         headers = [
@@ -89,7 +90,7 @@ class EventStreams:
         """Send events until there are no more of them."""
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                context = Context(self.subscribe.database)
+                context = Context(self.subscribe.database, asked.sender.viewer)
                 events = await self.subscribe(asked.query, asked.variables, asked.operation_name, context, after=after)
             await send(part(HEARTBEAT))  # the client learns that it listens
             await send_all(send, events)

@@ -2,19 +2,21 @@
 
 What goes in: an ASGI request. What comes out: JSON that came from the database untouched. A request enters here once:
 read it, run it, send the answer; the session is closed before the answer is sent, whatever happens. What may be refused here:
-another method (405), a client who takes no JSON (406).
+another method (405), a client who takes no JSON (406), one who does not show who he is where he must (401).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from starlette.responses import HTMLResponse
 from starlette.responses import Response as Plain
 from starlette.types import Receive, Scope, Send
 from strawberry.http.ides import get_graphql_ide_html
 
+from graph.access.gatekeeper import ANYBODY, Gatekeeper
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
@@ -22,7 +24,7 @@ from graph.observations import Operation
 from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.engine import Engine
-from graph.operations.request_errors import refused
+from graph.operations.request_errors import RequestRefused, refused
 from graph.serve.browsers import page_headers
 from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
@@ -43,6 +45,8 @@ from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_o
 from graph.serve.sse import EventStreams
 from graph.settings import Settings
 
+Headers = Sequence[tuple[bytes, bytes]]
+
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
 #: How much of an answer is handed to the server at once, which waits until the network takes more: what it holds is held twice.
 PIECE = 2**18
@@ -51,11 +55,14 @@ PIECE = 2**18
 class GraphQLView:
     """The ASGI application at /graphql."""
 
-    def __init__(self, engine: Engine, database: Database, settings: Settings, events: EventStreams) -> None:
+    def __init__(
+        self, engine: Engine, database: Database, settings: Settings, events: EventStreams, gatekeeper: Gatekeeper | None = None
+    ) -> None:
         self.engine = engine
         self.database = database
         self.settings = settings
         self.events = events
+        self.gatekeeper = gatekeeper
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
@@ -94,24 +101,28 @@ class GraphQLView:
 
     async def _answer(
         self, scope: Scope, receive: Receive, share: Share, operation: Operation, accept: Accepted
-    ) -> tuple[int, bytes] | Asked | None:
-        """Status and body, or what is to be told as events; `None` where nobody is there to be answered."""
+    ) -> tuple[int, bytes, Headers] | Asked | None:
+        """Status, body and headers of its own, or what is to be told as events; `None` where nobody is there to be answered."""
         context: Context | None = None
+        more: Headers = ()
         half = self.settings.request_timeout_seconds / 2
         try:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
+                sender = ANYBODY
+                if self.gatekeeper is not None:  # before anything is read of nobody
+                    sender = await self.gatekeeper.admit(header(scope, b"authorization"))
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
                 if accept.stream and scope["method"] != "QUERY":
-                    events = await self.events.served(accept, asked)
+                    events = await self.events.served(accept, asked, sender)
                     if events is not None:
                         operation.status = 200
                         return events
                 if accept.media is None:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
-                context = Context(self.database, deadline=over - half / 5, share=share)
+                context = Context(self.database, sender.viewer, deadline=over - half / 5, share=share)
                 only_queries = scope["method"] != "POST"
                 status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
         except ClientGone:
@@ -123,8 +134,10 @@ class GraphQLView:
                 elif context.committed:  # a 503 would say that nothing was
                     error = CommitUnknown("the time was over after a COMMIT")
             status, body = refusal_body(error, operation.request_id)
+            if isinstance(error, RequestRefused):
+                more = error.headers
         operation.status = status
-        return status, body
+        return status, body, more
 
     def _looks(self, scope: Scope) -> bool:
         """Whether a request is that of a browser that asks for nothing but the page."""
@@ -155,10 +168,10 @@ class GraphQLView:
         return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True)
 
     async def _message(
-        self, scope: Scope, status: int, body: bytes, operation: Operation, media: str
+        self, scope: Scope, status: int, body: bytes, own: Headers, operation: Operation, media: str
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body as they are sent."""
-        more = [(b"traceresponse", operation.trace.encode())] if operation.trace else []
+        more = [*own, (b"traceresponse", operation.trace.encode())] if operation.trace else [*own]
         if scope["method"] in SAFE:
             more += cache_headers(status, body, self.settings.cache_control)
             if status == 200 and is_kept(header(scope, b"if-none-match"), body):

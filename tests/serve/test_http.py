@@ -141,7 +141,7 @@ async def test_the_answer_has_the_media_type_that_is_preferred(ask: Ask, accept:
             assert answer.status_code == status
         expected = media if answer.status_code == 200 else NEW
         assert answer.headers["content-type"] == f"{expected}; charset=utf-8"
-        assert answer.headers["vary"] == "Accept, Accept-Encoding"
+        assert answer.headers["vary"] == "Accept, Accept-Encoding, Authorization"
         assert answer.headers["x-content-type-options"] == "nosniff"
     if media is None:
         assert refused(await post(ask, BODY, **headers)) == (406, "NOT_ACCEPTABLE")

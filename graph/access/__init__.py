@@ -1,0 +1,1 @@
+"""Who asks: credentials found good or refused, and what one may spend."""

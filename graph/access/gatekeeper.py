@@ -1,0 +1,44 @@
+"""Who is let in: the one place that transports ask.
+
+What goes in: what a request says of its sender. What comes out: a `Sender`. What is refused here: what
+`graph.access.credentials` refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graph.access.credentials import Credentials, Grant
+from graph.scope import Viewer
+from graph.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends a request, and by which right; without a grant nobody has to say who he is."""
+
+    grant: Grant | None = None
+
+    @property
+    def viewer(self) -> Viewer | None:
+        return None if self.grant is None else self.grant.viewer
+
+
+#: Everybody, where nobody is asked.
+ANYBODY = Sender()
+
+
+class Gatekeeper:
+    """Lets senders in as the settings say. Raises `SettingsError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.credentials = Credentials(settings)
+
+    async def admit(self, authorization: str) -> Sender:
+        """Who sends this header. Raises `RequestRefused`."""
+        return Sender(await self.credentials.grant(authorization))
+
+
+def gatekeeper_of(settings: Settings) -> Gatekeeper | None:
+    """The one of a server with these settings; None where it would let in everybody, and nobody need be asked."""
+    return Gatekeeper(settings) if settings.auth else None
