@@ -27,8 +27,8 @@ from graph.__main__ import main
 
 #: What commands import when they are called.
 IMPORTED = """
-    uvicorn graph.comparison graph.migrate graph.sample graph.schema graph.serve.app graph.serve.http1 graph.serve.listening
-    graph.serve.logs graph.write.expired_keys
+    uvicorn graph.comparison graph.database.backup graph.migrate graph.operations.explain graph.sample graph.schema
+    graph.serve.app graph.serve.http1 graph.serve.listening graph.serve.logs graph.write.expired_keys
 """.split()
 ROOT = Path(__file__).parents[1]
 #: Nobody hangs.

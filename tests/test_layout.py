@@ -37,7 +37,11 @@ ROOMS: dict[str, set[str]] = {
     "stock": {"write"},
     "sample": {"settings", "base", "database", "models", "write", "feed"},
     "comparison": set(),
-    "__main__": {"settings", "database", "migrate", "sample", "write", "feed", "schema", "serve", "comparison"},
+    "commands": {
+        *("settings", "database", "context", "migrate", "sample", "read", "write", "feed", "operations", "schema", "serve"),
+        "comparison",
+    },
+    "__main__": {"commands"},
 }
 #: The rooms of `read`, and what each may import of it besides itself: what a type shows, what is asked, how it is written in SQL,
 #: what mutations answer with.

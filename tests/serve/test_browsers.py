@@ -228,8 +228,8 @@ async def test_a_trusted_proxy_is_believed_and_takes_a_path_away(monkeypatch: py
     monkeypatch.setattr("uvicorn.Config", Config)
     monkeypatch.setattr("graph.serve.listening.listen", lambda *_: [])
     for proxies, expected in (((), []), (("10.0.0.0/8", "::1"), ["10.0.0.0/8", "::1"])):
-        monkeypatch.setattr("graph.__main__.usable_settings", lambda proxies=proxies: Settings(trusted_proxies=proxies))
-        monkeypatch.setattr("graph.__main__.finished", lambda work, _: work.close())
+        monkeypatch.setattr("graph.commands.launch.usable_settings", lambda proxies=proxies: Settings(trusted_proxies=proxies))
+        monkeypatch.setattr("graph.commands.launch.finished", lambda work, _: work.close())
         found = CliRunner().invoke(main, ["serve", "--port", "0", "--root-path", "/shop/"])
         assert str(found.exception) == "seen"
         assert handed["proxy_headers"] is bool(proxies)

@@ -1,0 +1,91 @@
+"""Commands for the database as a whole: `migrate`, `sample`, `backup`, `purge-keys`, `purge-changes`.
+
+What goes in: the database of the environment. What comes out: one line that says what was done. What may be refused here: a
+revision that nobody knows, a database that is not empty, a backup of a server.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from graph.commands.common import examples, finished, is_embedded, prepare, probe, usable_settings, with_database
+
+
+@click.command(epilog=examples("ordergraph migrate", "ordergraph migrate --down-to 0006"))
+@click.option("--down-to", metavar="REVISION", help="Go back to this revision instead (`base`: before the first); data is lost.")
+def migrate(down_to: str | None) -> None:
+    """Bring the database to the schema of this version."""
+    from graph import migrate as migrations
+    from graph.database.backends import configured
+
+    settings = usable_settings()
+
+    async def work() -> str | None:
+        await probe(settings)
+        where = configured(settings)
+        if down_to is None:
+            await migrations.upgrade(where)
+        else:
+            await migrations.downgrade(where, down_to)
+        return await migrations.current(where)
+
+    click.echo(f"The database is at revision {finished(work(), settings) or 'base'}.")
+
+
+@click.command()
+def sample() -> None:
+    """Fill an empty database with the Northwind sample."""
+    from graph.sample import NotEmpty, load_into
+
+    settings = usable_settings()
+    finished(prepare(settings), settings)
+    try:
+        click.echo(f"Loaded the Northwind sample: {finished(load_into(settings), settings)}.")
+    except NotEmpty as error:
+        raise click.ClickException(f"the sample needs an empty database: {error}") from None
+
+
+@click.command(epilog=examples("ordergraph backup monday.db", "ordergraph backup /var/backups/orders-$(date +%F).db"))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Copy the SQLite file of DATABASE_URL to FILE, while others use it, and verify the copy.
+
+    A PostgreSQL is backed up by its own tools: the command names the line.
+    """
+    from graph.database.backends import configured
+    from graph.database.backup import copy
+    from graph.database.failures import Unavailable
+
+    settings = usable_settings()
+    if not is_embedded(settings):
+        raise click.ClickException(
+            "PostgreSQL makes its own backups, and none was made here. Run:\n"
+            f'  pg_dump --format=custom --file={shlex.quote(str(file))} "$DATABASE_URL"\n'
+            "and to restore it into an empty database:\n"
+            f'  pg_restore --exit-on-error --dbname="$DATABASE_URL" {shlex.quote(str(file))}'
+        )
+    where = configured(settings)
+    try:
+        size = copy(where.url.database or "", file)
+    except Unavailable as error:
+        raise click.ClickException(f"cannot back up {where.shown}: {error}") from None
+    click.echo(f"Copied {where.shown} to {file} ({size:,} bytes) and read the copy through.")
+
+
+@click.command()
+def purge_keys() -> None:
+    """Delete idempotency keys that are past their time (ORDERGRAPH_IDEMPOTENCY_SECONDS)."""
+    from graph.write.expired_keys import purge
+
+    click.echo(f"Deleted {with_database(purge, usable_settings())} idempotency keys.")
+
+
+@click.command()
+def purge_changes() -> None:
+    """Delete changes that are past their time (ORDERGRAPH_CHANGES_SECONDS)."""
+    from graph.feed import purge
+
+    click.echo(f"Deleted {with_database(purge.purge, usable_settings())} changes.")

@@ -1,0 +1,75 @@
+"""The command `serve`.
+
+What goes in: addresses and numbers. What comes out: a running server. What may be refused here: a port that is taken, several
+processes on a file.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from graph.commands.common import Misused, examples, finished, is_embedded, prepare, usable_settings
+
+if TYPE_CHECKING:
+    from graph.settings import Settings
+
+
+@click.command(
+    epilog=examples(
+        "ordergraph serve", "ordergraph serve --port 0 --no-sample", "DATABASE_URL=postgresql://... ordergraph serve --workers 4"
+    )
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one."
+)
+@click.option("--root-path", default="", metavar="PATH", help="The path that a proxy takes away before it hands a request on.")
+@click.option("--no-sample", is_flag=True, help="Leave an empty SQLite database empty.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that serve, on PostgreSQL.")
+def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int) -> None:
+    """Serve /graphql.
+
+    An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
+    `ordergraph migrate` first.
+    """
+    from graph.serve import logs
+    from graph.serve.listening import CannotListen, listen, served_url
+    from graph.serve.processes import serve_alone, serve_together
+
+    settings = usable_settings()
+    if workers > 1 and is_embedded(settings):
+        raise Misused("--workers needs a PostgreSQL: a file on SQLite has one writer, and one process serves it best")
+    try:
+        sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from None
+    finished(prepare(settings), settings)
+    if not no_sample and is_embedded(settings):
+        finished(fill_if_empty(settings), settings)
+    logs.configure(settings)
+
+    def serving() -> None:
+        click.echo(f"Serving {served_url(host, sockets)}", err=True)
+        if settings.production and not settings.trusted_documents:
+            click.echo(
+                "Any document runs within the limits; ORDERGRAPH_TRUSTED_DOCUMENTS=FILE leaves those of your own clients.",
+                err=True,
+            )
+
+    if workers == 1:
+        serve_alone(settings, sockets, root_path, serving)
+    else:
+        sys.exit(serve_together(workers, settings, sockets, root_path, serving))
+
+
+async def fill_if_empty(settings: Settings) -> None:
+    from graph.sample import NotEmpty, load_into
+
+    try:
+        loaded = await load_into(settings)
+    except NotEmpty:
+        return
+    click.echo(f"The database was empty: loaded the Northwind sample ({loaded}). --no-sample starts without.", err=True)
