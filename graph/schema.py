@@ -39,7 +39,7 @@ from graph.orders.types import OrderQueries
 from graph.read.payloads.fragments import splice
 from graph.read.planning import groups, weights
 from graph.read.refusals import BadUserInput
-from graph.read.types import checks
+from graph.read.types import checks, permissions
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import DEFINITIONS
 from graph.settings import Settings
@@ -159,6 +159,7 @@ unit.RULES[:] = [keep_orders, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})
 weights.weigh(_built, Settings())
 checks.check(_built)
+permissions.check(_built)
 groups.check(_built)
 mutation_inputs.check(_built)
 use_converters(_built)

@@ -46,7 +46,8 @@ class Viewer:
     """Somebody who has shown who he is.
 
     `identity` tells him from all others and is what records name, `name` is for people. `scopes` are the words of `IMPLIED` that
-    hold for him. `customer` is the key of the customer he belongs to, `expires` when his credentials end, in seconds since 1970.
+    hold for him: those that he was given, and what they imply; others say nothing here. `customer` is the key of the customer he
+    belongs to, `expires` when his credentials end, in seconds since 1970.
     """
 
     identity: str
@@ -54,6 +55,10 @@ class Viewer:
     scopes: frozenset[str] = frozenset()
     customer: int | None = None
     expires: float | None = None
+
+    def __post_init__(self) -> None:
+        held = {implied for word in self.scopes for implied in IMPLIED.get(word, ())}
+        object.__setattr__(self, "scopes", frozenset(held))
 
     @property
     def scope(self) -> Scope:

@@ -23,7 +23,7 @@ from graph.write.resolvers import mutation
 from graph.write.unit import Unit
 
 
-@mutation("Add pieces to an item's stock, or take them; never below zero.")
+@mutation("Add pieces to an item's stock, or take them; never below zero.", scope="write")
 async def adjust_stock(unit: Unit, input: AdjustStockInput) -> Answer[AdjustStockPayload]:
     field, sent = chosen(input.item)
     table: Any = sa.inspect(Item).local_table

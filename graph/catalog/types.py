@@ -49,7 +49,7 @@ class ItemBy:
 
 @strawberry.type
 class CatalogQueries:
-    item: Item | None = one_by(ItemBy, "The item with this key, or null.")
+    item: Item | None = one_by(ItemBy, "The item with this key, or null.", scope="read")
     items: Connection[Item] = connection(
-        "Item", "All items; archived ones only if the filter mentions `archived`.", searchable=True
+        "Item", "All items; archived ones only if the filter mentions `archived`.", searchable=True, scope="read"
     )

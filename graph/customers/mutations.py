@@ -45,25 +45,25 @@ from graph.write.soft_delete import archive, archive_matching
 from graph.write.unit import Unit
 
 
-@mutation("Make a customer, with orders and their lines, in one piece.")
+@mutation("Make a customer, with orders and their lines, in one piece.", scope="write")
 async def create_customer(unit: Unit, input: CreateCustomerInput) -> Answer[CreateCustomerPayload]:
     customer = unit.create(models.Customer, input)
     await unit.insert(customer)
     return answer(customer=customer)
 
 
-@mutation("Make several customers, with orders and their lines.")
+@mutation("Make several customers, with orders and their lines.", scope="write")
 async def create_customers(unit: Unit, input: CreateCustomersInput) -> Answer[CreateCustomersPayload]:
     return await create_all(unit, models.Customer, "customers", input.customers, input.on_error)
 
 
-@mutation("Insert many customers fast, up to 10,000, in one transaction.")
+@mutation("Insert many customers fast, up to 10,000, in one transaction.", scope="admin")
 async def insert_customers(unit: Unit, input: InsertCustomersInput) -> Answer[InsertCustomersPayload]:
     written = await insert_rows(Plain(unit, models.Customer, "rows", input.rows, "email"), input.on_conflict)
     return answer(dataclasses.asdict(written))
 
 
-@mutation("Change a customer and the customer's orders.")
+@mutation("Change a customer and the customer's orders.", scope="write")
 async def update_customer(unit: Unit, input: UpdateCustomerInput) -> Answer[UpdateCustomerPayload]:
     lock = for_input(models.Customer, input)
     customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"), lock=lock)
@@ -73,28 +73,28 @@ async def update_customer(unit: Unit, input: UpdateCustomerInput) -> Answer[Upda
     return answer(customer=customer)
 
 
-@mutation("Make a customer, or change the one with this e-mail address. It does not restore an archived one.")
+@mutation("Make a customer, or change the one with this e-mail address. It does not restore an archived one.", scope="write")
 async def upsert_customer(unit: Unit, input: UpsertCustomerInput) -> Answer[UpsertCustomerPayload]:
     (result,) = await upsert_rows(Plain(unit, models.Customer, None, [input], "email"))
     return answer({"created": result.values["created"]}, customer=result.row)
 
 
-@mutation("Archive a customer, who then cannot order and is left out of lists.")
+@mutation("Archive a customer, who then cannot order and is left out of lists.", scope="admin")
 async def archive_customer(unit: Unit, input: ArchiveCustomerInput) -> Answer[ArchiveCustomerPayload]:
     return await archive(unit, models.Customer, "customer", input, archived=True)
 
 
-@mutation("Bring an archived customer back.")
+@mutation("Bring an archived customer back.", scope="admin")
 async def restore_customer(unit: Unit, input: RestoreCustomerInput) -> Answer[RestoreCustomerPayload]:
     return await archive(unit, models.Customer, "customer", input, archived=False)
 
 
-@mutation("Archive the customers that match a filter, or all of them.")
+@mutation("Archive the customers that match a filter, or all of them.", scope="admin")
 async def archive_customers(unit: Unit, input: ArchiveCustomersInput) -> Answer[ArchiveCustomersPayload]:
     return await archive_matching(unit, models.Customer, input)
 
 
-@mutation("Delete a customer with all orders; PENDING and PAID ones give their stock back.")
+@mutation("Delete a customer with all orders; PENDING and PAID ones give their stock back.", scope="admin")
 async def delete_customer(unit: Unit, input: DeleteCustomerInput) -> Answer[DeleteCustomerPayload]:
     customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     order = rows(models.Order, SERVER)

@@ -48,7 +48,7 @@ class CustomerBy:
 
 @strawberry.type
 class CustomerQueries:
-    customer: Customer | None = one_by(CustomerBy, "The customer with this key, or null.")
+    customer: Customer | None = one_by(CustomerBy, "The customer with this key, or null.", scope="read")
     customers: Connection[Customer] = connection(
-        "Customer", "All customers; archived ones only if the filter mentions `archived`.", searchable=True
+        "Customer", "All customers; archived ones only if the filter mentions `archived`.", searchable=True, scope="read"
     )

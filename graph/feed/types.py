@@ -22,6 +22,7 @@ from strawberry.types.lazy_type import LazyType
 from graph.feed.outbox import ChangeRow
 from graph.read.types.fields import Connection, argument, event_field
 from graph.read.types.mirror import MIRRORS, Link, Node, mirror
+from graph.read.types.permissions import root_field
 from graph.read.types.scalars import DateTime
 from graph.write.record import Kind
 
@@ -85,15 +86,15 @@ ARGUMENTS = (
 )
 
 
-def _changes(description: str, *more: Any) -> Any:
-    made = StrawberryField(description=description)
+def _changes(declared: dict[str, Any], *more: Any) -> Any:
+    made = StrawberryField(**declared)
     made.arguments = [*(argument(*each) for each in ARGUMENTS), *more]
     return made
 
 
 def own_changes(description: str) -> Any:
     """The feed of an entity; its type says so by `links={"changes": of_root("Order")}`."""
-    return _changes(description)
+    return _changes({"description": description})
 
 
 def of_root(type_name: str) -> Link:
@@ -104,7 +105,7 @@ def of_root(type_name: str) -> Link:
 @strawberry.type
 class ChangeQueries:
     changes: Connection[ToldChange] = _changes(
-        "All changes that are kept, oldest first.",
+        root_field("read", "All changes that are kept, oldest first."),
         argument("types", StrawberryList(changed_types), "Only changes of these types."),
     )
 
@@ -114,4 +115,5 @@ class ChangeSubscriptions:
     changes: ToldChange = event_field(
         "Every change, in the order of `changes`, none left out and none told twice.",
         ("types", StrawberryList(changed_types), "Only changes of these types."),
+        scope="read",
     )

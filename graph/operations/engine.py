@@ -31,6 +31,7 @@ from strawberry.execution import optimized_is_awaitable
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge
 from graph.observations import running
+from graph.operations.authorization import permit
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, read_document
 from graph.operations.learning import Learner
@@ -136,13 +137,15 @@ class Engine:
         Raises `RequestRefused`, `TooComplex`, `Unavailable`.
         """
         document = await self.document(text, operation_name, size)
-        if document.kind is OperationType.QUERY:
-            return await self._query(document, coerce_variables(self.settings, document, raw_variables), context)
         if document.kind is OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket, or an event stream by GET or POST.")
-        if only_queries:
+        if only_queries and document.kind is not OperationType.QUERY:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET and QUERY; send this by POST.", 405)
         variables = coerce_variables(self.settings, document, raw_variables)
+        if context.viewer is not None:
+            permit(self.operation(document, variables), document.scopes, context.viewer)
+        if document.kind is OperationType.QUERY:
+            return await self._query(document, variables, context)
         planned = await self.planned(document, variables, context.scope)
         async with context.database.line.first:
             return await self._mutation(document, variables, planned, context)

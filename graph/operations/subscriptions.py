@@ -34,6 +34,7 @@ from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.feed.sequence import Sequencer
 from graph.observations import SubscribersCounted
+from graph.operations.authorization import permit
 from graph.operations.documents import Document
 from graph.operations.engine import KEPT_STATEMENTS, Engine
 from graph.operations.event_sources import IDS, FeedReader, Selected, SizedStatement, StateReader, listing, statement_of
@@ -107,6 +108,8 @@ class Broadcast:
         if document.kind is not OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "This is no subscription.")
         variables = coerce_variables(self.engine.settings, document, raw_variables)
+        if context.viewer is not None:
+            permit(self.engine.operation(document, variables), document.scopes, context.viewer)
         asked = self._asked(document, variables)
         cursor = after or asked.argument("after")
         position = None if cursor is None else position_of(cursor, ("after",))

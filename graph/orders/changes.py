@@ -27,4 +27,5 @@ class OrderSubscriptions:
         "What orders have become, their lines included. It tells states: of changes in a short time perhaps the last alone.",
         ("order", strawberry.ID, "Only this order."),
         ("customer", strawberry.ID, "Only orders of this customer, those that leave him included."),
+        scope="read",
     )

@@ -33,19 +33,19 @@ from graph.write.resolvers import mutation
 from graph.write.unit import Unit
 
 
-@mutation("Make an order with its lines, in one piece.")
+@mutation("Make an order with its lines, in one piece.", scope="write")
 async def create_order(unit: Unit, input: CreateOrderInput) -> Answer[CreateOrderPayload]:
     order = unit.create(models.Order, input)
     await unit.insert(order)
     return answer(order=order)
 
 
-@mutation("Make several orders with their lines.")
+@mutation("Make several orders with their lines.", scope="write")
 async def create_orders(unit: Unit, input: CreateOrdersInput) -> Answer[CreateOrdersPayload]:
     return await create_all(unit, models.Order, "orders", input.orders, input.on_error)
 
 
-@mutation("Change an order and its lines. Lines change only while the order is PENDING.")
+@mutation("Change an order and its lines. Lines change only while the order is PENDING.", scope="write")
 async def update_order(unit: Unit, input: UpdateOrderInput) -> Answer[UpdateOrderPayload]:
     order = await unit.load(models.Order, input.id, "items", expected=given(input, "expected_version"))
     unit.fill(order, input)
@@ -53,7 +53,7 @@ async def update_order(unit: Unit, input: UpdateOrderInput) -> Answer[UpdateOrde
     return answer(order=order)
 
 
-@mutation("Delete an order with its lines, whatever its status. PENDING and PAID ones give stock back.")
+@mutation("Delete an order with its lines, whatever its status. PENDING and PAID ones give stock back.", scope="write")
 async def delete_order(unit: Unit, input: DeleteOrderInput) -> Answer[DeleteOrderPayload]:
     order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     line_ids = await seen_below(unit, models.OrderItem.order_id, [order.id])
@@ -63,7 +63,7 @@ async def delete_order(unit: Unit, input: DeleteOrderInput) -> Answer[DeleteOrde
     return answer({"deleted_ids": [global_id(*id_) for id_ in ids], "deleted": counts})
 
 
-@mutation("Send an order on: PENDING to PAID to SHIPPED, or to CANCELLED, which gives its stock back.")
+@mutation("Send an order on: PENDING to PAID to SHIPPED, or to CANCELLED, which gives its stock back.", scope="write")
 async def transition_order(unit: Unit, input: TransitionOrderInput) -> Answer[TransitionOrderPayload]:
     lines = ["items"] if input.to is OrderStatus.CANCELLED else []
     order = await unit.load(models.Order, input.id, *lines, expected=given(input, "expected_version"))

@@ -86,4 +86,5 @@ class SummaryQueries:
         "Order",
         OrderGroup,
         "Orders counted and summed by groups, in the order of the groups' keys; without groupBy one row over all.",
+        scope="read",
     )

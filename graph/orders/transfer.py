@@ -25,7 +25,7 @@ LINE: Path = (*ROOT, "id")
 TO: Path = (*ROOT, "toOrder")
 
 
-@mutation("Move pieces of a line to another PENDING order of the same customer; both totals follow.")
+@mutation("Move pieces of a line to another PENDING order of the same customer; both totals follow.", scope="write")
 async def move_order_item(unit: Unit, input: MoveOrderItemInput) -> Answer[MoveOrderItemPayload]:
     line, source, target = await _load(unit, input)
     check_versions(

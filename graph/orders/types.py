@@ -62,5 +62,5 @@ class OrderBy:
 
 @strawberry.type
 class OrderQueries:
-    order: Order | None = one_by(OrderBy, "The order with this key, or null.")
-    orders: Connection[Order] = connection("Order", "All orders.", searchable=True)
+    order: Order | None = one_by(OrderBy, "The order with this key, or null.", scope="read")
+    orders: Connection[Order] = connection("Order", "All orders.", searchable=True, scope="read")

@@ -5,7 +5,7 @@ refused here: a function that is not of this form raises `TypeError` when it is 
 
 A mutation is no more than this, and its name in the room's list `MUTATIONS`:
 
-    @mutation("Make an order with its lines, in one piece.")
+    @mutation("Make an order with its lines, in one piece.", scope="write")
     async def create_order(unit: Unit, input: CreateOrderInput) -> Answer[CreateOrderPayload]:
         order = unit.create(models.Order, input)
         await unit.insert(order)
@@ -23,6 +23,7 @@ from strawberry.types.field import StrawberryField
 
 from graph.context import Context
 from graph.read.payloads.running import running_in
+from graph.read.types.permissions import root_field
 from graph.write.answers import Answer, Payload
 from graph.write.perform import perform
 from graph.write.unit import Unit
@@ -33,8 +34,11 @@ P = TypeVar("P", bound=Payload)
 ABOUT_INPUT = "All that the mutation is told."
 
 
-def mutation(description: str) -> Callable[[Callable[[Unit, In], Awaitable[Answer[P]]]], StrawberryField]:
-    """Make a function the field of the schema that has its name. What it returns names the payload: `Answer[...Payload]`."""
+def mutation(description: str, *, scope: str) -> Callable[[Callable[[Unit, In], Awaitable[Answer[P]]]], StrawberryField]:
+    """Make a function the field of the schema that has its name, and say which scope it needs.
+
+    What it returns names the payload: `Answer[...Payload]`.
+    """
 
     def declare(work: Callable[[Unit, In], Awaitable[Answer[P]]]) -> StrawberryField:
         input_type, payload = _annotated(work)
@@ -47,7 +51,7 @@ def mutation(description: str) -> Callable[[Callable[[Unit, In], Awaitable[Answe
         resolve.__name__ = work.__name__
         argument: Any = Annotated[input_type, strawberry.argument(description=ABOUT_INPUT)]
         resolve.__annotations__ = {"info": strawberry.Info[Context, None], "input": argument, "return": payload}
-        field: StrawberryField = strawberry.mutation(resolver=resolve, description=description)  # type: ignore[assignment]  # typed as what it resolves to
+        field: StrawberryField = strawberry.mutation(resolver=resolve, **root_field(scope, description))
         return field
 
     return declare

@@ -249,7 +249,7 @@ class UpdateBookPayload(Payload):
     book: Book | None = None
 
 
-@mutation("Change a book.")
+@mutation("Change a book.", scope="write")
 async def update_book(unit: Unit, input: UpdateBookInput) -> Answer[UpdateBookPayload]:
     book: Any = await unit.load(BookRow, input.id, "sheets")
     changes: Any = sent(input, "sheets")

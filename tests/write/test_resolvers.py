@@ -40,7 +40,7 @@ class SplitOrderPayload(Payload):
     new_order: Order | None = None
 
 
-@mutation("Put lines of an order into a new one of the same customer.")
+@mutation("Put lines of an order into a new one of the same customer.", scope="write")
 async def split_order(unit: Unit, input: SplitOrderInput) -> Answer[SplitOrderPayload]:
     order = await unit.load(models.Order, input.id, "items", expected=given(input, "expected_version"))
     wanted = {key_in_id(models.OrderItem, line) for line in input.lines}
@@ -124,4 +124,4 @@ def test_a_function_of_another_form_is_refused_when_it_is_declared() -> None:
 
     for work in (no_unit, no_payload, no_answer):
         with pytest.raises(TypeError, match=f"{work.__name__} must"):
-            mutation("Nothing.")(work)  # type: ignore[arg-type]  # which is what is refused
+            mutation("Nothing.", scope="write")(work)  # type: ignore[arg-type]  # which is what is refused

@@ -16,6 +16,7 @@ from strawberry.types.field import StrawberryField
 
 from graph.read.types.filter_inputs import generated, optional
 from graph.read.types.mirror import Node
+from graph.read.types.permissions import root_field
 from graph.read.types.sizes import Weighing, sized
 from graph.settings import Settings
 
@@ -54,8 +55,8 @@ def argument(name: str, annotation: Any, description: str, *, required: bool = F
     )
 
 
-def connection(type_name: str, description: str, *, searchable: bool = False) -> Any:
-    """A connection field over rows of the mirrored type `type_name`."""
+def connection(type_name: str, description: str, *, searchable: bool = False, scope: str | None = None) -> Any:
+    """A connection field over rows of the mirrored type `type_name`; at the root it needs a scope."""
     arguments = [
         argument("first", int, "How many rows from the start, at most the page limit; a page of the usual size when left out."),
         argument("after", str, "Only rows after this cursor."),
@@ -70,35 +71,35 @@ def connection(type_name: str, description: str, *, searchable: bool = False) ->
     ]
     if searchable:
         arguments.append(argument("search", str, "Only rows that contain this text in one of the fields people search by."))
-    made = StrawberryField(description=description)
+    made = StrawberryField(**({"description": description} if scope is None else root_field(scope, description)))
     made.arguments = arguments
     return made
 
 
-def one_by(by: Any, description: str) -> Any:
+def one_by(by: Any, description: str, *, scope: str) -> Any:
     """A field that finds one row by one of its unique keys, or null."""
-    made = StrawberryField(description=description)
+    made = StrawberryField(**root_field(scope, description))
     made.arguments = [argument("by", by, "The key to look up.", required=True)]
     return made
 
 
-def event_field(description: str, *arguments: tuple[str, Any, str]) -> Any:
+def event_field(description: str, *arguments: tuple[str, Any, str], scope: str) -> Any:
     """A field of the subscription. Whoever hears of an event can go on after it."""
-    made = StrawberryField(description=description)
+    made = StrawberryField(**root_field(scope, description))
     after = ("after", str, "Only events after the one with this cursor, from there on without a gap; from now on when left out.")
     made.arguments = [argument(*each) for each in (*arguments, after)]
     return made
 
 
-def _node(type_: Any, name: str, of: Any, description: str, text: str, *directives: Any) -> Any:
-    made = StrawberryField(description=description, directives=directives)
+def _node(name: str, of: Any, description: str, text: str, *directives: Any) -> Any:
+    made = StrawberryField(**root_field("read", description), directives=directives)
     made.arguments = [argument(name, of, text, required=True)]
     return made
 
 
-def summary(type_name: str, group: Any, description: str) -> Any:
+def summary(type_name: str, group: Any, description: str, *, scope: str) -> Any:
     """A field that counts and sums rows of the mirrored type `type_name` by groups."""
-    made = StrawberryField(description=description)
+    made = StrawberryField(**root_field(scope, description))
     made.arguments = [
         argument("where", generated(f"{type_name}Where"), "Only rows that match."),
         argument("group_by", StrawberryList(group), "What to group by, most significant first."),
@@ -109,9 +110,8 @@ def summary(type_name: str, group: Any, description: str) -> Any:
 
 @strawberry.type
 class NodeQueries:
-    node: Node | None = _node(Node, "id", strawberry.ID, "Any row by its global id, or null.", "The global id.")
+    node: Node | None = _node("id", strawberry.ID, "Any row by its global id, or null.", "The global id.")
     nodes: list[Node | None] = _node(
-        Node,
         "ids",
         list[strawberry.ID],
         "Rows by their global ids, in the order asked; null where there is none.",
