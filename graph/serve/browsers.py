@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from hashlib import sha256
 
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph.settings import Settings
 
@@ -37,18 +39,46 @@ def middleware(settings: Settings) -> list[Middleware]:
         names = [f"[{host}]" if ":" in host else host for host in settings.hosts]
         found.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*settings.hosts, *names], www_redirect=False))
     if settings.cors_origins:
-        found.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.cors_origins,
-                allow_methods=METHODS,
-                allow_headers=["*"],  # a browser adds none that gives a right: a page that sends a token has it
-                allow_credentials=settings.cors_credentials,
-                expose_headers=EXPOSED,
-                max_age=PREFLIGHT_SECONDS,
-            )
-        )
+        found.append(Middleware(partial(cors, settings)))
     return found
+
+
+def cors(settings: Settings, app: ASGIApp) -> CORSMiddleware:
+    """What tells browsers which pages may call an application."""
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=METHODS,
+        allow_headers=["*"],  # a browser adds none that gives a right: a page that sends a token has it
+        allow_credentials=settings.cors_credentials,
+        expose_headers=EXPOSED,
+        max_age=PREFLIGHT_SECONDS,
+    )
+
+
+def readable_by(settings: Settings) -> Callable[[Sequence[tuple[bytes, bytes]]], Sequence[tuple[bytes, bytes]]]:
+    """What makes, of the headers of a request as far as they came, those by which its page may read an answer.
+
+    For answers that are given before the application and what stands before it see the request.
+    """
+    if not settings.cors_origins:
+        return lambda _: ()
+    named = cors(settings, nothing)
+
+    def read_by(headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+        origin = dict(headers).get(b"origin", b"").decode("latin-1")
+        if not origin or not named.is_allowed_origin(origin):
+            return ()
+        made = MutableHeaders(named.simple_headers)
+        if not named.allow_all_origins:
+            named.allow_explicit_origin(made, origin)
+        return made.raw
+
+    return read_by
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """No application: what stands before one is asked for its headers alone."""
 
 
 def may_open(settings: Settings, headers: Mapping[str, str]) -> bool:

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.operations.request_errors import RequestRefused
 from graph.serve.admission import Admission, Early
-from graph.serve.browsers import middleware
+from graph.serve.browsers import middleware, readable_by
 from graph.serve.clients import Clients, clients_of
 from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.responses import RETRY_AFTER_SECONDS
@@ -69,6 +69,8 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
     long: ClassVar[Any]
     #: Whether the server ends: it takes no request any more, and each connection is closed behind an answer.
     draining: ClassVar[bool] = False
+    #: Headers by which a page may read what it is refused with, of those that have come.
+    readable_by: ClassVar[Any]
     early: ClassVar[Early]
     socket: ClassVar[type[BoundedSocket]]
 
@@ -335,7 +337,7 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
             self._end(error)
 
     def _end(self, error: RequestRefused) -> None:
-        self.transport.write(whole_response(error, (b"connection", b"close")))
+        self.transport.write(whole_response(error, (b"connection", b"close"), *self.readable_by(self.headers or ())))
         if error is NO_ROOM or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -356,6 +358,7 @@ def protocol_of(settings: Settings) -> type[BoundedProtocol]:
         "overloaded": staticmethod(refusals[0]),
         "ending": staticmethod(refusals[1]),
         "long": staticmethod(refusals[2]),
+        "readable_by": staticmethod(readable_by(settings)),
         "early": Early(),
         "socket": bounded_socket(settings),
     }

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from graph.__main__ import main
-from graph.serve.browsers import may_open, page_headers
+from graph.serve.browsers import EXPOSED, may_open, page_headers
 from graph.settings import Settings
 from tests.conftest import Ask
 from tests.sockets import listening, request, until
@@ -58,7 +58,7 @@ async def test_pages_of_named_origins_may_call_and_no_others(ask_with: AskWith) 
             assert answer.status_code == status
             assert cors(answer) == {
                 "access-control-allow-origin": SHOP,
-                "access-control-expose-headers": "ETag, Retry-After, X-Request-Id",
+                "access-control-expose-headers": ", ".join(EXPOSED),
             }
             assert "Origin" in answer.headers["vary"]
         assert cors(await ask.client.get("/schema.graphql", headers={"origin": SHOP}))["access-control-allow-origin"] == SHOP
@@ -120,6 +120,37 @@ async def test_a_page_may_read_that_its_url_is_too_long() -> None:
             assert (status, headers.get("access-control-allow-origin")) == (414, told)
             assert "Origin" in headers["vary"]
             await peer.close()
+
+
+ASKED = b"POST /graphql HTTP/1.1\r\nhost: x\r\norigin: %b\r\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"x-large: " + b"a" * 2_000 + b"\r\n\r\n", 431),
+        (b"content-length: many\r\n\r\n", 400),
+        (b"host: y\r\n\r\n", 400),
+        (b"x-slow: ", 408),
+    ],
+)
+async def test_a_page_may_read_what_its_head_is_refused_with(rest: bytes, status: int) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it is no request")
+
+    for origins, told in (((SHOP,), {SHOP: SHOP}), (("*",), {SHOP: "*", EVIL: "*"}), ((), {})):
+        async with listening(app, cors_origins=origins, max_head_bytes=1_000, head_timeout_seconds=0.3) as server:
+            peers = {origin: await server.connect() for origin in (SHOP, EVIL)}
+            for origin, peer in peers.items():
+                peer.send(ASKED % origin.encode() + rest)
+            for origin, peer in peers.items():
+                found, headers = await peer.head()
+                assert (found, headers.get("access-control-allow-origin")) == (status, told.get(origin))
+                if origin in told:
+                    assert "X-Request-Id" in headers["access-control-expose-headers"]
+                assert headers["x-request-id"]
+                await peer.close()
 
 
 @pytest.mark.parametrize(
