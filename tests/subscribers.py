@@ -56,8 +56,8 @@ class Socket:
         (told,) = message["payload"]["data"].values()
         return told
 
-    async def init(self) -> Socket:
-        await self.say("connection_init")
+    async def init(self, **more: Any) -> Socket:
+        await self.say("connection_init", **more)
         assert await self.hear() == {"type": "connection_ack"}
         return self
 
@@ -120,10 +120,10 @@ class EventStream:
 
 @asynccontextmanager
 async def event_stream(
-    port: int, query: str, after: str = "", *, method: str = "POST", **more: Any
+    port: int, query: str, after: str = "", *, method: str = "POST", head: dict[str, str] | None = None, **more: Any
 ) -> AsyncIterator[EventStream]:
     """An event stream that is open."""
-    headers = {"accept": "text/event-stream", **({"last-event-id": after} if after else {})}
+    headers = {"accept": "text/event-stream", **({"last-event-id": after} if after else {}), **(head or {})}
     url = f"http://127.0.0.1:{port}/graphql"
     async with httpx2.AsyncClient(timeout=PATIENCE, headers=headers) as client:
         if method == "POST":

@@ -6,6 +6,8 @@ What goes in: what a request says of its sender. What comes out: a `Sender`. Wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from graph.access.credentials import Credentials, Grant
@@ -22,6 +24,15 @@ class Sender:
     @property
     def viewer(self) -> Viewer | None:
         return None if self.grant is None else self.grant.viewer
+
+    def check(self) -> None:
+        """Refuse who was let in once and would not be now. Raises `RequestRefused`."""
+        if self.grant is not None and not self.grant.holds():
+            raise self.grant.fault()
+
+    def watched(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `tell` when his right ends while this block runs."""
+        return nullcontext() if self.grant is None else self.grant.watched(tell)
 
 
 #: Everybody, where nobody is asked.

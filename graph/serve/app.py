@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     subscriptions = Broadcast(engine, database, sequencer)
     gatekeeper = gatekeeper_of(settings)
     view = GraphQLView(engine, database, settings, EventStreams(subscriptions, settings, streams), gatekeeper)
-    sockets = SocketView(subscriptions, settings, streams)
+    sockets = SocketView(subscriptions, settings, streams, gatekeeper)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None
     tracing = tracing_of(settings) if settings.traces else None
@@ -57,6 +57,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
         tasks = [asyncio.create_task(each) for each in (keep_purging(database), purge.keep_purging(database), sequencer.run())]
+        if gatekeeper is not None:
+            tasks.append(asyncio.create_task(gatekeeper.credentials.keep()))
         with ExitStack() as listening:
             listening.enter_context(logs.observing(settings))
             if metrics is not None:
@@ -92,6 +94,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app.state.database = database
     app.state.engine = engine
     app.state.streams = streams
+    app.state.gatekeeper = gatekeeper
     app.state.sequencer = sequencer
     app.state.hub = subscriptions.hub
     return app

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
@@ -74,17 +75,29 @@ class EventStreams:
             await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, receive: Receive, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
-        telling = asyncio.create_task(self._tell(send, asked, after, request_id))
-        ends = {telling, asyncio.create_task(left(receive)), asyncio.create_task(self.streams.draining.wait())}
+        telling, over = asyncio.create_task(self._tell(send, asked, after, request_id)), asyncio.Event()
+        others = (left(receive), self.streams.draining.wait(), over.wait())
+        ends = {telling, *map(asyncio.create_task, others)}
         try:
-            while not (await asyncio.wait(ends, timeout=self.settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED))[0]:
-                await send(part(HEARTBEAT))
+            with asked.sender.watched(over.set):
+                while not await one_of(ends, self.settings.heartbeat_seconds):
+                    await send(part(HEARTBEAT))
         finally:
             for task in ends:
                 task.cancel()
             await asyncio.wait(ends)
         if not telling.cancelled():
             telling.result()
+        elif over.is_set():
+            await self._tell_end(send, asked, request_id)
+
+    async def _tell_end(self, send: Send, asked: Asked, request_id: str) -> None:
+        """Tell who asks that he may not any more."""
+        try:
+            asked.sender.check()
+        except RequestRefused as error:
+            await send(part(as_event(refusal_body(error, request_id)[1])))
+            await send(part(COMPLETE))
 
     async def _tell(self, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
         """Send events until there are no more of them."""
@@ -96,7 +109,7 @@ class EventStreams:
             await send_all(send, events)
         except Exception as error:  # every failure has an answer, and none of them shows its insides
             _, body = refusal_body(error, request_id)
-            await send(part(b"event: next\ndata: %b\n\n" % body))
+            await send(part(as_event(body)))
             if isinstance(error, Ended) and error.resumable:
                 return  # a stream that ends without `complete` is asked for again
         await send(part(COMPLETE))
@@ -106,6 +119,17 @@ async def send_all(send: Send, events: AsyncGenerator[Told]) -> None:
     async with aclosing(events):
         async for event in events:
             await send(part(b"event: next\nid: %b\ndata: %b\n\n" % (event.cursor.encode(), event.text.encode())))
+
+
+async def one_of(tasks: set[asyncio.Task[Any]], seconds: float) -> bool:
+    """Whether one of them is done, or comes to be in this time."""
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
+
+
+def as_event(body: bytes) -> bytes:
+    """A response that has no place in the feed."""
+    return b"event: next\ndata: %b\n\n" % body
 
 
 def part(body: bytes) -> dict[str, object]:

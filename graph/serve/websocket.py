@@ -1,8 +1,9 @@
 """/graphql over a WebSocket: `graphql-transport-ws`, and no other subprotocol.
 
 What goes in: the handshake and text messages. What comes out: text messages, JSON from the database untouched in them. What is
-refused here: a page of another origin (403) and one socket too many (503) at the handshake; another subprotocol and messages that
-are none by the protocol's close codes; an operation as an `error` of its own.
+refused here: a page of another origin (403), bad credentials (401) and one socket too many (503) at the handshake; another
+subprotocol, messages that are none, credentials that are not good or not any more by the protocol's close codes; an operation as
+an `error` of its own.
 
 Strawberry's handler is not used: it runs the operations of a socket on one context, knows neither a bound of our kind nor the
 engine, and closes the whole socket for a document that does not parse.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +24,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from graph.access.gatekeeper import ANYBODY, Gatekeeper, Sender
 from graph.context import Context
-from graph.database.failures import CommitUnknown
+from graph.database.failures import CommitUnknown, Unavailable
 from graph.feed.events import Told
 from graph.observations import Operation
 from graph.operations.budget import Share
 from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.subscriptions import Broadcast
 from graph.serve.browsers import may_open
-from graph.serve.requests import Asked, asked_in, check_values, decode, with_text
+from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
 from graph.serve.responses import answer_body, headers_of, refusal_body
 from graph.serve.streams import Streams
 from graph.settings import Settings
@@ -57,7 +59,8 @@ class Closed(Exception):
 class SocketView:
     """The ASGI application at /graphql for WebSockets."""
 
-    def __init__(self, subscribe: Broadcast, settings: Settings, streams: Streams) -> None:
+    def __init__(self, subscribe: Broadcast, settings: Settings, streams: Streams, gatekeeper: Gatekeeper | None = None) -> None:
+        self.gatekeeper = gatekeeper
         self.engine = subscribe.engine
         self.database = subscribe.database
         self.subscribe = subscribe
@@ -74,13 +77,17 @@ class SocketView:
                         "Pages of this origin may not open a WebSocket here: ORDERGRAPH_CORS_ORIGINS does not name it.",
                         403,
                     )
+                sender, authorization = ANYBODY, header(scope, b"authorization")
+                if self.gatekeeper is not None and authorization:
+                    sender = await self.gatekeeper.admit(authorization)
                 with self.streams.one():
-                    await Conversation(self, socket).run()
-            except RequestRefused as error:
+                    await Conversation(self, socket, sender).run()
+            except (RequestRefused, Unavailable) as error:
                 request_id = new_id()
                 status, body = refusal_body(error, request_id)
                 answer = Response(body, status)
-                answer.raw_headers = headers_of(status, len(body), request_id)
+                more = error.headers if isinstance(error, RequestRefused) else ()
+                answer.raw_headers = [*headers_of(status, len(body), request_id), *more]
                 await socket.send_denial_response(answer)
 
 
@@ -103,7 +110,8 @@ class SocketOperation:
 class Conversation:
     """One socket."""
 
-    def __init__(self, view: SocketView, socket: WebSocket) -> None:
+    def __init__(self, view: SocketView, socket: WebSocket, sender: Sender) -> None:
+        self.sender = sender  # as the handshake says, or as `connection_init` does
         self.view = view
         self.settings = view.settings
         self.socket = socket
@@ -140,13 +148,19 @@ class Conversation:
         self.operations.clear()
 
     async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self.settings.init_timeout_seconds) as deadline:
-                while (message := await self.socket.receive())["type"] != "websocket.disconnect":
-                    await self._hear(message.get("text"))
-                    if self.initialised:
-                        deadline.reschedule(None)
+            with ExitStack() as until_the_end:
+                async with asyncio.timeout(self.settings.init_timeout_seconds) as deadline:
+                    while (message := await self.socket.receive())["type"] != "websocket.disconnect":
+                        before = self.initialised
+                        await self._hear(message.get("text"))
+                        if self.initialised and not before:
+                            deadline.reschedule(None)
+                            until_the_end.enter_context(self.sender.watched(lambda: deadline.reschedule(loop.time())))
         except TimeoutError:
+            if self.initialised:
+                self._check_sender()
             raise Closed(4408, "Connection initialisation timeout") from None
 
     async def _hear(self, text: str | None) -> None:
@@ -166,11 +180,30 @@ class Conversation:
         await handler(message, len(body))
 
     async def _init(self, message: dict[str, Any], _: int) -> None:
-        payload_of(message)
+        payload = payload_of(message) or {}
         if self.initialised:
             raise Closed(4429, "Too many initialisation requests")
+        await self._admit({str(value) for name, value in payload.items() if name.lower() == "authorization"})
         self.initialised = True
         await self._say(type="connection_ack")
+
+    async def _admit(self, given: set[str]) -> None:
+        """See who it is, where that is asked. Raises `Closed`."""
+        if self.view.gatekeeper is None or (self.sender is not ANYBODY and not given):
+            return
+        try:
+            self.sender = await self.view.gatekeeper.admit(given.pop() if len(given) == 1 else "")
+        except RequestRefused as error:
+            raise Closed(4403, error.errors[0].message) from None
+        except Unavailable:
+            raise Closed(1013, "Try again later") from None
+
+    def _check_sender(self) -> None:
+        """Raises `Closed` where who was let in would not be now."""
+        try:
+            self.sender.check()
+        except RequestRefused as error:
+            raise Closed(4403, error.errors[0].message) from None
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
         payload_of(message)  # not sent back: not all that JSON holds can be written as it was
@@ -192,6 +225,7 @@ class Conversation:
             raise Closed(4400, error.errors[0].message) from None
         if not self.initialised:
             raise Closed(4401, "Unauthorized")
+        self._check_sender()
         if name in self.operations:
             raise Closed(4409, f"Subscriber for {name} already exists")
         most = self.settings.max_socket_operations
@@ -256,7 +290,7 @@ class Conversation:
                 if document.kind is OperationType.SUBSCRIPTION:
                     observed.status = 200
                     return None
-                context = Context(self.view.database, deadline=over, share=share)
+                context = Context(self.view.database, self.sender.viewer, deadline=over, share=share)
                 try:
                     answer = await self.view.engine.run(
                         asked.query, asked.variables, asked.operation_name, context, size=asked.size
@@ -275,7 +309,8 @@ class Conversation:
     async def _begin(self, asked: Asked) -> AsyncGenerator[Told]:
         """Begin a subscription."""
         async with asyncio.timeout(self.settings.request_timeout_seconds):
-            return await self.view.subscribe(asked.query, asked.variables, asked.operation_name, Context(self.view.database))
+            context = Context(self.view.database, self.sender.viewer)
+            return await self.view.subscribe(asked.query, asked.variables, asked.operation_name, context)
 
     async def _tell_events(self, name: str, events: AsyncGenerator[Told]) -> None:
         """Tell events until there are no more of them."""

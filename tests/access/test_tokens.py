@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -18,24 +16,13 @@ from graph.access.tokens import LONGEST_NAME, BadCredentials, Tokens
 from graph.scope import Viewer
 from graph.settings import Settings
 from tests.conftest import Ask, Statements
-from tests.tokens import AUTH, LEFT_OUT, SECRET, bearer, speaking_as, token
+from tests.tokens import AUTH, LEFT_OUT, SECRET, bearer, raw, speaking_as, token
 
 SHOP = "varied"
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
 COUNT = "{ items { totalCount } }"
 CREATE = 'mutation { createItem(input: {sku: "NEW", name: "New", price: "1"}) { item { id } } }'
-
-
-def raw(head: str | bytes, claims: str | bytes, *, key: str = SECRET) -> str:
-    """A token whose parts are as they are given, signed by HS256 whatever they say."""
-    parts = [text_of(part if isinstance(part, bytes) else part.encode()) for part in (head, claims)]
-    signature = hmac.digest(key.encode(), ".".join(parts).encode(), "sha256")
-    return ".".join([*parts, text_of(signature)])
-
-
-def text_of(part: bytes) -> str:
-    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
 HEAD = '{"alg":"HS256","typ":"JWT"}'
