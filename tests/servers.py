@@ -53,8 +53,10 @@ async def start(url: str, folder: Path, descriptors: int | None = None, workers:
     return await answering(Served(process, port), log)
 
 
-async def start_anew(url: str, folder: Path, descriptors: int | None = None, workers: int = 1, **settings: str) -> Served:
-    """A server as a user starts it."""
+async def start_anew(
+    url: str, folder: Path, descriptors: int | None = None, workers: int = 1, code: str = "", **settings: str
+) -> Served:
+    """A server as a user starts it, or by some lines of Python that are given the command's arguments."""
 
     def limit() -> None:
         if descriptors is not None:
@@ -64,7 +66,7 @@ async def start_anew(url: str, folder: Path, descriptors: int | None = None, wor
     path = folder / f"server-{port}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(  # noqa: ASYNC220  # it starts in no time
-            [sys.executable, "-m", "graph", *arguments(port, "--workers", str(workers))],
+            [sys.executable, *(["-c", code] if code else ["-m", "graph"]), *arguments(port, "--workers", str(workers))],
             cwd=folder,
             env=environment(DATABASE_URL=url, **settings),
             stdout=log,

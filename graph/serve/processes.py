@@ -31,8 +31,8 @@ def serve_together(
 ) -> int:
     """Serve from as many processes. Returns the exit status."""
 
-    def work(_: int, started: Callable[[], None], orphaned: int) -> int:
-        server = DrainingServer(create_app(settings), settings, started, root_path=root_path, alone=False)
+    def work(_: int, alive: Callable[[], None], orphaned: int) -> int:
+        server = DrainingServer(create_app(settings), settings, alive, root_path=root_path, alone=False, alive=alive)
         server.ends_with(orphaned)
         server.run(repeated(sockets))
         return 0

@@ -30,19 +30,28 @@ logger = logging.getLogger("ordergraph.serve")
 GRACE_SECONDS = 0.1
 #: What of the time to drain is kept for the end itself, and at most.
 SHARE_OF_END, END_SECONDS = 0.2, 1.0
+#: How often a process says that it is alive.
+ALIVE_SECONDS = 1
 #: How often it is looked whether all is done.
 LOOK_SECONDS = 0.02
 
 
 class DrainingServer(uvicorn.Server):
-    """One process that serves. `started` is called when it does.
+    """One process that serves. `started` is called when it does, and `alive` each second from then on.
 
     Where it is `alone` on its port, it goes on listening while it drains, to say so. Others that listen there take what comes, if
     it leaves it to them.
     """
 
     def __init__(
-        self, app: Starlette, settings: Settings, started: Callable[[], None], *, root_path: str = "", alone: bool = True
+        self,
+        app: Starlette,
+        settings: Settings,
+        started: Callable[[], None],
+        *,
+        root_path: str = "",
+        alone: bool = True,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.say_started = started
@@ -50,6 +59,10 @@ class DrainingServer(uvicorn.Server):
         self.alone = alone
         self.draining: asyncio.Event = app.state.streams.draining
         self.protocol: type[BoundedProtocol] = protocol_of(settings)
+
+        async def say_alive() -> None:
+            alive()
+
         super().__init__(
             uvicorn.Config(
                 app,
@@ -60,6 +73,8 @@ class DrainingServer(uvicorn.Server):
                 root_path=root_path.rstrip("/"),
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
+                callback_notify=say_alive,
+                timeout_notify=ALIVE_SECONDS,
             )
         )
 

@@ -1,6 +1,7 @@
 """Several processes that serve one port, and the one that looks after them.
 
-What goes in: sockets that listen already, what a worker does. What comes out: workers until a signal, each lost one replaced.
+What goes in: sockets that listen already, what a worker does. What comes out: workers until a signal, each that is lost or hangs
+replaced.
 What may be refused here: nothing before a worker has served is tried again; the exit status says so.
 
 Workers are forks of a process that has loaded everything and opened nothing but its sockets. They end when they are told to, or
@@ -27,13 +28,18 @@ logger = logging.getLogger(logs.WORKERS)
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 #: How often it is looked for what no signal tells.
 LOOK_SECONDS = 0.1
+#: How long a worker that has served may say nothing, beside the time to drain, in which it says nothing: then it hangs.
+HANGS_SECONDS = 30.0
 #: How long a worker that was lost soon after its start is waited for before the next one: the reason may need its time to pass.
 SOON_SECONDS, REST_SECONDS = 5.0, 1.0
 #: How much longer than they may take the workers are waited for, before they are ended as a power cut would.
 PATIENCE_SECONDS = 1.0
 
-#: What a worker does: with its number, what to call when it serves, and a descriptor that can be read when nobody looks after it
-#: any more. Returns the exit status.
+#: The size of a process id where one is told.
+ID_BYTES = 4
+
+#: What a worker does: with its number, what to call when it serves and again and again from then on, and a descriptor that can be
+#: read when nobody looks after it any more. Returns the exit status.
 Work = Callable[[int, Callable[[], None], int], int]
 
 
@@ -58,6 +64,9 @@ class Workers:
         self.alive: dict[int, tuple[int, float]] = {}  # by process id: the worker's number, and when it began
         self.due: dict[int, float] = {}  # when a worker is begun again
         self.ready: set[int] = set()  # numbers of those that have served
+        self.silent: dict[int, int] = {}  # by process id: looks since a worker was heard
+        # Looks are counted and no time, in which the one that looks might have been stopped himself.
+        self.most_silent = (HANGS_SECONDS + settings.drain_seconds) / LOOK_SECONDS
         self.ending = False
 
     def run(self) -> int:
@@ -66,12 +75,14 @@ class Workers:
         self.orphaned, self.lifeline = os.pipe()
         self.hearing, self.telling = os.pipe()
         os.set_blocking(self.hearing, False)
+        os.set_blocking(self.telling, False)  # a worker waits for nobody
         for number in range(1, self.number + 1):
             self._begin(number)
         while not self.ending:
             if self._told_to_end(LOOK_SECONDS):
                 return self._end()
             self._hear()
+            self._kill_hanging()
             for pid, number, status in self._reap():
                 if not self.ready:
                     logger.error("Worker %d ended before it served (%s); the server ends", number, told(status))
@@ -96,7 +107,7 @@ class Workers:
             random.seed()
             logs.worker = str(number)
             logs.configure(self.settings)
-            status = self.work(number, lambda: self._tell(number), self.orphaned)
+            status = self.work(number, self._tell, self.orphaned)
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 1
         except BaseException:
@@ -106,17 +117,31 @@ class Workers:
             sys.stderr.flush()
             os._exit(status)
 
-    def _tell(self, number: int) -> None:
+    def _tell(self) -> None:
         """In a worker: it serves."""
         with suppress(OSError):
-            os.write(self.telling, bytes([number]))
+            os.write(self.telling, os.getpid().to_bytes(ID_BYTES))
 
     def _hear(self) -> None:
+        for pid in self.silent:
+            self.silent[pid] += 1
         with suppress(BlockingIOError):
-            before = len(self.ready)
-            self.ready |= set(os.read(self.hearing, 4096))
+            before, said = len(self.ready), os.read(self.hearing, 1_000 * ID_BYTES)
+            for place in range(0, len(said), ID_BYTES):
+                pid = int.from_bytes(said[place : place + ID_BYTES])
+                if pid in self.alive:
+                    self.silent[pid] = 0
+                    self.ready.add(self.alive[pid][0])
             if before < self.number == len(self.ready):
                 self.serving()
+
+    def _kill_hanging(self) -> None:
+        for pid, looks in list(self.silent.items()):
+            if looks > self.most_silent:
+                del self.silent[pid]
+                logger.error("Worker %d hangs (process %d)", self.alive[pid][0], pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _told_to_end(self, seconds: float) -> bool:
         """Wait for something to happen. Returns whether it is a signal to end."""
@@ -133,6 +158,7 @@ class Workers:
             if pid not in self.alive:
                 continue
             number, began = self.alive.pop(pid)
+            self.silent.pop(pid, None)
             self.lost(pid)
             self.due[number] = monotonic() + (REST_SECONDS if monotonic() - began < SOON_SECONDS else 0.0)
             found.append((pid, number, status))

@@ -1,4 +1,4 @@
-"""Several processes on one port: each request is one for all, a lost worker is replaced, all end together (fault 22)."""
+"""Several processes on one port: each request is one for all, who is lost or hangs is replaced, all end together (fault 22)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import Ask
 from tests.engines import Postgres
 from tests.forks import environment
 from tests.serve.test_drain import RENAME, ended, locked, log_of, until_running
-from tests.servers import Served, start
+from tests.servers import Served, start_anew
 from tests.stock import customer
 from tests.subscribers import socket as opened_socket
 from tests.test_commands import Run, forks, refused, run
@@ -62,8 +62,9 @@ async def until(holds: Any) -> None:
 
 
 @asynccontextmanager
-async def served_by(number: int, url: str, folder: Path, **settings: str) -> AsyncIterator[Served]:
-    served = await start(url, folder, None, number, **settings)
+async def served_by(number: int, url: str, folder: Path, code: str = "", **settings: str) -> AsyncIterator[Served]:
+    """So many workers; `code` is what starts the server instead of the command."""
+    served = await start_anew(url, folder, None, number, code, **settings)
     workers = workers_of(served)
     try:
         yield served
@@ -137,6 +138,33 @@ async def test_workers_serve_as_one_are_replaced_and_end_together(empty_url: str
     assert said.count("Serving ") == 1
     assert "Traceback" not in said
     assert [line for line in said.splitlines() if " ERROR " in line and " is lost " not in line] == []
+
+
+#: A server that takes a worker for one that hangs sooner than usual.
+IMPATIENT = """
+import sys
+from graph.serve import workers
+from graph.__main__ import main
+workers.HANGS_SECONDS = 1.0
+main(sys.argv[1:])
+"""
+
+
+@ON_POSTGRESQL
+async def test_a_worker_that_hangs_is_replaced(empty_url: str, tmp_path: Path) -> None:
+    settings = {"ORDERGRAPH_DRAIN_SECONDS": "1"}
+    async with served_by(2, empty_url, tmp_path, IMPATIENT, **settings) as served:
+        await until(lambda: "Serving " in log_of(served, tmp_path))
+        stopped = min(workers_of(served))
+        os.kill(stopped, signal.SIGSTOP)
+        await until(lambda: not is_alive(stopped) and len(workers_of(served)) == 2)
+        assert re.search(rf"Worker \d hangs \(process {stopped}\)", log_of(served, tmp_path))
+        assert re.search(rf"Worker \d is lost \(process {stopped}, signal 9\)", log_of(served, tmp_path))
+        async with asyncio.timeout(20):
+            while True:  # it may be impatient with the other one, too
+                with suppress(httpx2.TransportError):
+                    assert await post(served.url, "{ __typename }") == {"data": {"__typename": "Query"}}
+                    break
 
 
 @ON_POSTGRESQL
