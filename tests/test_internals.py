@@ -100,6 +100,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "sqlalchemy": (
         ("2.1.9",),
         {
+            "._do_get": "database",
             "._invalidate_time": "database",
             "._start_transaction": "database",
             ".class_manager": "write",
@@ -138,8 +139,10 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         ("0.54.0",),
         {
             "._should_upgrade": "serve",
+            "._start_asgi_task": "serve",
             "._unset_keepalive_if_required": "serve",
             "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "serve",
+            "uvicorn.protocols.http.httptools_impl.RequestResponseCycle": "serve",
             "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol": "serve",
         },
     ),

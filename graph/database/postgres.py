@@ -146,30 +146,33 @@ class Server:
 
     async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
         """`fetch`, whose turn has come."""
+        pool = self._pool
         for attempt in (1, 2):
+            era = pool.era
             try:
-                connection: Any = await self._pool.taken(self._pool.connect)
+                connection: Any = await pool.for_read()
             except Exception as error:
                 if is_from_database(error):
                     raise Unavailable(told(error)) from error
                 raise
             try:
                 driver: Any = connection.driver_connection
-                return await driver.fetchval(sql, *arguments, timeout=self._read_seconds)
+                found = await driver.fetchval(sql, *arguments, timeout=self._read_seconds)
+                pool.hand_on(connection, era)
+                return found
             except BaseException as error:
-                found = self._silence if isinstance(error, TimeoutError) else trouble(error)
+                met = self._silence if isinstance(error, TimeoutError) else trouble(error)
                 # What PostgreSQL answered leaves a connection as it was; cut off in the middle it is not to be trusted.
                 if is_stale(error) or not isinstance(driver_error(error), PostgresError):
                     discard(connection)
-                if is_stale(error) and found is not Trouble.SLOW:
+                connection.close()
+                if is_stale(error) and met is not Trouble.SLOW:
                     self._pool.distrust()
-                if found is None:
+                if met is None:
                     raise
                 # A read changes nothing, so it may be repeated once on another connection.
-                if found is not Trouble.LOST or attempt == 2:
+                if met is not Trouble.LOST or attempt == 2:
                     raise Unavailable(told(error)) from error
-            finally:
-                connection.close()
         raise AssertionError("unreachable")
 
     async def begin(self, session: AsyncSession) -> Any:

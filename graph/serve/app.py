@@ -13,9 +13,11 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import cache
 
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph import migrate
 from graph import settings as settings_
@@ -35,6 +37,22 @@ from graph.serve.view import GraphQLView
 from graph.serve.websocket import SocketView
 from graph.settings import Settings
 from graph.write.expired_keys import keep_purging
+
+
+class Application(Starlette):
+    """Starlette, with a shorter way to the one path that nearly every request asks for.
+
+    Its router and the two layers that answer exceptions cost a point read a tenth of its processor time, and the view answers
+    every exception itself. `called` is the view behind what browsers need; none while middleware stands before all paths.
+    """
+
+    called: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/graphql" and not self.user_middleware:
+            await self.called(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -79,8 +97,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
         logs.finish()
 
     called = browsers.middleware(settings)
+    graphql = Route("/graphql", view, middleware=called)
     routes: list[BaseRoute] = [
-        Route("/graphql", view, middleware=called),
+        graphql,
         WebSocketRoute("/graphql", sockets, middleware=called),
         Route("/livez", alive),
         Route("/readyz", health.ready),
@@ -89,14 +108,18 @@ def create_app(settings: Settings | None = None) -> Starlette:
         routes.append(Route("/metrics", metrics.serve))
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: nothing_here})
+    app = Application(routes=routes, lifespan=lifespan, exception_handlers={404: nothing_here})
+    app.called = graphql.app
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
-    app.state.database = database
-    app.state.engine = engine
-    app.state.streams = streams
-    app.state.gatekeeper = gatekeeper
-    app.state.sequencer = sequencer
-    app.state.hub = subscriptions.hub
+    parts = {
+        "database": database,
+        "engine": engine,
+        "streams": streams,
+        "gatekeeper": gatekeeper,
+        "sequencer": sequencer,
+        "hub": subscriptions.hub,
+    }
+    app.state = State(parts)
     return app
 
 

@@ -23,6 +23,7 @@ from graph.operations.request_errors import RequestRefused
 from graph.serve.admission import Admission, Early
 from graph.serve.browsers import middleware, readable_by
 from graph.serve.clients import Clients, clients_of
+from graph.serve.cycle import Cycle
 from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.responses import RETRY_AFTER_SECONDS
 from graph.serve.turned_away import (
@@ -299,6 +300,10 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
         self.admission.ended()
 
     # ---- answers
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.__class__ = Cycle  # uvicorn makes its own, and asks nobody
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

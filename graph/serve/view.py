@@ -86,8 +86,11 @@ class GraphQLView:
             del answer  # of a compressed body the whole one goes
             share.keep(len(body))
             await send({"type": "http.response.start", "status": status, "headers": headers})
+            if len(body) <= PIECE:
+                await send({"type": "http.response.body", "body": body})
+                return
             with aside():
-                for start in range(0, len(body) or 1, PIECE):
+                for start in range(0, len(body), PIECE):
                     last = start + PIECE >= len(body)
                     await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": not last})
 
@@ -141,8 +144,9 @@ class GraphQLView:
 
     def _looks(self, scope: Scope) -> bool:
         """Whether a request is that of a browser that asks for nothing but the page."""
-        asks = any(name in scope["query_string"] for name in (b"query=", b"documentId=", b"extensions="))
-        return scope["method"] == "GET" and not asks and accepted(header(scope, b"accept")).page
+        if scope["method"] != "GET" or not accepted(header(scope, b"accept")).page:
+            return False
+        return not any(name in scope["query_string"] for name in (b"query=", b"documentId=", b"extensions="))
 
     async def _read(self, scope: Scope, receive: Receive) -> Asked:
         if scope["method"] in ("POST", "QUERY"):

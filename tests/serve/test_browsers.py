@@ -10,8 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 from click.testing import CliRunner
+from starlette.responses import PlainTextResponse
 
 from graph.__main__ import main
+from graph.serve.app import create_app
 from graph.serve.browsers import EXPOSED, may_open, page_headers
 from graph.settings import Settings
 from tests.conftest import Ask
@@ -273,3 +275,17 @@ async def test_a_path_that_a_proxy_took_away_changes_nothing(ask: Ask) -> None:
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         assert (await client.post("/shop/graphql", json=COUNT)).json() == {"data": {"items": {"totalCount": 0}}}
         assert (await client.get("/shop/livez")).status_code == 200
+
+
+async def test_middleware_stands_before_every_path(ask: Ask) -> None:
+    class Closed:
+        def __init__(self, app: Any) -> None: ...
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await PlainTextResponse("closed", 423)(scope, receive, send)
+
+    app = create_app(ask.app.state.database.settings)
+    app.add_middleware(Closed)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        assert {(await client.post(path, json=COUNT)).status_code for path in ("/graphql", "/livez")} == {423}
+    await app.state.database.close()
