@@ -26,10 +26,10 @@ class Watch:
         event.listen(engine.sync_engine, "after_cursor_execute", self._after)
         event.listen(engine.sync_engine, "handle_error", self._failed)
 
-    def began(self, sql: str) -> float:
-        """A statement goes straight to the driver. Returns the time."""
+    def began(self, sql: str, *, direct: bool = True) -> float:
+        """A statement goes to the driver, straight unless said otherwise. Returns the time."""
         if StatementBegan.listeners:
-            StatementBegan(sql, direct=True).tell()
+            StatementBegan(sql, direct).tell()
         return perf_counter()
 
     def ended(self, sql: str, began: float, error: BaseException | None = None) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database.failures import CommitUnknown, TransientError, Unavailable, is_stale, told, verdict_of
 from graph.database.protocol import Connections
+from graph.database.telling import Watch
 from graph.observations import TransactionRetried
 
 logger = logging.getLogger("ordergraph.database")
@@ -57,7 +58,7 @@ async def transaction(
                                 await session.flush()  # or the COMMIT would be said to be sent with these statements
                             connections.check(driver)
                             committing = session.info["committed"] = True  # from here on nobody may say that nothing was
-                            await connections.commit(session)
+                            await _commit(connections, session)
                         except BaseException as error:
                             await _undo(connections, session, error)
                             raise
@@ -83,6 +84,18 @@ async def transaction(
             raise TransientError("the request took longer than it may") from error
         raise Unavailable("the request took longer than it may") from error
     raise AssertionError("unreachable")
+
+
+async def _commit(connections: Connections, session: AsyncSession) -> None:
+    """Commit, and tell how long it took: what waits for a disk or a standby waits here."""
+    watch: Watch = session.info["watch"]
+    began = watch.began("COMMIT", direct=False)
+    try:
+        await connections.commit(session)
+    except BaseException as error:
+        watch.ended("COMMIT", began, error)
+        raise
+    watch.ended("COMMIT", began)
 
 
 async def _undo(connections: Connections, session: AsyncSession, error: BaseException) -> None:

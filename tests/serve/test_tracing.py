@@ -101,6 +101,7 @@ async def test_a_mutation_is_a_span_with_each_statement_below_it(
     texts = [attributes(span)["db.query.text"] for span in below]
     assert [text for text in texts if text in statements.sql] == statements.sql
     assert any(text.startswith("INSERT") for text in texts)
+    assert texts.index("COMMIT") == len(texts) - 1
     assert not any("secret" in span.to_json() or "Eve" in span.to_json() for span in (operation, *below))
 
 
