@@ -82,7 +82,7 @@ class Settings:
     max_plans: int = setting(1_000, "Compiled plans kept, least recently used out")
     introspection: bool = setting(True, "Whether clients may introspect the schema")
     suggestions: bool = setting(True, "Whether errors name what the client may have meant; not where introspection is set off")
-    playground: bool = setting(True, "Whether a browser is shown the playground at /graphql")
+    playground: bool = setting(True, "Whether browsers are shown pages: the tour at /, the playground at /graphql, /docs")
     cache_control: str = setting(
         "no-cache", "What caches are told of answers to GET; `no-cache`: keep it, and ask whether it changed"
     )

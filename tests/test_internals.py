@@ -29,6 +29,7 @@ PUBLIC = {
     "aiosqlite": "aiosqlite",
     "asyncpg": "asyncpg asyncpg.exceptions",
     "graphql": "graphql graphql.utilities graphql.validation",
+    "markdown_it": "markdown_it markdown_it.token",
     "orjson": "orjson",
     "sqlalchemy": "sqlalchemy sqlalchemy.dialects. sqlalchemy.engine sqlalchemy.exc sqlalchemy.ext. sqlalchemy.orm."
     " sqlalchemy.pool sqlalchemy.sql sqlalchemy.sql.functions sqlalchemy.types",
@@ -38,7 +39,7 @@ PUBLIC = {
     " strawberry.tools strawberry.types strawberry.types.info",
     "uvicorn": "uvicorn",
 }
-DISTRIBUTIONS = {"graphql": "graphql-core", "strawberry": "strawberry-graphql"}
+DISTRIBUTIONS = {"graphql": "graphql-core", "markdown_it": "markdown-it-py", "strawberry": "strawberry-graphql"}
 #: Names without an underscore that are no promise either, and whose they are.
 WATCHED = {
     "positiontup": "sqlalchemy",
@@ -120,7 +121,6 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             ".from_input": "write",
             ".strawberry-definition": "read schema write",
             "strawberry.execution.optimized_is_awaitable": "operations read",
-            "strawberry.http.ides.get_graphql_ide_html": "serve",
             "strawberry.schema.schema.StrawberryGraphQLCoreExecutionContext": "read",
             "strawberry.types.arguments.StrawberryArgument": "read",
             "strawberry.types.base.StrawberryList": "feed read write",

@@ -14,6 +14,7 @@ from functools import cache
 
 from starlette.applications import Starlette
 from starlette.datastructures import State
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -30,6 +31,9 @@ from graph.schema import schema
 from graph.serve import browsers, logs
 from graph.serve.health import Health, alive
 from graph.serve.metrics import metrics_of
+from graph.serve.pages import docs
+from graph.serve.pages.mistakes import mistake
+from graph.serve.pages.tour import Tour
 from graph.serve.sse import EventStreams
 from graph.serve.streams import Streams
 from graph.serve.tracing import tracing_of
@@ -108,7 +112,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
         routes.append(Route("/metrics", metrics.serve))
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
-    app = Application(routes=routes, lifespan=lifespan, exception_handlers={404: nothing_here})
+    if settings.playground:
+        routes += page_routes(Tour(settings, database, health), called)
+    app = Application(routes=routes, lifespan=lifespan, exception_handlers={404: mistake, 405: mistake, 500: mistake})
     app.called = graphql.app
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     parts = {
@@ -123,14 +129,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
     return app
 
 
+def page_routes(tour: Tour, called: list[Middleware]) -> list[BaseRoute]:
+    """What browsers are shown beside the page at /graphql."""
+    pages = {"/": tour.serve, "/docs": docs.read, "/docs/{name:path}": docs.read}
+    return [Route(path, page, middleware=called) for path, page in pages.items()]
+
+
 async def sdl(request: Request) -> Response:
     """The schema in the schema definition language."""
     return PlainTextResponse(schema.as_str() + "\n")
-
-
-async def nothing_here(request: Request, _: Exception) -> Response:
-    """The answer under any other path."""
-    return PlainTextResponse("There is nothing here; GraphQL is served at /graphql.\n", 404)
 
 
 #: How long one thread keeps the interpreter while another waits for it. A request gets it back several times: after Python's 5 ms

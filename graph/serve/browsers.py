@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from hashlib import sha256
 
 from starlette.datastructures import MutableHeaders
@@ -90,7 +90,7 @@ def may_open(settings: Settings, headers: Mapping[str, str]) -> bool:
     return bool(separator) and host == headers.get("host", "").lower()
 
 
-@cache
+@lru_cache(64)
 def page_headers(html: str) -> dict[str, str]:
     """What stands above a page: it loads what its text names and nothing else, calls its own origin, and stands in no frame."""
     inline = [f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in INLINE.findall(html)]

@@ -11,10 +11,8 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from starlette.responses import HTMLResponse
 from starlette.responses import Response as Plain
 from starlette.types import Receive, Scope, Send
-from strawberry.http.ides import get_graphql_ide_html
 
 from graph.access.gatekeeper import ANYBODY, Gatekeeper
 from graph.context import Context
@@ -25,11 +23,12 @@ from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
-from graph.serve.browsers import page_headers
 from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
 from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, Accepted, accepted, takes_gzip
+from graph.serve.pages.shell import root_of, shown_page
+from graph.serve.playground.page import playground
 from graph.serve.requests import (
     Asked,
     ClientGone,
@@ -71,8 +70,7 @@ class GraphQLView:
             return
         accept = accepted(header(scope, b"accept"))
         if self.settings.playground and self._looks(scope):
-            page = get_graphql_ide_html(graphql_ide="graphiql")
-            await HTMLResponse(page, headers=page_headers(page))(scope, receive, send)
+            await shown_page(playground(root_of(scope)))(scope, receive, send)
             return
         with Share(self.engine.budget) as share:
             with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:

