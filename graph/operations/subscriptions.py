@@ -1,8 +1,8 @@
 """Subscriptions: a document of that kind becomes a reader of its events, which all who ask for the same share.
 
 What goes in: a document's text, variables, a `Context`. What comes out: `Told` events: their cursors, and texts that came from
-the database untouched. What is refused here: whatever a query is refused for, before the first event; an `Ended` after it, where
-the cursor is too old, or the subscriber too slow.
+the database untouched. What is refused here: whatever a query is refused for, before the first event; `CursorExpired` where the
+cursor is too old, `FellBehind` where the subscriber is too slow.
 
 The selection of an event is a compiled read (`graph.operations.event_sources`), planned and priced once for all who share it.
 """
@@ -45,22 +45,19 @@ from graph.read.planning.arguments import Given, read_arguments
 from graph.read.planning.cost import bytes_of, prices, too_expensive, total
 from graph.read.planning.plan import Plan, RowsById, RowsByKey
 from graph.read.planning.selection import plan_query, plan_rows
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import BadUserInput, CursorExpired
 from graph.read.rows import Door
 from graph.read.types.mirror import MIRRORS
 from graph.read.types.scalars import id_form, parse_id
 from graph.scope import Scope
 
-TOO_SLOW = "More events wait than may; subscribe again with the cursor of the last one."
-EXPIRED = "The changes after this cursor are not kept any more; read what you need anew, and subscribe without one."
 
+class FellBehind(GraphQLError):
+    """A subscriber let too many events wait; nothing is lost to who subscribes anew with the last cursor."""
 
-class Ended(GraphQLError):
-    """A subscription ends before its client asked for it. `resumable` says that it can be asked for anew with the last cursor."""
-
-    def __init__(self, code: str, message: str, *, resumable: bool, **more: Any) -> None:
-        super().__init__(message, extensions={"code": code, **more})
-        self.resumable = resumable
+    def __init__(self) -> None:
+        message = "More events wait than may; subscribe again with the cursor of the last one."
+        super().__init__(message, extensions={"code": "SUBSCRIBER_TOO_SLOW"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,8 @@ class Broadcast:
     ) -> AsyncGenerator[Told]:
         """Begin a subscription. `after` wins over what the document says: who lost a connection sends it beside that.
 
-        Raises as `Engine.run` does before the first event, and `Ended` after it. Whoever asks closes the generator.
+        Raises as `Engine.run` does before the first event; with the events `CursorExpired` and `FellBehind`. Whoever asks closes
+        the generator.
         """
         document = await self.engine.document(text, operation_name)
         if document.kind is not OperationType.SUBSCRIPTION:
@@ -134,9 +132,9 @@ class Broadcast:
                 async for event in events:
                     yield event
         except TooSlow:
-            raise Ended("SUBSCRIBER_TOO_SLOW", TOO_SLOW, resumable=True) from None
+            raise FellBehind from None
         except Expired as expired:
-            raise Ended("CURSOR_EXPIRED", EXPIRED, resumable=False, oldest=cursor_at(expired.oldest)) from None
+            raise CursorExpired(cursor_at(expired.oldest)) from None
 
     def _asked(self, document: Document, variables: VariableValues) -> Selected:
         operation = self.engine.operation(document, variables)

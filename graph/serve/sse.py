@@ -24,7 +24,7 @@ from graph.context import Context
 from graph.feed.events import Told
 from graph.operations.aside import aside
 from graph.operations.request_errors import RequestRefused
-from graph.operations.subscriptions import Broadcast, Ended
+from graph.operations.subscriptions import Broadcast, FellBehind
 from graph.serve.negotiation import Accepted
 from graph.serve.requests import Asked, header, only_declared
 from graph.serve.responses import refusal_body
@@ -110,7 +110,7 @@ class EventStreams:
         except Exception as error:  # every failure has an answer, and none of them shows its insides
             _, body = refusal_body(error, request_id)
             await send(part(as_event(body)))
-            if isinstance(error, Ended) and error.resumable:
+            if isinstance(error, FellBehind):
                 return  # a stream that ends without `complete` is asked for again
         await send(part(COMPLETE))
 

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from graph.context import Context
 from graph.feed.outbox import ChangeRow
 from graph.feed.outlook import Outlook
+from graph.feed.positions import position_of
 from graph.feed.sequence import number_some
+from graph.read.refusals import BadUserInput
 from graph.read.rows import RULES
 from graph.scope import Scope
 from tests.conftest import Ask, Statements
@@ -166,6 +168,9 @@ async def test_a_cursor_of_another_kind_is_refused(told: Ask) -> None:
             answer = await told(query, {"c": cursor} if "$c" in query else {})
             assert [error["extensions"]["code"] for error in answer["errors"]] == ["BAD_USER_INPUT"], cursor
             assert "data" not in answer
+        with pytest.raises(BadUserInput) as refused:  # as a subscription says it
+            position_of(cursor)
+        assert refused.value.message == answer["errors"][0]["message"]
 
 
 async def test_an_expired_cursor_is_told_so_with_the_oldest_that_works(told: Ask) -> None:

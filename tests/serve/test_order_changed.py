@@ -341,6 +341,8 @@ async def test_an_expired_cursor_is_told_with_the_oldest_that_works(ask: Ask, se
         assert (message["type"], message["id"]) == ("error", "2")
         told = message["payload"][0]["extensions"]
         assert (told["code"], told["oldest"]) == ("CURSOR_EXPIRED", second)
+        listed = await ask("query ($c: String) { changes(after: $c) { totalCount } }", {"c": first})
+        assert message["payload"][0]["message"] == listed["errors"][0]["message"]
         await client.subscribe("3", STATES, variables={"after": told["oldest"]})
         assert (await client.hears("3"))["data"]["orderChanged"]["order"]["note"] == "three"
 
