@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from graph.commands import databases, launch, schema_text, sql_plans
+from graph.commands import databases, key_commands, launch, schema_text, sql_plans
 from graph.commands.common import Commands
 
 EXIT = """\b
@@ -31,6 +31,7 @@ for command in (
     databases.backup,
     databases.purge_keys,
     databases.purge_changes,
+    key_commands.key,
     schema_text.schema,
     sql_plans.explain,
 ):

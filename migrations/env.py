@@ -14,6 +14,7 @@ from alembic.autogenerate import render
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+import graph.access.api_keys  # it declares a table
 import graph.feed.outbox  # it declares tables, too
 import graph.models  # every module that declares tables is imported here
 import graph.write.idempotency  # noqa: F401  # it declares a table

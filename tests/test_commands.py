@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import quote, unquote
 
 import httpx2
@@ -437,3 +438,39 @@ def test_purge_changes_counts_what_it_deleted(run: Run, shop_url: str) -> None:
 def test_a_setting_that_cannot_be_used_is_one_line_from_every_command(run_anew: Run, command: str) -> None:
     message = refused(run_anew(command, ORDERGRAPH_MAXCOST="5"))
     assert message == "ORDERGRAPH_MAXCOST is no setting of this version; did you mean ORDERGRAPH_MAX_COST?"
+
+
+def test_keys_are_made_listed_and_taken_back(run: Run, shop_url: str) -> None:
+    """The key's text is told once, by itself; what is wrong is one line."""
+    made = run(
+        "key", "create", "nightly", "--scope", "read", "--customer", "Customer:1", DATABASE_URL=shop_url, ORDERGRAPH_AUTH="on"
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    assert (found := re.fullmatch(r"ogk_([0-9a-f]{12})_[0-9a-f]{64}\n", made.stdout))
+    open_ = run(
+        "key", "create", "weekly", "--scope", "write", "--scope", "read", "--expires", "2999-01-31", DATABASE_URL=shop_url
+    )
+    assert "ORDERGRAPH_AUTH=on" in open_.stderr
+    listed = run("key", "list", DATABASE_URL=shop_url).stdout.splitlines()
+    assert [line.split() for line in listed] == [
+        ["NAME", "PREFIX", "SCOPES", "CUSTOMER", "STATE", "CREATED", "EXPIRES"],
+        ["nightly", found[1], "read", "Customer:1", "good", ANY, "-"],
+        ["weekly", open_.stdout[4:16], "write", "read", "-", "good", ANY, "2999-01-31"],
+    ]
+    assert "nightly" in refused(run("key", "create", "nightly", "--scope", "read", DATABASE_URL=shop_url))
+    assert "Customer:999" in refused(
+        run("key", "create", "x", "--scope", "read", "--customer", "Customer:999", DATABASE_URL=shop_url)
+    )
+    assert "expired" in refused(run("key", "create", "x", "--scope", "read", "--expires", "2020-01-01", DATABASE_URL=shop_url))
+    assert run("key", "create", "x", DATABASE_URL=shop_url).returncode == 2
+    assert run("key", "create", "x", "--scope", "root", DATABASE_URL=shop_url).returncode == 2
+    assert run("key", "revoke", found[1], DATABASE_URL=shop_url).stdout.startswith("Revoked nightly")
+    assert "already" in refused(run("key", "revoke", "nightly", DATABASE_URL=shop_url))
+    assert "'x'" in refused(run("key", "revoke", "x", DATABASE_URL=shop_url))
+    assert [line.split()[-3] for line in run("key", "list", DATABASE_URL=shop_url).stdout.splitlines()[1:]] == ["revoked", "good"]
+
+
+def test_the_first_key_makes_the_file_that_will_be_served(run: Run, tmp_path: Path) -> None:
+    assert "there is no such file" in refused(run("key", "list"))
+    assert run("key", "create", "first", "--scope", "admin").returncode == 0
+    assert "first" in run("key", "list").stdout

@@ -14,6 +14,9 @@ from typing import Any
 
 import jwt
 
+from graph.access.credentials import Credentials
+from graph.database import Database
+from graph.settings import Settings
 from tests.conftest import Ask
 
 SECRET = "a secret that only tests know, and long enough"
@@ -26,8 +29,8 @@ LEFT_OUT = object()
 def token(
     scope: Any = "read", *, key: Any = SECRET, algorithm: str = "HS256", head: dict[str, Any] | None = None, **claims: Any
 ) -> str:
-    """A token that is good for an hour unless its claims say otherwise: `token("write", sub="ada", customer="Customer:1")`."""
-    given = {"sub": "ada", "exp": int(time()) + 3_600, "scope": scope, **claims}
+    """A token that is good for a day unless its claims say otherwise: `token("write", sub="ada", customer="Customer:1")`."""
+    given = {"sub": "ada", "exp": int(time()) + 86_400, "scope": scope, **claims}
     kept = {name: value for name, value in given.items() if value is not LEFT_OUT}
     return jwt.encode(kept, key, algorithm, headers=head)
 
@@ -41,6 +44,11 @@ def raw(head: str | bytes, claims: str | bytes, *, key: str = SECRET) -> str:
 
 def text_of(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def credentials_of(settings: Settings) -> Credentials:
+    """What finds out whose credentials are; no database is opened for tokens."""
+    return Credentials(settings, Database(settings))
 
 
 def bearer(*scope: Any, **claims: Any) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 What goes in: the value of the header. What comes out: a `Grant` of a viewer; one that was found good is remembered, so that known
 credentials cost one look-up. What is refused here: credentials that are missing or not good (401 `UNAUTHENTICATED`), which says
-nothing of why, but that they are over.
+nothing of why, but that they are over; `Unavailable` where it takes the database to know, which does not say.
+
+What is remembered is looked at again as time passes: a token's key in the file, and all API keys by one statement. Where the
+database does not answer, an API key counts no longer than if it had been taken back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import time
@@ -16,27 +20,38 @@ from weakref import WeakSet
 
 from graphql import GraphQLError
 
+from graph.access.api_keys import prefix_of
+from graph.access.key_lookup import KeyLookup
 from graph.access.tokens import BadCredentials, Tokens
 from graph.access.verifying import VerifyingKey
+from graph.database import Database
+from graph.database.failures import Unavailable
 from graph.operations.recent import Recent
 from graph.operations.request_errors import RequestRefused
 from graph.scope import Viewer
 from graph.settings import Settings
 
+logger = logging.getLogger("ordergraph.access")
+
 #: Credentials that are remembered, and their characters together.
 KEPT, KEPT_CHARACTERS = 10_000, 10_000_000
-#: How often it is looked whether what was granted still holds.
-LOOK_SECONDS = 1.0
+#: How often it is looked whether what was granted still holds; for how long an API key counts that was looked up.
+LOOK_SECONDS, SURE_SECONDS = 1.0, 5.0
 SCHEME = "bearer"
+FOREVER = float("inf")
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Grant:
-    """Credentials that were found good: whose they are, until when that holds, and by what they were found so."""
+    """Credentials that were found good: whose they are, until when that holds, and by what they were found so.
+
+    The basis is the key of a token, or the prefix of an API key.
+    """
 
     viewer: Viewer
     until: float
-    basis: VerifyingKey
+    basis: VerifyingKey | str
+    revoked: bool = False
     _watchers: list[Callable[[], None]] = field(default_factory=list)
 
     def holds(self) -> bool:
@@ -62,17 +77,24 @@ class Grant:
             if tell in self._watchers:
                 self._watchers.remove(tell)
 
-    def fault(self) -> RequestRefused:
-        """The refusal of who still relies on them."""
-        is_over = self.viewer.expires is not None and self.viewer.expires <= time()
-        return unauthenticated(EXPIRED if is_over else INVALID)
+    def fault(self) -> Exception:
+        """What is raised to whoever still relies on them."""
+        if self.viewer.expires is not None and self.viewer.expires <= time():
+            return unauthenticated(EXPIRED)
+        return unauthenticated(INVALID) if self.revoked else Unavailable("API keys cannot be looked up")
+
+    def renew(self, asked: float) -> None:
+        """An API key was good when this was asked."""
+        self.until = min(asked + SURE_SECONDS, self.viewer.expires or FOREVER)
 
 
 class Credentials:
     """Finds out whose credentials are. Raises `SettingsError` where settings leave no way to do it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self.tokens = Tokens(settings) if settings.jwt_secret or settings.jwks_file else None
+        self.api_keys = KeyLookup(database)
+        self._failing = False
         self._known: Recent[str, Grant] = Recent(KEPT, KEPT_CHARACTERS)
         self._granted: WeakSet[Grant] = WeakSet()
 
@@ -95,6 +117,12 @@ class Credentials:
         return grant
 
     async def _find(self, text: str) -> Grant:
+        if prefix_of(text) is not None:
+            asked = time()
+            viewer, prefix = await self.api_keys.find(text)
+            grant = Grant(viewer, 0.0, prefix)
+            grant.renew(asked)
+            return grant
         if self.tokens is None:
             raise BadCredentials
         viewer, key, until = self.tokens.read(text)
@@ -110,12 +138,35 @@ class Credentials:
         """See what of all that was granted still holds."""
         if self.tokens is not None:
             await asyncio.to_thread(self.tokens.keys.refresh)
-        for grant in [grant for grant in self._granted if not self._is_good(grant)]:
-            self._granted.discard(grant)
-            grant.end()
+        await self._look_up({grant.basis for grant in self._granted if isinstance(grant.basis, str)})
+        for grant in list(self._granted):
+            if isinstance(grant.basis, VerifyingKey):
+                grant.revoked = self.tokens is None or not self.tokens.keys.has(grant.basis)
+            if grant.revoked or not grant.holds():
+                self._granted.discard(grant)
+                grant.end()
 
-    def _is_good(self, grant: Grant) -> bool:
-        return grant.holds() and self.tokens is not None and self.tokens.keys.has(grant.basis)
+    async def _look_up(self, prefixes: Collection[str]) -> None:
+        """Look up the API keys of these prefixes again. Where that cannot be done the log tells it once."""
+        if not prefixes:
+            return
+        asked = time()
+        try:
+            async with asyncio.timeout(SURE_SECONDS):
+                found = await self.api_keys.stored(prefixes)
+        except Exception as error:
+            if not self._failing:
+                bug = None if isinstance(error, (Unavailable, TimeoutError)) else error
+                logger.warning("API keys cannot be looked up; tried again as time passes: %s", error, exc_info=bug)
+            self._failing = True
+            return
+        if self._failing:
+            logger.info("API keys are looked up again")
+        self._failing = False
+        for grant in self._granted:
+            if isinstance(grant.basis, str) and grant.basis in prefixes:
+                grant.revoked = grant.basis not in found
+                grant.renew(asked)
 
 
 #: What `WWW-Authenticate` says (RFC 6750, section 3): of nothing, of what is no good, of what was.

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from graph.access.credentials import Credentials, Grant
+from graph.database import Database
 from graph.scope import Viewer
 from graph.settings import Settings
 
@@ -26,7 +27,7 @@ class Sender:
         return None if self.grant is None else self.grant.viewer
 
     def check(self) -> None:
-        """Refuse who was let in once and would not be now. Raises `RequestRefused`."""
+        """Refuse who was let in once and would not be now. Raises `RequestRefused`, `Unavailable`."""
         if self.grant is not None and not self.grant.holds():
             raise self.grant.fault()
 
@@ -42,14 +43,14 @@ ANYBODY = Sender()
 class Gatekeeper:
     """Lets senders in as the settings say. Raises `SettingsError`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.credentials = Credentials(settings)
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.credentials = Credentials(settings, database)
 
     async def admit(self, authorization: str) -> Sender:
-        """Who sends this header. Raises `RequestRefused`."""
+        """Who sends this header. Raises `RequestRefused`, `Unavailable`."""
         return Sender(await self.credentials.grant(authorization))
 
 
-def gatekeeper_of(settings: Settings) -> Gatekeeper | None:
+def gatekeeper_of(settings: Settings, database: Database) -> Gatekeeper | None:
     """The one of a server with these settings; None where it would let in everybody, and nobody need be asked."""
-    return Gatekeeper(settings) if settings.auth else None
+    return Gatekeeper(settings, database) if settings.auth else None

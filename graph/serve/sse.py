@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from graph.access.gatekeeper import Sender
 from graph.context import Context
+from graph.database.failures import Unavailable
 from graph.feed.events import Told
 from graph.operations.aside import aside
 from graph.operations.request_errors import RequestRefused
@@ -92,12 +93,13 @@ class EventStreams:
             await self._tell_end(send, asked, request_id)
 
     async def _tell_end(self, send: Send, asked: Asked, request_id: str) -> None:
-        """Tell who asks that he may not any more."""
+        """Tell who asks that he may not any more; he may come back where only the database does not say that he may."""
         try:
             asked.sender.check()
-        except RequestRefused as error:
+        except (RequestRefused, Unavailable) as error:
             await send(part(as_event(refusal_body(error, request_id)[1])))
-            await send(part(COMPLETE))
+            if isinstance(error, RequestRefused):
+                await send(part(COMPLETE))
 
     async def _tell(self, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
         """Send events until there are no more of them."""

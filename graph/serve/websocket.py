@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,7 +160,8 @@ class Conversation:
                             until_the_end.enter_context(self.sender.watched(lambda: deadline.reschedule(loop.time())))
         except TimeoutError:
             if self.initialised:
-                self._check_sender()
+                with closing():
+                    self.sender.check()
             raise Closed(4408, "Connection initialisation timeout") from None
 
     async def _hear(self, text: str | None) -> None:
@@ -191,19 +192,8 @@ class Conversation:
         """See who it is, where that is asked. Raises `Closed`."""
         if self.view.gatekeeper is None or (self.sender is not ANYBODY and not given):
             return
-        try:
+        with closing():
             self.sender = await self.view.gatekeeper.admit(given.pop() if len(given) == 1 else "")
-        except RequestRefused as error:
-            raise Closed(4403, error.errors[0].message) from None
-        except Unavailable:
-            raise Closed(1013, "Try again later") from None
-
-    def _check_sender(self) -> None:
-        """Raises `Closed` where who was let in would not be now."""
-        try:
-            self.sender.check()
-        except RequestRefused as error:
-            raise Closed(4403, error.errors[0].message) from None
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
         payload_of(message)  # not sent back: not all that JSON holds can be written as it was
@@ -225,7 +215,8 @@ class Conversation:
             raise Closed(4400, error.errors[0].message) from None
         if not self.initialised:
             raise Closed(4401, "Unauthorized")
-        self._check_sender()
+        with closing():
+            self.sender.check()
         if name in self.operations:
             raise Closed(4409, f"Subscriber for {name} already exists")
         most = self.settings.max_socket_operations
@@ -317,6 +308,17 @@ class Conversation:
         async with aclosing(events):
             async for event in events:
                 await self.socket.send_text(next_message(name, event.text))
+
+
+@contextmanager
+def closing() -> Iterator[None]:
+    """Close the socket of whoever is not let in, or not any more."""
+    try:
+        yield
+    except RequestRefused as error:
+        raise Closed(4403, error.errors[0].message) from None
+    except Unavailable:
+        raise Closed(1013, "Try again later") from None
 
 
 def next_message(name: str, text: str) -> str:

@@ -17,7 +17,7 @@ from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.sockets import Listening, listening, until
 from tests.subscribers import Socket, event_stream, socket
-from tests.tokens import AUTH, bearer, speaking_as, token
+from tests.tokens import AUTH, bearer, credentials_of, speaking_as, token
 
 FOLLOW = "subscription { changes { cursor } }"
 CREATE = 'mutation { createItem(input: {sku: "NEW", name: "New", price: "1"}) { item { sku } } }'
@@ -130,11 +130,11 @@ async def test_a_socket_of_nobody_is_closed(server: Listening, viewers: list[str
 async def test_a_socket_is_closed_when_its_credentials_are_over(server: Listening, ask: Ask, clock: Clock) -> None:
     """Whatever it listens to; what others may goes on."""
     async with socket(server.port) as client, socket(server.port) as other:
-        await other.init(**payload(sub="bea", exp=int(time()) + 9_000))
+        await other.init(**payload(sub="bea", exp=int(time()) + 200_000))
         await client.init(**payload())
         await client.subscribe("1", FOLLOW)
         await until(lambda: ask.app.state.hub.members == 1)
-        clock.ahead = 4_000
+        clock.ahead = 100_000
         assert await client.closed() == (4403, OVER)
         assert await answers(other)
         await until(lambda: ask.app.state.hub.members == 0)
@@ -146,7 +146,7 @@ async def test_an_operation_is_refused_from_the_moment_on_at_which_its_credentia
     monkeypatch.setattr(Credentials, "look", nothing)
     async with socket(server.port) as client:
         await client.init(**payload())
-        clock.ahead = 4_000
+        clock.ahead = 100_000
         await client.subscribe("1", CREATE)
         assert await client.closed() == (4403, OVER)
     assert viewers == []
@@ -165,7 +165,7 @@ async def test_an_event_stream_is_whose_its_credentials_are_and_ends_with_them(
         with speaking_as(ask, "write"):
             assert (await ask.data(CREATE))["createItem"]["item"] == {"sku": "NEW"}
         assert (await stream.hears())["data"]["changes"]["cursor"]
-        clock.ahead = 4_000
+        clock.ahead = 100_000
         event, told = await stream.hear()
         assert (event, told["errors"][0]["extensions"]["code"], told["errors"][0]["message"]) == ("next", "UNAUTHENTICATED", OVER)
         assert await stream.hear() == ("complete", None)
@@ -179,7 +179,7 @@ async def test_an_event_stream_of_nobody_does_not_begin(server: Listening, ask: 
 
 
 async def test_who_watches_credentials_that_are_over_is_told_at_once() -> None:
-    credentials = Credentials(Settings(**AUTH))
+    credentials = credentials_of(Settings(**AUTH))
     grant = await credentials.grant(bearer()["authorization"])
     told: list[str] = []
     with grant.watched(lambda: told.append("first")):

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from graph.access.credentials import INVALID, NEEDED, Credentials
+from graph.access.credentials import INVALID, NEEDED
 from graph.access.tokens import BadCredentials, Tokens
 from graph.operations.request_errors import RequestRefused
 from graph.serve.app import create_app
@@ -23,7 +23,7 @@ from graph.settings import Settings, SettingsError
 from tests.conftest import Ask
 from tests.sockets import listening, until
 from tests.subscribers import socket
-from tests.tokens import SECRET, raw, speaking_as, token
+from tests.tokens import SECRET, credentials_of, raw, speaking_as, token
 
 SHOP = "varied"
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
 def test_a_file_that_cannot_be_used_stops_the_start_and_later_changes_nothing(
     path: Path, text: str | bytes, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    credentials = Credentials(of_file(path))
+    credentials = credentials_of(of_file(path))
     assert credentials.tokens is not None
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingsError, match="ORDERGRAPH_JWKS_FILE: ") as refusal:
@@ -206,7 +206,7 @@ def test_a_secret_that_is_a_public_key_stops_the_start() -> None:
 
 async def test_a_key_that_is_taken_out_takes_its_tokens_with_it(path: Path) -> None:
     """Those of others go on, and a new key under an old name is another one."""
-    credentials = Credentials(of_file(path))
+    credentials = credentials_of(of_file(path))
     before = {name: await credentials.grant(f"Bearer {signed(name)}") for name in ALGORITHMS}
     ended: list[str] = []
     with before["ES256"].watched(lambda: ended.append("ES256")), before["EdDSA"].watched(lambda: ended.append("EdDSA")):
