@@ -103,8 +103,13 @@ class Metrics:
                 mode: Any = kind
                 made = prometheus.Gauge(name, help_, labels, registry=self.registry, multiprocess_mode=mode)
             self.families[name] = made
-        if not self.shared:
-            prometheus.ProcessCollector(registry=self.registry)
+        self.process = prometheus.ProcessCollector(registry=None if self.shared else self.registry)
+        self.of_process: dict[str, Any] = {}
+        for family in self.process.collect() if self.shared else ():  # where another process may be asked for this one's
+            for each in family.samples:
+                self.of_process[each.name] = prometheus.Gauge(
+                    each.name, family.documentation, registry=self.registry, multiprocess_mode="liveall"
+                )
         self.plans = {"kept": 0, "made": 0}  # since they were last written down
         self.names, self.codes = Labels(MOST_NAMES), Labels(MOST_CODES)
         self._children: dict[tuple[str, ...], Any] = {}
@@ -145,6 +150,9 @@ class Metrics:
             self.plans[result] = 0
         for each in (turns, line):
             self.child("waiting", each.place).set(each.waiting)
+        for family in self.process.collect() if self.shared else ():
+            for sample in family.samples:
+                self.of_process[sample.name].set(sample.value)
 
     async def _sample_feed(self) -> None:
         """Ask the database, for a while: metrics are told whatever it does."""

@@ -102,6 +102,8 @@ async def test_workers_serve_as_one_are_replaced_and_end_together(empty_url: str
             text = (await http.get(f"{served.url}/metrics")).text
         assert 'ordergraph_operation_seconds_count{kind="query",operation="Find",outcome="ok"} 20.0' in text
         assert re.search(r'ordergraph_connections\{state="most"\} (15|30)\.0', text)
+        assert set(re.findall(r'process_cpu_seconds_total\{pid="(\d+)"\}', text)) <= {str(pid) for pid in workers_of(served)}
+        assert re.search(r'process_resident_memory_bytes\{pid="\d+"\} [1-9]', text)
 
         # Who listens to one hears what is written by all, in order.
         async with opened_socket(served.port) as listener:
