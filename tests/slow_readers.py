@@ -30,10 +30,13 @@ def resident(process_id: int) -> int | None:
 
 
 @asynccontextmanager
-async def asking_without_reading(port: int, query: str, number: int) -> AsyncIterator[list[socket.socket]]:
+async def asking_without_reading(port: int, query: str, number: int, accept: str = "*/*") -> AsyncIterator[list[socket.socket]]:
     """So many connections, on each a request whose answer nobody reads."""
     body = json.dumps({"query": query}).encode()
-    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /graphql HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
     made: list[socket.socket] = []
     try:
         for _ in range(number):

@@ -1,10 +1,11 @@
-"""Clients that do not read: their answers hold bounded memory for a bounded time, and others are served (fault 30)."""
+"""Clients that do not read: answers and events hold bounded memory, answers for a bounded time; others are served (fault 30)."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import httpx2
 from graph.serve.http1 import BoundedProtocol
 from graph.serve.responses import RETRY_AFTER_SECONDS
 from tests.servers import Client, serving
-from tests.slow_readers import CREATE, CUSTOMERS, LARGE, asking_without_reading, resident
+from tests.slow_readers import CREATE, CUSTOMERS, LARGE, NOTE, asking_without_reading, resident
 from tests.sockets import PATIENCE, listening, request, until
+from tests.subscribers import socket as subscriber
 
 SIZE = 8 * 2**20
 
@@ -55,10 +57,10 @@ async def test_an_answer_that_is_read_arrives_and_the_connection_stays() -> None
         assert connection.sending is None
 
 
-async def told(ask: Client, query: str) -> Any:
+async def told(ask: Client, query: str, variables: dict[str, Any] | None = None) -> Any:
     """The data of an answer. While the crowd comes in one may be told to come back after a second, but not again and again."""
     for _ in range(3):
-        answer = await ask(query)
+        answer = await ask(query, variables)
         if "errors" not in answer:
             return answer["data"]
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["SERVICE_UNAVAILABLE"]
@@ -89,3 +91,32 @@ async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_ot
         log = (tmp_path / f"server-{served.port}.log").read_text()
         assert log.count("running task(s)") <= 1  # where some were cut off
         assert "CancelledError" not in log
+
+
+BEGIN = b'["Change position+",0]'.hex().upper()
+#: Each event has 50 KB.
+EVENTS = f'subscription {{ changes(after: "{BEGIN}", types: [Order]) {{ version node {{ ... on Order {{ note }} }} }} }}'
+WRITE = 'mutation ($note: String!) { updateOrder(input: {id: "Order:1", note: $note}) { errors { code } } }'
+
+
+async def test_subscribers_that_read_nothing_take_no_memory(empty_url: str, tmp_path: Path) -> None:
+    """A hundred events for thirty of them are 150 MB; an event is one text for all, and few of them may wait."""
+    async with (
+        serving(empty_url, tmp_path, 1) as (served,),
+        httpx2.AsyncClient() as http,
+        asking_without_reading(served.port, EVENTS, 15, "text/event-stream"),
+        AsyncExitStack() as stack,
+    ):
+        ask = Client(http, served.url)
+        await ask.data(CREATE, {"input": {"name": "Ada", "email": "ada@example.com", "orders": [{}]}})
+        silent = [await stack.enter_async_context(subscriber(served.port, close_timeout=0.1)) for _ in range(15)]
+        reader = await stack.enter_async_context(subscriber(served.port))
+        for client in (*silent, reader):
+            await (await client.init()).subscribe("1", EVENTS)
+        assert (await reader.hears("1"))["data"]["changes"]["version"] == 1
+        before = resident(served.process.pid)
+        for version in range(2, 102):
+            await told(ask, WRITE, {"note": f"{version}{NOTE}"})
+            assert (await reader.hears("1"))["data"]["changes"]["version"] == version
+            now = resident(served.process.pid)
+            assert before is None or now is None or now - before < 75 * 2**20
