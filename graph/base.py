@@ -151,6 +151,11 @@ def beside(row: Any, model: type[Base]) -> Any:
     return model if isinstance(row, type) else row.__door__.beside(row, model)
 
 
+def kind_of_viewer(row: Any) -> str:
+    """Who reads a row in an expression over it, where what it tells depends on that: nobody where `row` is the class."""
+    return "" if isinstance(row, type) else str(row.__door__.kind)
+
+
 @event.listens_for(Base, "attribute_instrument", propagate=True)
 def _keep_for_reading(class_: type[Base], key: str, attribute: Any) -> None:
     """Make an assignment to a relation that is for reading an error; SQLAlchemy would let it pass and write nothing."""

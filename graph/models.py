@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -47,7 +47,9 @@ from graph.base import (
     Utc,
     beside,
     between,
+    kind_of_viewer,
 )
+from graph.scope import BOUND
 from graph.sums import TOTAL, ExactSum
 from graph.texts import CodePointText, Email, email_address, not_blank
 
@@ -66,6 +68,15 @@ TRANSITIONS: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.SHIPPED: (),
     OrderStatus.CANCELLED: (),
 }
+
+
+#: The same for viewers who belong to a customer: they may cancel what is not paid.
+BOUND_TRANSITIONS = {**dict.fromkeys(OrderStatus, ()), OrderStatus.PENDING: (OrderStatus.CANCELLED,)}
+
+
+def transitions(kind: str) -> Mapping[OrderStatus, tuple[OrderStatus, ...]]:
+    """Which status a kind of viewer may move an order to from which."""
+    return BOUND_TRANSITIONS if kind == BOUND else TRANSITIONS
 
 
 #: What the totals of an order are made of.
@@ -236,8 +247,9 @@ class Order(Base):
     @classmethod
     def _allowed_transitions(cls) -> ColumnElement[str]:
         """The list as JSON text, which a compiled read carries through."""
+        allowed = transitions(kind_of_viewer(cls))
         lists: dict[str, ColumnElement[str]] = {
-            status.value: literal_column(f"'{json.dumps(TRANSITIONS[status])}'", CodePointText) for status in OrderStatus
+            status.value: literal_column(f"'{json.dumps(allowed[status])}'", CodePointText) for status in OrderStatus
         }
         return case(lists, value=cls.status)
 

@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "base": {"texts"},
     "scope": set(),
     "sums": set(),
-    "models": {"base", "sums", "texts"},
+    "models": {"base", "scope", "sums", "texts"},
     "database": {"settings", "observations", "base"},
     "context": {"settings", "database", "scope"},
     "migrate": {"database"},
@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "feed": {"settings", "base", "scope", "texts", "database", "context", "read", "write"},
     "operations": {"settings", "observations", "base", "scope", "database", "context", "read", "feed"},
     "access": {"settings", "base", "scope", "texts", "models", "database", "read", "operations"},
-    "stock": {"write"},
+    "stock": {"read", "scope", "write"},
     "sample": {"settings", "base", "database", "models", "write", "feed"},
     "comparison": set(),
     "commands": {

@@ -46,7 +46,7 @@ class PurgeArchivedPayload(Payload):
     )
 
 
-@mutation("Delete for good what was archived before a moment; items that were sold stay.", scope="admin")
+@mutation("Delete for good what was archived before a moment; items that were sold stay.", scope="admin", unbound=True)
 async def purge_archived(unit: Unit, input: PurgeArchivedInput) -> Answer[PurgeArchivedPayload]:
     judge_cap(unit, input)
     if unit.errors:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import strawberry
 
 from graph.read.types.filter_inputs import generated
+from graph.read.types.permissions import NOT_SENT
 from graph.read.types.scalars import Money
 from graph.write.batches import OnError
 from graph.write.matching import Matching
@@ -51,7 +52,7 @@ class InsertItemsInput:
 class ItemReference:
     id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The global id.")
     sku: strawberry.Maybe[str] = strawberry.field(description="The stock keeping unit.")
-    create: strawberry.Maybe[ItemInput] = strawberry.field(description="A new item.")
+    create: strawberry.Maybe[ItemInput] = strawberry.field(description="A new item.", metadata=NOT_SENT)
 
 
 @strawberry.input(description="Points to an item that is there.", one_of=True)

@@ -44,25 +44,25 @@ from graph.write.unit import Unit
 STOCK = Counter("stock", "stock_delta", "stockDelta", MOST_PIECES, out_of_stock, over_stocked)
 
 
-@mutation("Make an item.", scope="write")
+@mutation("Make an item.", scope="write", unbound=True)
 async def create_item(unit: Unit, input: CreateItemInput) -> Answer[CreateItemPayload]:
     item = unit.create(models.Item, input)
     await unit.insert(item)
     return answer(item=item)
 
 
-@mutation("Make several items.", scope="write")
+@mutation("Make several items.", scope="write", unbound=True)
 async def create_items(unit: Unit, input: CreateItemsInput) -> Answer[CreateItemsPayload]:
     return await create_all(unit, models.Item, "items", input.items, input.on_error)
 
 
-@mutation("Insert many items fast, up to 10,000, in one transaction.", scope="admin")
+@mutation("Insert many items fast, up to 10,000, in one transaction.", scope="admin", unbound=True)
 async def insert_items(unit: Unit, input: InsertItemsInput) -> Answer[InsertItemsPayload]:
     written = await insert_rows(Plain(unit, models.Item, "rows", input.rows, "sku"), input.on_conflict)
     return answer(dataclasses.asdict(written))
 
 
-@mutation("Change an item.", scope="write")
+@mutation("Change an item.", scope="write", unbound=True)
 async def update_item(unit: Unit, input: UpdateItemInput) -> Answer[UpdateItemPayload]:
     lock = for_input(models.Item, input)
     item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"), lock=lock)
@@ -71,33 +71,33 @@ async def update_item(unit: Unit, input: UpdateItemInput) -> Answer[UpdateItemPa
     return answer(item=item)
 
 
-@mutation("Make an item, or change the one with this sku. It does not restore an archived one.", scope="write")
+@mutation("Make an item, or change the one with this sku. It does not restore an archived one.", scope="write", unbound=True)
 async def upsert_item(unit: Unit, input: UpsertItemInput) -> Answer[UpsertItemPayload]:
     (result,) = await upsert_rows(Plain(unit, models.Item, None, [input], "sku"), STOCK)
     return answer({"created": result.values["created"]}, item=result.row)
 
 
-@mutation("Make or change several items by their skus, all or none.", scope="write")
+@mutation("Make or change several items by their skus, all or none.", scope="write", unbound=True)
 async def upsert_items(unit: Unit, input: UpsertItemsInput) -> Answer[UpsertItemsPayload]:
     return Answer(results=await upsert_rows(Plain(unit, models.Item, "items", input.items, "sku"), STOCK))
 
 
-@mutation("Archive an item, which then cannot be ordered and is left out of lists.", scope="write")
+@mutation("Archive an item, which then cannot be ordered and is left out of lists.", scope="write", unbound=True)
 async def archive_item(unit: Unit, input: ArchiveItemInput) -> Answer[ArchiveItemPayload]:
     return await archive(unit, models.Item, "item", input, archived=True)
 
 
-@mutation("Bring an archived item back.", scope="write")
+@mutation("Bring an archived item back.", scope="write", unbound=True)
 async def restore_item(unit: Unit, input: RestoreItemInput) -> Answer[RestoreItemPayload]:
     return await archive(unit, models.Item, "item", input, archived=False)
 
 
-@mutation("Archive the items that match a filter, or all of them.", scope="admin")
+@mutation("Archive the items that match a filter, or all of them.", scope="admin", unbound=True)
 async def archive_items(unit: Unit, input: ArchiveItemsInput) -> Answer[ArchiveItemsPayload]:
     return await archive_matching(unit, models.Item, input)
 
 
-@mutation("Delete an item that was never ordered; one that was can only be archived.", scope="write")
+@mutation("Delete an item that was never ordered; one that was can only be archived.", scope="write", unbound=True)
 async def delete_item(unit: Unit, input: DeleteItemInput) -> Answer[DeleteItemPayload]:
     item = await unit.load(models.Item, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     await unit.delete(item)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from graph.catalog.inputs import AdjustStockInput
 from graph.catalog.payloads import AdjustStockPayload
 from graph.models import Item
+from graph.scope import Scope
 from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write import door
 from graph.write.answers import Answer, answer
@@ -23,7 +24,7 @@ from graph.write.resolvers import mutation
 from graph.write.unit import Unit
 
 
-@mutation("Add pieces to an item's stock, or take them; never below zero.", scope="write")
+@mutation("Add pieces to an item's stock, or take them; never below zero.", scope="write", unbound=True)
 async def adjust_stock(unit: Unit, input: AdjustStockInput) -> Answer[AdjustStockPayload]:
     field, sent = chosen(input.item)
     table: Any = sa.inspect(Item).local_table
@@ -40,12 +41,12 @@ async def adjust_stock(unit: Unit, input: AdjustStockInput) -> Answer[AdjustStoc
             raise Refused([missing("Item", str(sent), (*ROOT, "item", field.name), field.name)])
         stock = rows[0].stock
         if stock is None or not 0 <= stock + input.delta <= MOST_PIECES:
-            raise Refused([_refusal(stock, input.delta)])
+            raise Refused([_refusal(unit.scope, stock, input.delta)])
     return answer(item=Row("Item", found[0]))
 
 
-def _refusal(stock: int | None, delta: int) -> MutationError:
+def _refusal(scope: Scope, stock: int | None, delta: int) -> MutationError:
     path = (*ROOT, "delta")
     if stock is None:
         return invalid((*ROOT, "item"), "must be one that tracks its stock")
-    return out_of_stock(-delta, stock, path) if stock + delta < 0 else over_stocked(path)
+    return out_of_stock(scope, -delta, stock, path) if stock + delta < 0 else over_stocked(path)

@@ -10,6 +10,7 @@ from graph import models
 from graph.feed.types import ToldChange, of_root, own_changes
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
+from graph.read.types.permissions import NOT_TOLD
 from graph.read.types.scalars import DateTime, Money
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Item(Node):
     sku: str = strawberry.field(description="The stock keeping unit: the shop's own unique code.")
     name: str = strawberry.field(description="What people read.")
     price: Money = strawberry.field(description="The list price of one piece now.")
-    stock: int | None = strawberry.field(description="Pieces in stock; null where stock is not tracked.")
+    stock: int | None = strawberry.field(description="Pieces in stock; null where stock is not tracked.", metadata=NOT_TOLD)
     created_at: DateTime = strawberry.field(description="When the item was made.")
     updated_at: DateTime = strawberry.field(description="When the item was last changed.")
     archived: bool = strawberry.field(description="Whether the item is archived: kept for old orders, no longer sold.")

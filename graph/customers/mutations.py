@@ -94,7 +94,7 @@ async def archive_customers(unit: Unit, input: ArchiveCustomersInput) -> Answer[
     return await archive_matching(unit, models.Customer, input)
 
 
-@mutation("Delete a customer with all orders; PENDING and PAID ones give their stock back.", scope="admin")
+@mutation("Delete a customer with all orders; PENDING and PAID ones give their stock back.", scope="admin", unbound=True)
 async def delete_customer(unit: Unit, input: DeleteCustomerInput) -> Answer[DeleteCustomerPayload]:
     customer = await unit.load(models.Customer, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
     order = rows(models.Order, SERVER)

@@ -23,11 +23,12 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import visitors
 
-from graph.base import Base, Choice, Key, Utc, utc_now
+from graph.base import Base, Choice, Key, Utc, kind_of_viewer, utc_now
 from graph.database import capabilities, rows_within
 from graph.feed.positions import TAG, cursor_at
 from graph.read.sql.connections import cursor_text
 from graph.read.types.mirror import MIRRORS, expression_of
+from graph.scope import BOUND
 from graph.texts import CodePointText
 from graph.write.record import Change, Kind
 
@@ -96,7 +97,20 @@ class ChangeRow(Base):
     @fields.inplace.expression
     @classmethod
     def _fields(cls) -> sa.ColumnElement[str]:
-        return sa.type_coerce(cls.changed, CodePointText)
+        return sa.type_coerce(told(cls, cls.changed) if kind_of_viewer(cls) == BOUND else cls.changed, CodePointText)
+
+
+def told(change: Any, names: Any) -> Any:
+    """The JSON of a change's names without those of fields that are not told to bound viewers."""
+    found: dict[str, Any] = {}
+    for mirror in MIRRORS.values():
+        shown = names
+        for name in sorted(name for name, attribute in mirror.attributes.items() if attribute in mirror.untold):
+            for text in (f'"{name}",', f',"{name}"', f'"{name}"'):
+                shown = sa.func.replace(shown, text, "")
+        if shown is not names:
+            found[mirror.name] = shown
+    return sa.case(found, value=change.type, else_=names) if found else names
 
 
 #: One row: the last position given. Whoever numbers holds it.

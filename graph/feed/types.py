@@ -22,7 +22,7 @@ from strawberry.types.lazy_type import LazyType
 from graph.feed.outbox import ChangeRow
 from graph.read.types.fields import Connection, argument, event_field
 from graph.read.types.mirror import MIRRORS, Link, Node, mirror
-from graph.read.types.permissions import root_field
+from graph.read.types.permissions import root_use
 from graph.read.types.scalars import DateTime
 from graph.write.record import Kind
 
@@ -86,15 +86,15 @@ ARGUMENTS = (
 )
 
 
-def _changes(declared: dict[str, Any], *more: Any) -> Any:
-    made = StrawberryField(**declared)
+def _changes(description: str, *more: Any, scope: str | None = None) -> Any:
+    made = StrawberryField(description=description, metadata=None if scope is None else root_use(scope))
     made.arguments = [*(argument(*each) for each in ARGUMENTS), *more]
     return made
 
 
 def own_changes(description: str) -> Any:
     """The feed of an entity; its type says so by `links={"changes": of_root("Order")}`."""
-    return _changes({"description": description})
+    return _changes(description)
 
 
 def of_root(type_name: str) -> Link:
@@ -105,8 +105,9 @@ def of_root(type_name: str) -> Link:
 @strawberry.type
 class ChangeQueries:
     changes: Connection[ToldChange] = _changes(
-        root_field("read", "All changes that are kept, oldest first."),
+        "All changes that are kept, oldest first.",
         argument("types", StrawberryList(changed_types), "Only changes of these types."),
+        scope="read",
     )
 
 

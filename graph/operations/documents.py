@@ -41,7 +41,7 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 
 from graph.observations import LONGEST_NAME
 from graph.operations import limits
-from graph.operations.authorization import asked_for
+from graph.operations.authorization import Needs, needs_of
 from graph.operations.coercers import Coercer, coercer
 from graph.operations.faults import ROWS, Fault, Path, counted, faults, too_many
 from graph.operations.request_errors import RequestRefused, refused
@@ -99,7 +99,7 @@ class Document:
     """One operation of a validated document.
 
     `shapers` reduce the variables that a plan may depend on: all of a query's, those below the root fields of a mutation.
-    `scopes` are all that its root fields need, those included that @skip and @include may leave out.
+    `needs` is what its root fields need, those included that @skip and @include may leave out.
     `only_inserts` says that all it does is to insert plain rows, of which a request may hold more.
     `entries` says how many objects stand in the lists of its literals.
     """
@@ -110,7 +110,7 @@ class Document:
     variables: tuple[Variable, ...]
     shapers: tuple[tuple[str, Shaper], ...]
     entries: int
-    scopes: frozenset[str]
+    needs: Needs
     only_inserts: bool
     kind: OperationType = field(init=False)
     #: The operation's name, or nothing, and its kind, as they are told to whoever watches.
@@ -170,8 +170,8 @@ def read_document(schema: GraphQLSchema, settings: Settings, text: str, operatio
         entries += count
         if entries > settings.max_nested_rows:
             raise RequestRefused([BadUserInput(too_many(settings.max_nested_rows, entries), path)])
-    scopes, only_inserts = asked_for(schema, operation, fragments), _only_inserts(schema, operation)
-    read = Document(document, operation, fragments, tuple(variables), tuple(shapers), entries, scopes, only_inserts)
+    needs, only_inserts = needs_of(schema, operation, fragments), _only_inserts(schema, operation)
+    read = Document(document, operation, fragments, tuple(variables), tuple(shapers), entries, needs, only_inserts)
     check_defaults(read, settings)
     return read
 

@@ -31,7 +31,7 @@ from strawberry.execution import optimized_is_awaitable
 from graph.context import Context
 from graph.database.failures import AnswerTooLarge
 from graph.observations import running
-from graph.operations.authorization import permit
+from graph.operations.authorization import permit, permit_inputs
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, read_document
 from graph.operations.learning import Learner
@@ -47,7 +47,7 @@ from graph.read.planning.cost import Cost, Price, bytes_of, cost_of, prices, too
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import LIMIT, META, Statement, write
-from graph.scope import Scope
+from graph.scope import BOUND, Scope
 from graph.settings import Settings
 
 #: Executes the fields of a mutation operation, once or more, in the transactions it asks for.
@@ -141,9 +141,7 @@ class Engine:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket, or an event stream by GET or POST.")
         if only_queries and document.kind is not OperationType.QUERY:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET and QUERY; send this by POST.", 405)
-        variables = coerce_variables(self.settings, document, raw_variables)
-        if context.viewer is not None:
-            permit(self.operation(document, variables), document.scopes, context.viewer)
+        variables = self.variables(document, raw_variables, context)
         if document.kind is OperationType.QUERY:
             return await self._query(document, variables, context)
         planned = await self.planned(document, variables, context.scope)
@@ -169,6 +167,13 @@ class Engine:
         if size > (most := self.settings.max_operation_bytes) and not document.only_inserts:
             raise refused("BODY_TOO_LARGE", TOO_HEAVY.format(most), 413, limit=most, value=size)
         return document
+
+    def variables(self, document: Document, raw: Mapping[str, Any], context: Context) -> VariableValues:
+        """The coerced variables of an operation that whoever asks may run. Raises `RequestRefused`."""
+        variables = coerce_variables(self.settings, document, raw)
+        if context.viewer is not None:
+            permit(self.operation(document, variables, context.scope), document.needs, context.viewer)
+        return variables
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:
         key = (document, document.shape(variables.coerced), context.scope.key)
@@ -210,7 +215,7 @@ class Engine:
     def compile(self, document: Document, variables: VariableValues, scope: Scope) -> Compiled:
         """The statement of a query, made anew. Raises what planning raises."""
         self.counters.planned += 1
-        plan = plan_query(self.operation(document, variables))
+        plan = plan_query(self.operation(document, variables, scope))
         found = prices(plan, self.settings.max_text_length)
         self._afford(found)
         return Compiled(
@@ -221,9 +226,9 @@ class Engine:
         if total(found) > self.settings.max_cost:
             raise RequestRefused([too_expensive(found, self.settings.max_cost)])
 
-    def operation(self, document: Document, variables: VariableValues) -> PlanningContext:
+    def operation(self, document: Document, variables: VariableValues, scope: Scope) -> PlanningContext:
         """What the planner needs of a request."""
-        return PlanningContext(self.schema, self.settings, document.operation, document.fragments, variables)
+        return PlanningContext(self.schema, self.settings, document.operation, document.fragments, variables, scope.kind)
 
     async def _introspection(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
         key = (document, keys, repr(sorted(variables.coerced.items())))
@@ -260,7 +265,7 @@ class Engine:
         if planned is None:
             if (observed := running()) is not None:
                 observed.learned = True
-            operation = self.operation(document, variables)
+            operation = self.operation(document, variables, scope)
             planned = await self.learner.learn(
                 key,
                 lambda: plan_mutation(operation, lambda plan: write(plan, self.dialect, scope), self._afford),
@@ -274,6 +279,8 @@ class Engine:
         self.counters.executed += 1
         # What every field is told is judged first: nothing runs of an operation that has one bad input.
         context.running = judge_mutation(self.schema, planned, variables)
+        if context.scope.kind == BOUND:
+            permit_inputs(context.running)
         found = context.running.prices()
         if (observed := running()) is not None:
             observed.cost = total(found)

@@ -234,7 +234,7 @@ def listing(asked: Selected, size: int) -> PlanningContext:
         selection_set=SelectionSetNode(selections=(feed,)),
     )
     variables = VariableValues(old.variables.sources, {**old.variables.coerced, AFTER: cursor_at(0)})
-    return PlanningContext(old.schema, old.settings, query, old.fragments, variables)
+    return PlanningContext(old.schema, old.settings, query, old.fragments, variables, old.kind)
 
 
 def selected(name: str, set_: SelectionSetNode | None = None) -> FieldNode:

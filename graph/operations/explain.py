@@ -17,7 +17,6 @@ from graphql import OperationType
 from graph.context import Context
 from graph.operations.engine import Engine
 from graph.operations.request_errors import refused
-from graph.operations.variables import coerce_variables
 from graph.read.planning.cost import Cost, cost_of
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import KEYS, LIMIT, META, Statement
@@ -54,7 +53,7 @@ async def explain(
     The context's session must not be in a transaction: the database is asked in one of its own.
     """
     document = await engine.document(text, operation_name)
-    variables = coerce_variables(engine.settings, document, raw_variables)
+    variables = engine.variables(document, raw_variables, context)
     if document.kind is OperationType.SUBSCRIPTION:
         raise refused("BAD_REQUEST", "A subscription has no statement of its own: explain a query with its selection.")
     values: dict[str, Any] = {**with_viewer(variables.coerced, context.scope), LIMIT: engine.settings.max_answer_bytes}

@@ -34,13 +34,11 @@ from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.feed.sequence import Sequencer
 from graph.observations import SubscribersCounted
-from graph.operations.authorization import permit
 from graph.operations.documents import Document
 from graph.operations.engine import KEPT_STATEMENTS, Engine
 from graph.operations.event_sources import IDS, FeedReader, Selected, SizedStatement, StateReader, listing, statement_of
 from graph.operations.recent import Recent
 from graph.operations.request_errors import RequestRefused, refused
-from graph.operations.variables import coerce_variables
 from graph.read.planning.arguments import Given, read_arguments
 from graph.read.planning.cost import bytes_of, prices, too_expensive, total
 from graph.read.planning.plan import Plan, RowsById, RowsByKey
@@ -105,10 +103,8 @@ class Broadcast:
         document = await self.engine.document(text, operation_name)
         if document.kind is not OperationType.SUBSCRIPTION:
             raise refused("BAD_REQUEST", "This is no subscription.")
-        variables = coerce_variables(self.engine.settings, document, raw_variables)
-        if context.viewer is not None:
-            permit(self.engine.operation(document, variables), document.scopes, context.viewer)
-        asked = self._asked(document, variables)
+        variables = self.engine.variables(document, raw_variables, context)
+        asked = self._asked(document, variables, context.scope)
         cursor = after or asked.argument("after")
         position = None if cursor is None else position_of(cursor, ("after",))
         states = STATES.get(asked.field)
@@ -136,8 +132,8 @@ class Broadcast:
         except Expired as expired:
             raise CursorExpired(cursor_at(expired.oldest)) from None
 
-    def _asked(self, document: Document, variables: VariableValues) -> Selected:
-        operation = self.engine.operation(document, variables)
+    def _asked(self, document: Document, variables: VariableValues, scope: Scope) -> Selected:
+        operation = self.engine.operation(document, variables, scope)
         schema = operation.schema
         assert schema.subscription_type is not None
         collected = collect_fields(schema, dict(document.fragments), variables, schema.subscription_type, document.operation)

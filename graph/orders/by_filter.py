@@ -68,7 +68,9 @@ async def _refuse_discount(unit: Unit, keys: list[int], discount: int, place: Pa
         unit.refuse(NotEditableError(message=message, path=list(place), status=status))
 
 
-@mutation("Take a percentage off the totals of all PENDING orders that match a filter, rounded half up.", scope="admin")
+@mutation(
+    "Take a percentage off the totals of all PENDING orders that match a filter, rounded half up.", scope="admin", unbound=True
+)
 async def discount_orders(unit: Unit, input: DiscountOrdersInput) -> Answer[DiscountOrdersPayload]:
     percent = input.percent
     if not 0 < percent <= WHOLE:
@@ -91,7 +93,7 @@ async def discount_orders(unit: Unit, input: DiscountOrdersInput) -> Answer[Disc
     return answer({"count": len(keys), **ids_of(unit, "ids", (("Order", key) for key in keys))})
 
 
-@mutation("Delete the orders that match a filter, or all of them, with their lines.", scope="admin")
+@mutation("Delete the orders that match a filter, or all of them, with their lines.", scope="admin", unbound=True)
 async def delete_orders(unit: Unit, input: DeleteOrdersInput) -> Answer[DeleteOrdersPayload]:
     keys = await lock_matching(unit, Order, input, lock=Lock.DELETE)
     lines: list[int] = []

@@ -8,7 +8,7 @@ import strawberry
 
 from graph import models
 from graph.orders.status import OrderStatus
-from graph.write.errors import ErrorCode, MutationError, discriminator
+from graph.write.errors import ErrorCode, ForbiddenError, MutationError, discriminator
 
 
 @strawberry.type(description="An order cannot become this from where it stands.")
@@ -23,6 +23,12 @@ class TransitionError(MutationError):
 class NotEditableError(MutationError):
     code: ErrorCode = discriminator(ErrorCode.NOT_EDITABLE)
     status: OrderStatus = strawberry.field(description="The status that forbids it.")
+
+
+def not_yours(order: models.Order, path: Iterable[str]) -> ForbiddenError:
+    """The order's status does not allow the change to viewers who belong to a customer."""
+    message = f"An order that is {order.status} is not yours to change so"
+    return ForbiddenError(message=message, path=list(path), type="Order")
 
 
 def not_editable(order: models.Order, path: Iterable[str]) -> NotEditableError:

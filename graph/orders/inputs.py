@@ -9,6 +9,7 @@ import strawberry
 from graph.models import OrderItem
 from graph.orders.status import OrderStatus
 from graph.read.types.filter_inputs import generated
+from graph.read.types.permissions import NOT_SENT, only_sent
 from graph.read.types.scalars import DateTime, Money, Percent
 from graph.write.batches import OnError
 from graph.write.bounds import allowed
@@ -32,7 +33,7 @@ class OrderItemInput:
     item: Annotated[ItemReference, strawberry.lazy("graph.catalog.inputs")] = strawberry.field(description="What is ordered.")
     quantity: int = strawberry.field(description=f"How many pieces, {PIECES}.")
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(
-        description="The price of one piece; the item's price when left out or null."
+        description="The price of one piece; the item's price when left out or null.", metadata=NOT_SENT
     )
 
 
@@ -42,7 +43,7 @@ class OrderInput:
         description="When the order was placed; now when left out or null."
     )
     discount: strawberry.Maybe[Money | None] = strawberry.field(
-        description="What is taken off the subtotal; nothing when left out or null."
+        description="What is taken off the subtotal; nothing when left out or null.", metadata=NOT_SENT
     )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text.")
     items: list[OrderItemInput] = strawberry.field(default_factory=list, description="The lines, in the order wanted.")
@@ -68,7 +69,7 @@ class UpdateOrderItemInput:
         description="What is ordered."
     )
     quantity: strawberry.Maybe[int | None] = strawberry.field(description=f"How many pieces, {PIECES}.")
-    price_paid: strawberry.Maybe[Money | None] = strawberry.field(description="The price of one piece.")
+    price_paid: strawberry.Maybe[Money | None] = strawberry.field(description="The price of one piece.", metadata=NOT_SENT)
 
 
 @strawberry.input(description="A line as it should be: with an id one that is there, else a new one.")
@@ -81,7 +82,7 @@ class ReplaceOrderItemInput:
         description=f"How many pieces, {PIECES}; a new line needs it.", metadata={NEEDED: True}
     )
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(
-        description="The price of one piece; the item's price for a new line."
+        description="The price of one piece; the item's price for a new line.", metadata=NOT_SENT
     )
 
 
@@ -100,7 +101,7 @@ class ChangeOrderInput:
     id: strawberry.ID = strawberry.field(description="The global id.")
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed.")
     discount: strawberry.Maybe[Money | None] = strawberry.field(
-        description="What is taken off the subtotal; changes only while the order is PENDING."
+        description="What is taken off the subtotal; changes only while the order is PENDING.", metadata=NOT_SENT
     )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
     items: strawberry.Maybe[OrderItemsInput | None] = strawberry.field(
@@ -113,7 +114,7 @@ class ReplaceOrderInput:
     id: strawberry.Maybe[strawberry.ID | None] = strawberry.field(description="The global id of an order to keep.")
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the order was placed.")
     discount: strawberry.Maybe[Money | None] = strawberry.field(
-        description="What is taken off the subtotal; changes only while the order is PENDING."
+        description="What is taken off the subtotal; changes only while the order is PENDING.", metadata=NOT_SENT
     )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
     items: strawberry.Maybe[OrderItemsInput | None] = strawberry.field(description="Changes of the lines.")
@@ -145,7 +146,7 @@ class DeleteOrderInput:
 @strawberry.input(description="Where to send an order.")
 class TransitionOrderInput:
     id: strawberry.ID = strawberry.field(description="The global id.")
-    to: OrderStatus = strawberry.field(description="The status it should have.")
+    to: OrderStatus = strawberry.field(description="The status it should have.", metadata=only_sent("CANCELLED"))
     expected_version: strawberry.Maybe[int | None] = strawberry.field(description=VERSION)
 
 
@@ -162,7 +163,7 @@ class MoveOrderItemInput:
 class OrderSet:
     order_date: strawberry.Maybe[DateTime | None] = strawberry.field(description="When the orders were placed.")
     discount: strawberry.Maybe[Money | None] = strawberry.field(
-        description="What is taken off each subtotal; refused if it changes one that is not PENDING."
+        description="What is taken off each subtotal; refused if it changes one that is not PENDING.", metadata=NOT_SENT
     )
     note: strawberry.Maybe[str | None] = strawberry.field(description="A free text; null clears it.")
 

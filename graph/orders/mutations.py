@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from graph import models
-from graph.models import TRANSITIONS, OrderStatus
+from graph.models import TRANSITIONS, OrderStatus, transitions
 from graph.orders.by_filter import delete_orders, discount_orders, update_orders
-from graph.orders.errors import TransitionError
+from graph.orders.errors import TransitionError, not_yours
 from graph.orders.inputs import (
     CreateOrderInput,
     CreateOrdersInput,
@@ -23,10 +23,11 @@ from graph.orders.payloads import (
 )
 from graph.orders.transfer import move_order_item
 from graph.read.types.scalars import global_id
+from graph.scope import BOUND
 from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
 from graph.write.bulk import seen_below
-from graph.write.errors import ROOT
+from graph.write.errors import ROOT, Refused
 from graph.write.locks import Lock
 from graph.write.mutation_inputs import given
 from graph.write.resolvers import mutation
@@ -53,9 +54,15 @@ async def update_order(unit: Unit, input: UpdateOrderInput) -> Answer[UpdateOrde
     return answer(order=order)
 
 
-@mutation("Delete an order with its lines, whatever its status. PENDING and PAID ones give stock back.", scope="write")
+@mutation(
+    "Delete an order with its lines, whatever its status; viewers who belong to a customer none that is PAID or SHIPPED."
+    " PENDING and PAID ones give stock back.",
+    scope="write",
+)
 async def delete_order(unit: Unit, input: DeleteOrderInput) -> Answer[DeleteOrderPayload]:
     order = await unit.load(models.Order, input.id, expected=given(input, "expected_version"), lock=Lock.DELETE)
+    if unit.scope.kind == BOUND and order.status in (OrderStatus.PAID, OrderStatus.SHIPPED):
+        raise Refused([not_yours(order, (*ROOT, "id"))])
     line_ids = await seen_below(unit, models.OrderItem.order_id, [order.id])
     await unit.delete(order)
     ids = [("Order", order.id), *(("OrderItem", id_) for id_ in line_ids)]
@@ -67,8 +74,11 @@ async def delete_order(unit: Unit, input: DeleteOrderInput) -> Answer[DeleteOrde
 async def transition_order(unit: Unit, input: TransitionOrderInput) -> Answer[TransitionOrderPayload]:
     lines = ["items"] if input.to is OrderStatus.CANCELLED else []
     order = await unit.load(models.Order, input.id, *lines, expected=given(input, "expected_version"))
-    if input.to in TRANSITIONS[order.status]:
+    allowed = transitions(unit.scope.kind)[order.status]
+    if input.to in allowed:
         order.status = input.to
+    elif input.to in TRANSITIONS[order.status]:
+        unit.refuse(not_yours(order, (*ROOT, "to")))
     else:
         unit.refuse(
             TransitionError(
@@ -76,7 +86,7 @@ async def transition_order(unit: Unit, input: TransitionOrderInput) -> Answer[Tr
                 path=[*ROOT, "to"],
                 from_=order.status,
                 to=input.to,
-                allowed=list(TRANSITIONS[order.status]),
+                allowed=list(allowed),
             )
         )
     await unit.flush()

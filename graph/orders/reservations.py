@@ -58,7 +58,7 @@ async def move_stock(unit: Unit, changes: PendingRows) -> None:
     for item_id, item in stock.items():
         available = item.stock
         if wanted[item_id] > available:
-            unit.refuse(out_of_stock(wanted[item_id], available, unit.place(unit.last(lines[item_id]), "quantity")))
+            unit.refuse(out_of_stock(unit.scope, wanted[item_id], available, unit.place(unit.last(lines[item_id]), "quantity")))
             del wanted[item_id]
         elif available - wanted[item_id] > MOST_PIECES:
             unit.refuse(over_stocked(unit.origin(unit.last(causes[item_id])).path))
@@ -94,7 +94,7 @@ def _take_from_new(unit: Unit, line: OrderItem, item: Item, quantity: int) -> No
         return
     assert item.stock is not None
     if quantity > item.stock >= 0:
-        unit.refuse(out_of_stock(quantity, item.stock, unit.place(line, "quantity")))
+        unit.refuse(out_of_stock(unit.scope, quantity, item.stock, unit.place(line, "quantity")))
     elif quantity > 0:
         item.stock -= quantity
 

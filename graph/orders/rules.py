@@ -12,6 +12,7 @@ from typing import Any
 
 from graph.models import Customer, Order, OrderItem, OrderStatus
 from graph.orders.errors import not_editable
+from graph.scope import BOUND
 from graph.write.answers import row_of
 from graph.write.errors import ROOT, ArchivedError, Row
 from graph.write.pending import PendingRows, changed_columns, former_parent, parent_of, put
@@ -41,8 +42,9 @@ async def keep_orders(unit: Unit, changes: PendingRows) -> None:
         target = unit.target(line, "item")
         if target is not None:
             refuse_archived(unit, line, "item", target)
-            # The price of an item that is made in place may be refused itself.
-            if "price_paid" not in line.__dict__ and target.price is not None:
+            # Who may not say a price does not keep that of another item. That of an item made in place may be refused itself.
+            anew = unit.scope.kind == BOUND and "item_id" in changed_columns(line)
+            if (anew or "price_paid" not in line.__dict__) and target.price is not None:
                 put(line, "price_paid", target.price)
     # A list that is replaced is numbered again though none of its lines changes otherwise: so it is put in another order.
     for order in [unit.origins[key].row for key, relation in unit.replaced if relation == "items"]:

@@ -27,9 +27,17 @@ class BadUserInput(GraphQLError):
     Where it is `Over` a limit, this stands in the extensions, with what was sent.
     """
 
+    code = "BAD_USER_INPUT"
+
     def __init__(self, message: str, path: Sequence[str], nodes: Any = None) -> None:
         numbers = {"limit": message.limit, "value": message.value} if isinstance(message, Over) else {}
-        super().__init__(message, nodes, extensions={"code": "BAD_USER_INPUT", "path": list(path), **numbers})
+        super().__init__(message, nodes, extensions={"code": self.code, "path": list(path), **numbers})
+
+
+class Forbidden(BadUserInput):
+    """An input that whoever sends it may not send."""
+
+    code = "FORBIDDEN"
 
 
 class CursorExpired(GraphQLError):

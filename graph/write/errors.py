@@ -43,7 +43,9 @@ class ErrorCode(enum.Enum):
     ARCHIVED = strawberry.enum_value("ARCHIVED", description="The row is archived and cannot be used.")
     OUT_OF_STOCK = strawberry.enum_value("OUT_OF_STOCK", description="There are not as many pieces in stock.")
     INVALID_INPUT = strawberry.enum_value("INVALID_INPUT", description="A value has the wrong form.")
-    FORBIDDEN = strawberry.enum_value("FORBIDDEN", description="The row would be one that you may not see.")
+    FORBIDDEN = strawberry.enum_value(
+        "FORBIDDEN", description="It is not yours to do, or the row would be one that you may not see."
+    )
     ROLLED_BACK = strawberry.enum_value("ROLLED_BACK", description="Nothing wrong here: a sibling failed, and all was undone.")
     IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
         "IDEMPOTENCY_KEY_REUSED", description="The key was used before with another mutation or another input."
@@ -170,7 +172,9 @@ class InvalidInputError(MutationError):
     reason: str = strawberry.field(description="What the value should be.")
 
 
-@strawberry.type(description="The write would leave a row that whoever writes may not see. Nothing was changed.")
+@strawberry.type(
+    description="The change is not for whoever writes, or would leave a row that he may not see. Nothing was changed."
+)
 class ForbiddenError(MutationError):
     code: ErrorCode = discriminator(ErrorCode.FORBIDDEN)
     type: str = strawberry.field(description="The type of the row.")

@@ -19,7 +19,7 @@ import strawberry
 from graph.base import Base
 from graph.read.rows import rows as rows_of
 from graph.read.sql.constructs import value_rows
-from graph.scope import SERVER
+from graph.scope import SERVER, Scope
 from graph.write import door
 from graph.write.answers import Result
 from graph.write.columns import refusal, required, start_of, stored, type_name, validators
@@ -197,15 +197,15 @@ def _picked(values: dict[str, list[Any]], order: Sequence[int]) -> dict[str, lis
 class Counter:
     """A column that an upsert adds to: its name, the input's field that holds what to add, and that field's GraphQL name.
 
-    `most` is what it holds. `short` tells, of what is wanted and what is there, that it is too little; `over` that it would be
-    too much.
+    `most` is what it holds. `short` tells a viewer, of what is wanted and what is there, that it is too little; `over` that it
+    would be too much.
     """
 
     column: str
     attribute: str
     name: str
     most: int
-    short: Callable[[int, int, Path], MutationError]
+    short: Callable[[Scope, int, int, Path], MutationError]
     over: Callable[[Path], MutationError]
 
 
@@ -281,7 +281,7 @@ async def _out_of_range(
     for index, identity, delta in moving:
         path, available = (*plain.path(index), counter.name), there.get(identity, 0)
         if available + delta < 0:
-            errors.append(counter.short(-delta, available, path))
+            errors.append(counter.short(plain.unit.scope, -delta, available, path))
         elif available + delta > counter.most:
             errors.append(counter.over(path))
     return errors

@@ -23,7 +23,7 @@ from strawberry.types.field import StrawberryField
 
 from graph.context import Context
 from graph.read.payloads.running import running_in
-from graph.read.types.permissions import root_field
+from graph.read.types.permissions import root_use
 from graph.write.answers import Answer, Payload
 from graph.write.perform import perform
 from graph.write.unit import Unit
@@ -34,8 +34,10 @@ P = TypeVar("P", bound=Payload)
 ABOUT_INPUT = "All that the mutation is told."
 
 
-def mutation(description: str, *, scope: str) -> Callable[[Callable[[Unit, In], Awaitable[Answer[P]]]], StrawberryField]:
-    """Make a function the field of the schema that has its name, and say which scope it needs.
+def mutation(
+    description: str, *, scope: str, unbound: bool = False
+) -> Callable[[Callable[[Unit, In], Awaitable[Answer[P]]]], StrawberryField]:
+    """Make a function the field of the schema that has its name, and say which scope it needs; `unbound`: not for bound viewers.
 
     What it returns names the payload: `Answer[...Payload]`.
     """
@@ -51,7 +53,8 @@ def mutation(description: str, *, scope: str) -> Callable[[Callable[[Unit, In], 
         resolve.__name__ = work.__name__
         argument: Any = Annotated[input_type, strawberry.argument(description=ABOUT_INPUT)]
         resolve.__annotations__ = {"info": strawberry.Info[Context, None], "input": argument, "return": payload}
-        field: StrawberryField = strawberry.mutation(resolver=resolve, **root_field(scope, description))
+        needs = root_use(scope, unbound=unbound)
+        field: StrawberryField = strawberry.mutation(resolver=resolve, description=description, metadata=needs)  # type: ignore[assignment]  # typed as what it resolves to
         return field
 
     return declare

@@ -78,7 +78,7 @@ async def statement(database: Database, query: str) -> tuple[str, list[Any]]:
         query = query.replace("AFTER", f'"{await deep_cursor(database, query)}"')
     document = read_document(engine.schema, engine.settings, query, None)
     variables = coerce_variables(engine.settings, document, {})
-    made = write(plan_query(engine.operation(document, variables)), engine.dialect, OPEN)
+    made = write(plan_query(engine.operation(document, variables, OPEN)), engine.dialect, OPEN)
     return made.sql, made.arguments({**variables.coerced, LIMIT: engine.settings.max_answer_bytes})
 
 

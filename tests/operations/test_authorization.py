@@ -11,7 +11,7 @@ from graph.feed.sequence import Sequencer
 from graph.operations.request_errors import RequestRefused
 from graph.operations.subscriptions import Broadcast
 from graph.read.types import permissions
-from graph.read.types.permissions import PermissionsError, root_field, root_types, scope_of
+from graph.read.types.permissions import PermissionsError, root_types, root_use, scope_of
 from graph.schema import schema
 from graph.scope import IMPLIED, Viewer
 from tests import stock
@@ -115,7 +115,7 @@ async def test_a_subscription_needs_its_scope_before_it_begins(shop: Ask) -> Non
         await (await begin(query, {}, None, Context(shop.database, viewer=READER))).aclose()
 
 
-def test_every_root_field_declares_its_scope_and_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_root_use_declares_its_scope_and_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     built = schema._schema
     for type_ in root_types(built):
         for name, field in type_.fields.items():
@@ -129,7 +129,7 @@ def test_every_root_field_declares_its_scope_and_tells_it(monkeypatch: pytest.Mo
                     permissions.check(built)
     permissions.check(built)
     with pytest.raises(PermissionsError, match="'writes' is no scope; there are read, write, admin"):
-        root_field("writes", "Nothing.")
+        root_use("writes")
 
 
 def test_a_scope_holds_with_what_it_implies_and_other_words_say_nothing() -> None:

@@ -114,7 +114,7 @@ def compiled(query: str) -> Statement:
     limits = Settings(max_cost=10**12)
     engine = Engine(schema._schema, limits, sqlite.dialect(paramstyle="qmark"), None)  # type: ignore[arg-type]  # nothing runs
     document = read_document(engine.schema, engine.settings, query, None)
-    return write(plan_query(engine.operation(document, coerce_variables(limits, document, {}))), engine.dialect, OPEN)
+    return write(plan_query(engine.operation(document, coerce_variables(limits, document, {}), OPEN)), engine.dialect, OPEN)
 
 
 # To shrink an operation of this size takes minutes and shows little.

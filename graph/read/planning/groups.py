@@ -17,7 +17,7 @@ from sqlalchemy.sql import functions, visitors
 
 from graph.base import Base, Money
 from graph.read.types.checks import can_show
-from graph.read.types.mirror import MIRRORS, plain_pair
+from graph.read.types.mirror import MIRRORS, columns_in, columns_untold, plain_pair
 from graph.read.types.scalars import position_for
 
 #: An expression over an aliased row.
@@ -167,6 +167,9 @@ def _check_measure(place: str, spec: Summary, measure: Measure, shown: Any) -> N
 
 def _expression(place: str, expression: Expression, model: type[Base]) -> ColumnElement[Any]:
     try:
-        return expression(model)
+        made = expression(model)
     except AttributeError as error:
         raise SummaryError(f"{place}: {error}") from None
+    if secret := columns_in(made) & columns_untold():
+        raise SummaryError(f"{place} would tell {', '.join(sorted(secret))} to those who may not be told it")
+    return made

@@ -121,6 +121,13 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """A value that the viewer is not told: null."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """What is selected of a row of a mirrored type."""
 
@@ -271,7 +278,7 @@ class SummaryRoot:
     parts: tuple[SummaryPart, ...]
 
 
-Field = Typename | Value | One | AnyRow | Many | Page
+Field = Typename | Value | Untold | One | AnyRow | Many | Page
 Root = Typename | Page | Lookup | RowsById | Meta | SummaryRoot
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
+    FieldNode,
+    GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
@@ -56,10 +58,13 @@ from graph.read.planning.plan import (
     SummaryPart,
     SummaryRoot,
     Typename,
+    Untold,
     Value,
 )
-from graph.read.refusals import BadUserInput, Over
+from graph.read.planning.unsendable import MESSAGE, unsendable
+from graph.read.refusals import BadUserInput, Forbidden, Over
 from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
+from graph.scope import BOUND
 from graph.settings import Settings
 
 #: The attributes in which a row says the type and the key of another row.
@@ -75,13 +80,14 @@ PAGE_INFO = {
 
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
-    """What the planner needs of a request: the operation, its fragments and coerced variables."""
+    """What the planner needs of a request: the operation, its fragments and coerced variables, the kind of viewer who asks."""
 
     schema: GraphQLSchema
     settings: Settings
     node: OperationDefinitionNode
     fragments: Mapping[str, FragmentDetails]
     variables: VariableValues
+    kind: str
 
 
 def plan_query(operation: PlanningContext) -> Plan:
@@ -110,7 +116,7 @@ def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details
     if name.startswith("__"):
         return Meta(key)
     field = root.fields[name]
-    arguments = read_arguments(field, node, operation.variables.coerced)
+    arguments = _arguments(operation, field, node)
     if connection_node(field.type) is not None:
         return _page(operation, key, None, field.type, details, arguments)
     named = get_named_type(field.type)
@@ -121,6 +127,15 @@ def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details
     mirror = MIRRORS[named.name]
     ((by, leaf),) = arguments["by"].items()
     return Lookup(key, mirror.attributes[by], leaf.source, _entity(operation, mirror.name, details))
+
+
+def _arguments(operation: PlanningContext, field: GraphQLField, node: FieldNode) -> dict[str, Any]:
+    """The arguments of a field. Raises `Forbidden` for what the viewer may not send."""
+    arguments = read_arguments(field, node, operation.variables.coerced)
+    for name, value in arguments.items() if operation.kind == BOUND else ():
+        for path in unsendable(field.args[name].type, value, (name,)):
+            raise Forbidden(MESSAGE.format(".".join(path)), path)
+    return arguments
 
 
 def _nodes(operation: PlanningContext, key: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:
@@ -190,13 +205,15 @@ def _field(
     attribute = python_name(field)
     named = get_named_type(field.type)
     if is_leaf_type(named):
+        if operation.kind == BOUND and attribute in mirror.untold:
+            return Untold(key)
         listed = is_list_type(get_nullable_type(field.type))
         return Value(key, attribute, "JSON" if listed else named.name, not is_non_null_type(field.type))
     if isinstance(named, GraphQLInterfaceType):
         nodes = [each.name for each in MIRRORS.values() if each.is_node and each.name in operation.schema.type_map]
         return AnyRow(key, *ANY_ROW, tuple(_entity(operation, node, details) for node in nodes))
     if connection_node(field.type) is not None:
-        arguments = read_arguments(field, details[0].node, operation.variables.coerced)
+        arguments = _arguments(operation, field, details[0].node)
         return _page(operation, key, attribute, field.type, details, arguments)
     relation = mirror.mapper.relationships[attribute]
     target = mirror_of(relation.mapper.class_)

@@ -33,6 +33,7 @@ from graph.read.planning.plan import (
     RowsByKey,
     SummaryRoot,
     Typename,
+    Untold,
     Value,
 )
 from graph.read.rows import VIEWER, Door
@@ -223,6 +224,8 @@ class Writer:
             match field:
                 case Typename(key, name):
                     members.append((key, [f'"{name}"']))
+                case Untold(key):
+                    members.append((key, ["null"]))
                 case Value(key, "id", "ID"):
                     members.append((key, encode_id(entity.type_name, row.id)))
                 case Value(key, attribute, scalar, nullable):

@@ -35,8 +35,11 @@ from graph.read.types.mirror import (
     MIRRORS,
     Mirror,
     MirrorError,
+    columns_read,
+    columns_untold,
     connection_node,
     expression_of,
+    is_untold,
     may_be_missing,
     plain_pair,
     python_name,
@@ -55,6 +58,7 @@ def check(schema: GraphQLSchema) -> None:
             _check_field(mirror_, f"{mirror_.name}.{name}", attribute, field_.type)
             mirror_.attributes[name] = attribute
         _check_model(mirror_)
+        _check_untold(mirror_, type_)
         _check_sorts(mirror_)
         for path in mirror_.search:
             _check_search(mirror_, path)
@@ -172,6 +176,27 @@ def _check_model(mirror_: Mirror) -> None:
     for relation in mapper.relationships if RULES else ():
         if needs_parent(relation) and plain_pair(relation) is None:
             raise MirrorError(f"{mirror_.name}: {model}.{relation.key} must be one foreign key where rows have rules")
+
+
+def _check_untold(mirror_: Mirror, type_: GraphQLObjectType) -> None:
+    """What is null for some viewers can be, and no other field, order or search tells it to them."""
+    secret = columns_untold()
+    for name, attribute in mirror_.attributes.items():
+        place = f"{mirror_.name}.{name}"
+        if attribute in mirror_.untold:
+            if is_non_null_type(type_.fields[name].type) or not is_leaf_type(get_named_type(type_.fields[name].type)):
+                raise MirrorError(f"{place} is not told to all viewers, so it must be a value that may be null")
+        elif attribute in mirror_.mapper.all_orm_descriptors:
+            _refuse_secret(place, mirror_.mapper, attribute, secret)
+    for path in (*mirror_.sorts, *mirror_.search):
+        mapper, _, attribute = _resolve(mirror_, path)
+        if path in mirror_.search or not is_untold(mirror_, path):
+            _refuse_secret(f"{mirror_.name}: {path!r}", mapper, attribute, secret)
+
+
+def _refuse_secret(place: str, mapper: Mapper[Any], attribute: str, secret: set[str]) -> None:
+    if found := columns_read(mapper, attribute) & secret:
+        raise MirrorError(f"{place} would tell {', '.join(sorted(found))} to those who may not be told it")
 
 
 def _check_sorts(mirror_: Mirror) -> None:

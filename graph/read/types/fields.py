@@ -16,7 +16,7 @@ from strawberry.types.field import StrawberryField
 
 from graph.read.types.filter_inputs import generated, optional
 from graph.read.types.mirror import Node
-from graph.read.types.permissions import root_field
+from graph.read.types.permissions import root_use
 from graph.read.types.sizes import Weighing, sized
 from graph.settings import Settings
 
@@ -71,35 +71,35 @@ def connection(type_name: str, description: str, *, searchable: bool = False, sc
     ]
     if searchable:
         arguments.append(argument("search", str, "Only rows that contain this text in one of the fields people search by."))
-    made = StrawberryField(**({"description": description} if scope is None else root_field(scope, description)))
+    made = StrawberryField(description=description, metadata=None if scope is None else root_use(scope))
     made.arguments = arguments
     return made
 
 
 def one_by(by: Any, description: str, *, scope: str) -> Any:
     """A field that finds one row by one of its unique keys, or null."""
-    made = StrawberryField(**root_field(scope, description))
+    made = StrawberryField(description=description, metadata=root_use(scope))
     made.arguments = [argument("by", by, "The key to look up.", required=True)]
     return made
 
 
 def event_field(description: str, *arguments: tuple[str, Any, str], scope: str) -> Any:
     """A field of the subscription. Whoever hears of an event can go on after it."""
-    made = StrawberryField(**root_field(scope, description))
+    made = StrawberryField(description=description, metadata=root_use(scope))
     after = ("after", str, "Only events after the one with this cursor, from there on without a gap; from now on when left out.")
     made.arguments = [argument(*each) for each in (*arguments, after)]
     return made
 
 
 def _node(name: str, of: Any, description: str, text: str, *directives: Any) -> Any:
-    made = StrawberryField(**root_field("read", description), directives=directives)
+    made = StrawberryField(description=description, metadata=root_use("read"), directives=directives)
     made.arguments = [argument(name, of, text, required=True)]
     return made
 
 
 def summary(type_name: str, group: Any, description: str, *, scope: str) -> Any:
     """A field that counts and sums rows of the mirrored type `type_name` by groups."""
-    made = StrawberryField(**root_field(scope, description))
+    made = StrawberryField(description=description, metadata=root_use(scope))
     made.arguments = [
         argument("where", generated(f"{type_name}Where"), "Only rows that match."),
         argument("group_by", StrawberryList(group), "What to group by, most significant first."),

@@ -22,7 +22,8 @@ from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
-from graph.read.types.mirror import MIRRORS, Mirror
+from graph.read.types.mirror import MIRRORS, Mirror, is_untold
+from graph.read.types.permissions import NOT_SENT, UNTOLD, only_sent
 from graph.read.types.scalars import ENUM, SCALARS
 
 
@@ -46,7 +47,12 @@ class Direction(enum.Enum):
 
 
 def input_field(
-    name: str, annotation: Any, description: str, graphql_name: str | None = None, default: object = strawberry.UNSET
+    name: str,
+    annotation: Any,
+    description: str,
+    graphql_name: str | None = None,
+    default: object = strawberry.UNSET,
+    metadata: Mapping[Any, Any] | None = None,
 ) -> StrawberryField:
     return StrawberryField(
         python_name=name,
@@ -54,6 +60,7 @@ def input_field(
         type_annotation=StrawberryAnnotation(annotation),
         description=description,
         default=default,
+        metadata=metadata,
     )
 
 
@@ -109,7 +116,9 @@ def _where(name: str, mirrored: str) -> Any:
             continue
         type_ = _filter_type(field.type)
         if type_ is not None:
-            made.append(input_field(field.python_name, optional(type_), f"Conditions on: {field.description}"))
+            about = f"Conditions on: {field.description}"
+            metadata = NOT_SENT if UNTOLD in field.metadata else None
+            made.append(input_field(field.python_name, optional(type_), about, metadata=metadata))
     return create_type(name, made, is_input=True, description=f"A filter on {mirrored} rows; all that is given must hold.")
 
 
@@ -157,17 +166,24 @@ def _list_where(name: str, mirrored: str) -> Any:
 
 
 def _sort_field(name: str, mirrored: str) -> Any:
-    values = {path.upper().replace(".", "_"): path for path in MIRRORS[mirrored].sorts}
     described = {
         key: strawberry.enum_value(path, description=f"By {path.replace('.', ' ').replace('_', ' ')}.")
-        for key, path in values.items()
+        for key, path in _orders_by(mirrored).items()
     }
     return strawberry.enum(enum.Enum(name, described), name=name, description=f"What {mirrored} rows can be sorted by.")  # type: ignore[call-overload]  # the functional API with descriptions
 
 
+def _orders_by(mirrored: str) -> dict[str, str]:
+    """The names by which rows can be sorted, and what these are."""
+    return {path.upper().replace(".", "_"): path for path in MIRRORS[mirrored].sorts}
+
+
 def _sort(name: str, mirrored: str) -> Any:
+    told = {key for key, path in _orders_by(mirrored).items() if not is_untold(MIRRORS[mirrored], path)}
+    metadata = None if len(told) == len(MIRRORS[mirrored].sorts) else only_sent(*told)
+    fields = make_input(f"{mirrored}SortField")
     made = [
-        input_field("field", make_input(f"{mirrored}SortField"), "What to sort by.", default=dataclasses.MISSING),
+        input_field("field", fields, "What to sort by.", default=dataclasses.MISSING, metadata=metadata),
         input_field("direction", Direction, "Which way; ascending by default.", default=Direction.ASC),
     ]
     return create_type(

@@ -15,11 +15,13 @@ import strawberry
 from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, get_named_type
 from sqlalchemy import Column, ColumnElement, String, TypeDecorator, inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
-from sqlalchemy.sql import operators
+from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression
+from strawberry.types.base import get_object_definition
 
 from graph.base import Base, Choice
 from graph.read.rows import RULES, WRITABLE, Rule, needs_parent
+from graph.read.types.permissions import UNTOLD
 
 T = TypeVar("T", bound=type)
 
@@ -50,6 +52,12 @@ class Mirror:
     @property
     def mapper(self) -> Mapper[Any]:
         return inspect(self.model)
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """The attributes of the fields that are null for bound viewers."""
+        fields = get_object_definition(self.type, strict=True).fields
+        return frozenset(field.python_name for field in fields if UNTOLD in field.metadata)
 
     @property
     def is_node(self) -> bool:
@@ -134,6 +142,31 @@ def python_name(field_: GraphQLField) -> str:
 def expression_of(mapper: Mapper[Any], attribute: str) -> Any:
     """What an attribute of a mapped class is in SQL: a column, or the expression of a derived attribute."""
     return getattr(mapper.class_, attribute)
+
+
+def is_untold(mirror_: Mirror, path: str) -> bool:
+    """Whether an attribute, or `relation.attribute` of a to-one relation, is not told to bound viewers."""
+    name, _, attribute = path.rpartition(".")
+    relation = mirror_.mapper.relationships.get(name)  # there is none where the path is wrong, which is told later
+    holders = [each for each in MIRRORS.values() if relation is not None and each.model is relation.mapper.class_]
+    return any(attribute in each.untold for each in (holders if name else [mirror_]))
+
+
+def columns_read(mapper: Mapper[Any], attribute: str) -> set[str]:
+    """The names, `table.column`, of what an attribute is, or is made of; of a relation those that lead to it."""
+    if attribute in mapper.relationships:
+        return {str(column) for column in mapper.relationships[attribute].local_columns}
+    return columns_in(expression_of(mapper, attribute))
+
+
+def columns_untold() -> set[str]:
+    """The columns behind all fields that are null for bound viewers."""
+    return {name for each in MIRRORS.values() for attribute in each.untold for name in columns_read(each.mapper, attribute)}
+
+
+def columns_in(expression: Any) -> set[str]:
+    """The columns that an expression over classes is made of."""
+    return {str(part) for part in visitors.iterate(expression.label(None)) if isinstance(part, Column)}
 
 
 def plain_pair(relation: RelationshipProperty[Any]) -> tuple[Column[Any], Column[Any]] | None:
