@@ -370,7 +370,34 @@ def test_a_port_that_is_taken_is_told_before_anything_is_done(run: Run, tmp_path
         assert refused(run("serve", "--port", str(port))) == f"cannot listen on port {port} of 127.0.0.1: it is taken"
     assert list(tmp_path.iterdir()) == []
     assert "no such host" in refused(run("serve", "--host", "host.invalid"))
-    assert "cannot listen on port 8000 of 192.0.2.1" in refused(run("serve", "--host", "192.0.2.1", "--port", "8000"))
+    assert "cannot listen on port 8000 of 192.0.2.1" in refused(run("serve", "--host", "192.0.2.1", "--port", "8000", "--open"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "[2001:db8::1]", "::ffff:192.0.2.1"])
+def test_nobody_is_served_on_a_network_unless_he_is_asked_who_he_is(run: Run, tmp_path: Path, host: str) -> None:
+    """Nothing is listened to or made."""
+    done = run("serve", "--host", host)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert f"not {host or 'all networks'}: set ORDERGRAPH_AUTH=on, or say --open" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_open_says_so_and_one_that_asks_is_not(run: Run, start: Start) -> None:
+    for arguments, settings, status, said in (
+        (("--open",), {}, 200, "whoever reaches this server may read and change everything"),
+        ((), {"ORDERGRAPH_AUTH": "on"}, 401, ""),
+    ):
+        process = start("serve", "--no-sample", "--host", "0.0.0.0", "--port", "0", *arguments, **settings)
+        try:
+            address = address_of(process).replace("0.0.0.0", "127.0.0.1")
+            assert httpx2.post(f"{address}/graphql", json={"query": "{ __typename }"}).status_code == status
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        assert ("everything" in told) == bool(said)
+        assert said in told
+    both = run("serve", "--open", ORDERGRAPH_AUTH="on")
+    assert (both.returncode, len(both.stderr.splitlines())) == (2, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

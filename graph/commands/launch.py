@@ -1,7 +1,7 @@
 """The command `serve`.
 
 What goes in: addresses and numbers. What comes out: a running server. What may be refused here: a port that is taken, several
-processes on a file.
+processes on a file, an address that others reach where nobody is asked who he is.
 """
 
 from __future__ import annotations
@@ -29,20 +29,30 @@ if TYPE_CHECKING:
 @click.option("--root-path", default="", metavar="PATH", help="The path that a proxy takes away before it hands a request on.")
 @click.option("--no-sample", is_flag=True, help="Leave an empty SQLite database empty.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that serve, on PostgreSQL.")
-def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int) -> None:
+@click.option("--open", "is_open", is_flag=True, help="Let everybody who reaches the server do everything, whoever that is.")
+def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, is_open: bool) -> None:
     """Serve /graphql.
 
     An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
-    `ordergraph migrate` first.
+    `ordergraph migrate` first. Another address than this machine's own takes ORDERGRAPH_AUTH=on, or --open.
     """
     from graph.serve import logs
-    from graph.serve.listening import CannotListen, listen, served_url
+    from graph.serve.listening import CannotListen, is_private, listen, served_url
     from graph.serve.processes import serve_alone, serve_together
 
     settings = usable_settings()
     if workers > 1 and is_embedded(settings):
         raise Misused("--workers needs a PostgreSQL: a file on SQLite has one writer, and one process serves it best")
+    if is_open and settings.auth:
+        raise Misused(
+            "--open lets everybody do everything, and ORDERGRAPH_AUTH=on asks everybody who he is: leave one of them out"
+        )
     try:
+        if not (settings.auth or is_open or is_private(host)):
+            raise Misused(
+                f"nobody is asked who he is, so only this machine is served and not {host or 'all networks'}: "
+                "set ORDERGRAPH_AUTH=on, or say --open to let everybody there do everything"
+            )
         sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
     except CannotListen as error:
         raise click.ClickException(str(error)) from None
@@ -53,6 +63,10 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int) -
 
     def serving() -> None:
         click.echo(f"Serving {served_url(host, sockets)}", err=True)
+        if is_open:
+            click.echo(
+                "Nobody is asked who he is (--open): whoever reaches this server may read and change everything.", err=True
+            )
         if settings.production and not settings.trusted_documents:
             click.echo(
                 "Any document runs within the limits; ORDERGRAPH_TRUSTED_DOCUMENTS=FILE leaves those of your own clients.",

@@ -29,6 +29,7 @@ from graph.feed.sequence import Sequencer
 from graph.operations.subscriptions import Broadcast
 from graph.schema import schema
 from graph.serve import browsers, logs
+from graph.serve.guarded import guarded
 from graph.serve.health import Health, alive
 from graph.serve.metrics import metrics_of
 from graph.serve.pages import docs
@@ -109,7 +110,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         Route("/readyz", health.ready),
     ]
     if metrics is not None:
-        routes.append(Route("/metrics", metrics.serve))
+        routes.append(Route("/metrics", guarded(metrics.serve, gatekeeper)))
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
     if settings.playground:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import ExitStack
+from ipaddress import ip_address
 from typing import Any
 
 #: Connections that may wait to be taken.
@@ -33,12 +34,22 @@ class CannotListen(Exception):
     """Nobody could reach a server there; the message says why in one sentence."""
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen on every address of a host, on one port; 0 takes a free one. From here on nobody else gets it."""
+def addresses(host: str, port: int) -> list[Any]:
+    """The addresses of a host, as the resolver gives them; without a host those of all networks. Raises `CannotListen`."""
     try:
-        found = socket.getaddrinfo(bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.getaddrinfo(bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise CannotListen(f"cannot listen on {host}: no such host") from None
+
+
+def is_private(host: str) -> bool:
+    """Whether nobody but this machine reaches a host. Raises `CannotListen`."""
+    return all(ip_address(address[0].partition("%")[0]).is_loopback for *_, address in addresses(host, 0))
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address of a host, on one port; 0 takes a free one. From here on nobody else gets it."""
+    found = addresses(host, port)
     made: list[socket.socket] = []
     refused: OSError | None = None
     with ExitStack() as stack:

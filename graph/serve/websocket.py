@@ -20,7 +20,6 @@ from typing import Any
 
 import orjson
 from graphql import GraphQLError, OperationType
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -33,8 +32,9 @@ from graph.operations.budget import Share
 from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.subscriptions import Broadcast
 from graph.serve.browsers import may_open
+from graph.serve.guarded import whole_refusal
 from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
-from graph.serve.responses import answer_body, headers_of, refusal_body
+from graph.serve.responses import answer_body, refusal_body
 from graph.serve.streams import Streams
 from graph.settings import Settings
 
@@ -83,12 +83,7 @@ class SocketView:
                 with self.streams.one():
                     await Conversation(self, socket, sender).run()
             except (RequestRefused, Unavailable) as error:
-                request_id = new_id()
-                status, body = refusal_body(error, request_id)
-                answer = Response(body, status)
-                more = error.headers if isinstance(error, RequestRefused) else ()
-                answer.raw_headers = [*headers_of(status, len(body), request_id), *more]
-                await socket.send_denial_response(answer)
+                await socket.send_denial_response(whole_refusal(error))
 
 
 @dataclass(slots=True, eq=False)

@@ -275,3 +275,18 @@ async def test_known_credentials_are_not_verified_again(
 async def test_without_auth_nobody_is_asked_who_he_is(ask: Ask) -> None:
     answer = await ask.client.post("/graphql", json={"query": COUNT}, headers={"authorization": "Bearer x"})
     assert answer.status_code == 200
+
+
+async def test_metrics_are_for_who_administers_all(shop_with: AskWith) -> None:
+    async with shop_with(**AUTH, metrics=True) as ask:
+        told = {
+            401: [{}, {"authorization": "Bearer x"}],
+            403: [bearer(), bearer("write"), bearer("admin", customer="Customer:1")],
+            200: [bearer("admin")],
+        }
+        for status, heads in told.items():
+            for head in heads:
+                answer = await ask.client.get("/metrics", headers=head)
+                assert answer.status_code == status
+                assert ("ordergraph_operation" in answer.text) == (status == 200)
+                assert ("www-authenticate" in answer.headers) == (status == 401)
