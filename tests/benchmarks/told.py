@@ -4,18 +4,20 @@ What goes in: options. What comes out: for so many subscribers of one document t
 the server's processor beyond the writes themselves, and how long after the mutation was sent they come; the same for clients that
 ask once a second instead. What is refused here: nothing; what was missed within ten seconds is counted.
 
-Writes come at a fixed rate, each with the time in it. Clients and writer share the core that the server does not have, so with a
-thousand subscribers much of the time is the clients' own.
+Writes come at a fixed rate, each of another version, by which its time is known. Clients and writer share the core that the
+server does not have, so with a thousand subscribers much of the time is the clients' own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 import orjson
@@ -26,10 +28,11 @@ from tests.subscribers import socket
 
 TOLD = "subscription { changes(types: [Item]) { cursor version node { ... on Item { name } } } }"
 LISTED = """query ($after: String) {
-  changes(after: $after, types: [Item], first: 100) { nodes { cursor node { ... on Item { name } } } }
+  changes(after: $after, types: [Item], first: 100) { nodes { cursor version node { ... on Item { name } } } }
 }"""
 WRITE = 'mutation ($name: String!) {{ updateItem(input: {{id: "{}", name: $name}}) {{ errors {{ code }} }} }}'
-MARK = "sent-"
+VERSION = '{{ item(by: {{id: "{}"}}) {{ version }} }}'
+MARK = re.compile(r'"version":(\d+)')
 POLL_SECONDS = 1.0
 
 
@@ -37,16 +40,15 @@ POLL_SECONDS = 1.0
 class Heard:
     """What the clients of a run have heard, all together."""
 
+    sent: dict[int, float] = field(default_factory=dict)  # by version
     seconds: list[float] = field(default_factory=list)
 
     def note(self, text: str) -> int:
-        """How many events a text holds; each says when it was sent."""
-        now, place, found = time.perf_counter(), 0, 0
-        while (place := text.find(MARK, place)) >= 0:
-            place += len(MARK)
-            self.seconds.append(now - float(text[place : text.index('"', place)]))
-            found += 1
-        return found
+        """How many events a text holds."""
+        now = time.perf_counter()
+        found = [now - self.sent[int(version)] for version in MARK.findall(text)]
+        self.seconds += found
+        return len(found)
 
 
 class Connection:
@@ -87,10 +89,12 @@ async def listen(port: int, heard: Heard, ready: asyncio.Semaphore) -> None:
 
 async def poll(port: int, number: int, heard: Heard, ready: asyncio.Semaphore) -> None:
     async with connected(port) as connection:
-        found = orjson.loads(await connection.ask("{ changes(last: 1) { nodes { cursor } } }"))["data"]["changes"]["nodes"]
+        await asyncio.sleep(POLL_SECONDS * (number % 100) / 100)  # not all at once
+        while b'"data"' not in (answer := await connection.ask("{ changes(last: 1) { nodes { cursor } } }")):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)  # as who is overloaded asks for
+        found = orjson.loads(answer)["data"]["changes"]["nodes"]
         after = found[-1]["cursor"] if found else None
         ready.release()
-        await asyncio.sleep(POLL_SECONDS * (number % 100) / 100)
         while True:
             answer = await connection.ask(LISTED, after=after)
             if heard.note(answer.decode()):
@@ -98,10 +102,14 @@ async def poll(port: int, number: int, heard: Heard, ready: asyncio.Semaphore) -
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def ended(clients: list[asyncio.Task[None]]) -> None:
-    for client in clients:
-        client.cancel()
-    await asyncio.gather(*clients, return_exceptions=True)
+@asynccontextmanager
+async def together(clients: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Let clients go on while this block runs. It ends where one of them breaks."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(client) for client in clients]
+        yield
+        for client in running:
+            client.cancel()
 
 
 async def measure(
@@ -110,19 +118,20 @@ async def measure(
     """The processor's time that the server used, what was heard, and how much was written."""
     heard, ready = Heard(), asyncio.Semaphore(0)
     async with AsyncExitStack() as stack:
-        clients = [
-            asyncio.create_task(poll(server.port, each, heard, ready) if polling else listen(server.port, heard, ready))
-            for each in range(number)
-        ]
-        stack.push_async_callback(ended, clients)
-        for _ in clients:
+        clients = (
+            poll(server.port, each, heard, ready) if polling else listen(server.port, heard, ready) for each in range(number)
+        )
+        await stack.enter_async_context(together(clients))
+        for _ in range(number):
             await ready.acquire()
         writer = await stack.enter_async_context(connected(server.port))
         await asyncio.sleep(0.5)
         before, written, until = server.cpu_seconds() or 0.0, 0, time.perf_counter() + seconds
+        version = orjson.loads(await writer.ask(VERSION.format(item)))["data"]["item"]["version"]
         while (now := time.perf_counter()) < until:
-            await writer.ask(WRITE.format(item), name=f"{MARK}{now!r}")
             written += 1
+            heard.sent[version + written] = now
+            await writer.ask(WRITE.format(item), name=f"{now!r}")
             await asyncio.sleep(max(0.0, 1 / rate - (time.perf_counter() - now)))
         with suppress(TimeoutError):
             async with asyncio.timeout(10):
