@@ -22,7 +22,7 @@ from graph.database import Database
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.read import rows
 from graph.schema import schema
-from graph.scope import OPEN, Scope
+from graph.scope import OPEN, Scope, Viewer
 from graph.serve.responses import answer_body, refusal_body
 from graph.settings import Settings
 from tests.conftest import made
@@ -125,14 +125,15 @@ async def scramble(database: Database, kind: str) -> None:
 
 @dataclass
 class Asked:
-    """A database and who asks it."""
+    """A database and who asks it: a viewer, or somebody of whom only his scope is known."""
 
     database: Database
     scope: Scope
+    viewer: Viewer | None = None
 
     async def raw(self, query: str, variables: dict[str, Any] | None = None) -> bytes:
         """The body of the answer."""
-        context = Context(self.database, scope=self.scope)
+        context = Context(self.database, viewer=self.viewer, scope=self.scope)
         try:
             answer = await schema.engine(self.database).run(query, variables or {}, None, context)
         except Exception as error:  # what is refused has an answer, too

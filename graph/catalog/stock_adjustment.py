@@ -32,7 +32,7 @@ async def adjust_stock(unit: Unit, input: AdjustStockInput) -> Answer[AdjustStoc
     where = table.columns[field.attribute] == key
     after = sa.cast(table.c.stock, sa.BigInteger) + input.delta
     # Somebody may move the stock between a refusal and its explanation: then nothing explains it, and it is tried again.
-    moved = {"stock": table.c.stock + input.delta}
+    moved = door.counted(Item, "stock", input.delta)
     allowed, path = (after >= 0, after <= MOST_PIECES), (*ROOT, "delta")
     while not (found := await door.update_where(unit, Item, where, moved, *allowed, path=path)):
         row = unit.seen(Item)

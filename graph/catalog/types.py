@@ -8,6 +8,7 @@ import strawberry
 
 from graph import models
 from graph.feed.types import ToldChange, of_root, own_changes
+from graph.read.rows import everything
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.permissions import NOT_TOLD
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @mirror(
     models.Item,
     links={"changes": of_root("Item")},
+    visible=everything,
     sorts=("sku", "name", "price", "stock", "created_at", "updated_at"),
     search=("sku", "name"),
     hidden_unless_mentioned="archived",
@@ -32,7 +34,7 @@ class Item(Node):
     price: Money = strawberry.field(description="The list price of one piece now.")
     stock: int | None = strawberry.field(description="Pieces in stock; null where stock is not tracked.", metadata=NOT_TOLD)
     created_at: DateTime = strawberry.field(description="When the item was made.")
-    updated_at: DateTime = strawberry.field(description="When the item was last changed.")
+    updated_at: DateTime = strawberry.field(description="When the item was last changed; stock does not count.")
     archived: bool = strawberry.field(description="Whether the item is archived: kept for old orders, no longer sold.")
     archived_at: DateTime | None = strawberry.field(description="When the item was archived.")
     archived_by: str | None = strawberry.field(description="Who archived the item.")

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from graph import models
 from graph.feed.types import ToldChange, of_root, own_changes
+from graph.read.rows import Door
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
+from graph.scope import BOUND
 
 if TYPE_CHECKING:
     from graph.orders.types import Order
+
+
+def his_own(customer: Any, viewer: Door) -> Any:
+    """A viewer who belongs to a customer sees that one."""
+    return customer.id == viewer.value("customer", customer.id) if viewer.kind == BOUND else None
 
 
 @mirror(
     models.Customer,
     links={"changes": of_root("Customer")},
     owner="id",
+    visible=his_own,
     sorts=("name", "email", "created_at", "updated_at"),
     search=("name", "email"),
     hidden_unless_mentioned="archived",

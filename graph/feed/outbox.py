@@ -97,10 +97,10 @@ class ChangeRow(Base):
     @fields.inplace.expression
     @classmethod
     def _fields(cls) -> sa.ColumnElement[str]:
-        return sa.type_coerce(told(cls, cls.changed) if kind_of_viewer(cls) == BOUND else cls.changed, CodePointText)
+        return sa.type_coerce(without_untold(cls, cls.changed) if kind_of_viewer(cls) == BOUND else cls.changed, CodePointText)
 
 
-def told(change: Any, names: Any) -> Any:
+def without_untold(change: Any, names: Any) -> Any:
     """The JSON of a change's names without those of fields that are not told to bound viewers."""
     found: dict[str, Any] = {}
     for mirror in MIRRORS.values():

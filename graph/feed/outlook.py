@@ -8,14 +8,23 @@ Each is one short statement on the way of compiled reads, and makes one text.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from graph.database import Database
 from graph.feed.events import Seen
+from graph.feed.outbox import ChangeRow
 from graph.feed.sequence import WAITING, number_some
+from graph.read.planning.arguments import Given
+from graph.read.rows import with_viewer
+from graph.read.sql.constructs import JoinedRows
+from graph.read.sql.json import joined
+from graph.read.sql.statement import Statement, Writer
+from graph.read.types.encodings import literal
+from graph.scope import Scope
 
 #: Rows that are looked at in one statement.
 PAGE_ROWS = 1_000
@@ -35,14 +44,6 @@ SELECT json_build_array((SELECT position FROM changes_head), coalesce(json_agg(j
     position, type, root_type, nullif(root, 0), owner_before, owner_after)), '[]'))::text
 FROM (SELECT * FROM changes WHERE position > $1::bigint ORDER BY position LIMIT $2::integer) AS page
 """
-    roots = """
-SELECT coalesce(json_agg(json_build_array(position, nullif(root, 0))), '[]')::text
-FROM (SELECT position, root FROM changes
-    WHERE position > $1::bigint AND root_type = $3::text
-    AND (root = 0 OR $4::bigint IS NULL OR root = $4::bigint)
-    AND (root = 0 OR $5::bigint IS NULL OR $5::bigint IN (owner_before, owner_after))
-    ORDER BY position LIMIT $2::integer) AS page
-"""
 
 
 class Sqlite:
@@ -56,14 +57,6 @@ SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name 
     position, type, root_type, nullif(root, 0), owner_before, owner_after)))
 FROM (SELECT * FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2)
 """
-    roots = """
-SELECT json_group_array(json_array(position, nullif(root, 0)))
-FROM (SELECT position, root FROM changes
-    WHERE position > ?1 AND root_type = ?3
-    AND (root = 0 OR ?4 IS NULL OR root = ?4)
-    AND (root = 0 OR ?5 IS NULL OR ?5 IN (owner_before, owner_after))
-    ORDER BY position LIMIT ?2)
-"""
 
 
 class Outlook:
@@ -72,6 +65,7 @@ class Outlook:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.sql = Postgres if database.capabilities.arrays else Sqlite
+        self._roots: dict[Hashable, Statement] = {}
         self._current: asyncio.Task[tuple[int, int]] | None = None
         self._next: asyncio.Task[tuple[int, int]] | None = None
 
@@ -118,11 +112,38 @@ class Outlook:
         )
 
     async def roots(
-        self, type_name: str, root: int | None, owner: int | None, after: int
+        self, scope: Scope, type_name: str, root: int | None, owner: int | None, after: int
     ) -> tuple[Sequence[tuple[int, int | None]], bool]:
-        """Positions and roots of a type, of one root or of those of an owner, and whether these are all."""
-        rows = await self._read(self.sql.roots, after, PAGE_ROWS, type_name, root, owner)
-        return rows, len(rows) < PAGE_ROWS
+        """Positions and roots of a type, of one root or of those of an owner, as a viewer is told of them; whether these are all.
+
+        A root of None is one of many.
+        """
+        key = (scope.key, root is None, owner is None)
+        statement = self._roots.get(key)
+        if statement is None:
+            statement = self._roots[key] = self._roots_statement(scope, one=root is not None, owned=owner is not None)
+        given = {"after": after, "type": type_name, "root": root, "owner": owner, "most": PAGE_ROWS}
+        rows = await self._read(statement.sql, *statement.arguments(with_viewer(given, scope)))
+        return [(position, found or None) for position, found in rows], len(rows) < PAGE_ROWS
+
+    def _roots_statement(self, scope: Scope, *, one: bool, owned: bool) -> Statement:
+        writer = Writer(self.database.dialect, scope)
+        change = writer.rows(ChangeRow)
+
+        def given(name: str, like: Any) -> Any:
+            return writer.bind(Given((name,)), like.type)
+
+        where = [change.position > given("after", change.position), change.root_type == given("type", change.root_type)]
+        many = change.root == 0
+        if one:
+            where.append(sa.or_(many, change.root == given("root", change.root)))
+        if owned:
+            owner = given("owner", change.owner_before)
+            where.append(sa.or_(many, change.owner_before == owner, change.owner_after == owner))
+        most = writer.bind(Given(("most",)), sa.Integer())
+        page = sa.select(change.position, change.root).where(*where).order_by(change.position).limit(most).subquery("page")
+        rows = sa.select(JoinedRows(joined(["[", page.c.position, ",", page.c.root, "]"]))).scalar_subquery()
+        return writer.spelled(sa.select(joined(["[", sa.func.coalesce(rows, literal("")), "]"])))
 
 
 def retrieve(done: asyncio.Task[tuple[int, int]]) -> None:

@@ -1,8 +1,8 @@
 """Changes as clients read them: `changes`, and the own feed of an order, a customer or an item.
 
 What goes in: rows of the outbox that have a position. What comes out: compiled reads like all others: `Change` mirrors the
-outbox, so a page of it is part of the operation's one statement, with its limits and cost, and row rules reach it by
-`@mirror(..., visible=rule)` over `owner_before` and `owner_after`. What is refused here: a cursor that lies before the oldest
+outbox, so a page of it is part of the operation's one statement, with its limits and cost; who is told of which changes says its
+row rule (`graph.feed.reach`). What is refused here: a cursor that lies before the oldest
 row, as CURSOR_EXPIRED, with the oldest that works.
 
 A subscription of the same name tells the same rows: an event is read as an entry of this list.
@@ -20,6 +20,7 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
 from graph.feed.outbox import ChangeRow
+from graph.feed.reach import when_moved, within_reach
 from graph.read.types.fields import Connection, argument, event_field
 from graph.read.types.mirror import MIRRORS, Link, Node, mirror
 from graph.read.types.permissions import root_use
@@ -58,7 +59,7 @@ def changed_type() -> type[Any]:
     return shown  # type: ignore[no-any-return]  # made when it runs
 
 
-@mirror(ChangeRow, log="position")
+@mirror(ChangeRow, log="position", visible=within_reach, shown=when_moved)
 @strawberry.type(
     name="Change",
     description="A change that was committed, told once; those of one entity stand in the order in which they happened.",

@@ -34,6 +34,7 @@ from graph.database.failures import AnswerTooLarge
 from graph.feed.events import Events, Seen, Told
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
+from graph.feed.reach import concerns
 from graph.operations.engine import Compiled, Engine
 from graph.read.planning.cost import bytes_of, cost_of, prices
 from graph.read.planning.plan import Plan
@@ -96,7 +97,7 @@ class FeedReader:
 
     def concerns(self, seen: Seen) -> bool:
         """Whether there is a change of one of the types asked for."""
-        return self.types is None or not self.types.isdisjoint(seen.types)
+        return concerns(self.scope, seen) and (self.types is None or not self.types.isdisjoint(seen.types))
 
     async def read(self, after: int, known: int) -> Events:
         """A page of events."""
@@ -140,6 +141,8 @@ class StateReader:
     def concerns(self, seen: Seen) -> bool:
         """Whether one of the rows asked for, or many at once, changed."""
         name = self.type_name
+        if not concerns(self.scope, seen):
+            return False
         if (name, None) in seen.roots:
             return True
         if self.owner is not None and (name, self.owner) not in seen.owners:
@@ -148,7 +151,7 @@ class StateReader:
 
     async def read(self, after: int, known: int) -> Events:
         """A page of states, each with the position of the last change of its row."""
-        rows, whole = await self.outlook.roots(self.type_name, self.root, self.owner, after)
+        rows, whole = await self.outlook.roots(self.scope, self.type_name, self.root, self.owner, after)
         most = self.engine.settings.max_queued_events if self.paged is None else self.paged.size
         while True:
             last, end, reached = latest(rows, most, after)

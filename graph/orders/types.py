@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from graph import models
 from graph.feed.types import ToldChange, of_root, own_changes
 from graph.orders.status import OrderStatus
+from graph.read.rows import Door, everything
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
 from graph.read.types.scalars import DateTime, Money
+from graph.scope import BOUND
 
 if TYPE_CHECKING:
     from graph.catalog.types import Item
     from graph.customers.types import Customer
 
 
-@mirror(models.OrderItem, sorts=("position", "quantity", "price_paid"))
+# Whoever sees an order sees its lines: a row is seen where its parents are.
+@mirror(models.OrderItem, visible=everything, sorts=("position", "quantity", "price_paid"))
 @strawberry.type(description="A line of an order: so many pieces of an item at a price.")
 class OrderItem(Node):
     position: int = strawberry.field(description="The place of the line in its order, from 1; gaps are allowed.")
@@ -29,10 +32,16 @@ class OrderItem(Node):
     item: Annotated[Item, strawberry.lazy("graph.catalog.types")] = strawberry.field(description="What is ordered.")
 
 
+def of_his_customer(order: Any, viewer: Door) -> Any:
+    """A viewer who belongs to a customer sees his orders."""
+    return order.customer_id == viewer.value("customer", order.customer_id) if viewer.kind == BOUND else None
+
+
 @mirror(
     models.Order,
     links={"changes": of_root("Order")},
     owner="customer_id",
+    visible=of_his_customer,
     sorts=("number", "order_date", "total_amount", "status", "created_at", "updated_at", "customer.name"),
     search=("number", "note", "customer.name", "customer.email"),
 )

@@ -14,12 +14,14 @@ name the table itself, is `seen(model, scope)`. What keeps a rule of the shop ov
 position), takes `SERVER` and answers nobody.
 
 What a viewer has written he must see afterwards, or the write door refuses it: `left(model, scope)` are the rows that pass. Where
-a write may take a row out of its writer's sight, `@mirror(..., writable=rule)` says which rows may be written instead.
+a write may take a row out of its writer's sight, `@mirror(..., writable=rule)` says which rows may be written instead. And where
+a row means something else to one viewer than to another, `@mirror(..., shown=...)` says what he reads in place of its columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,8 +44,17 @@ RULES: dict[type[Base], Rule] = {}
 #: Which rows a viewer may leave behind when he has written them, by mapped class, where those are not the rows he may see.
 WRITABLE: dict[type[Base], Rule] = {}
 
+#: What a viewer reads of a row in place of what its columns hold, by attribute. It is asked where a rule holds for him.
+Shown = Callable[[Any, "Door"], Mapping[str, ColumnElement[Any]]]
+#: Those by mapped class.
+SHOWN: dict[type[Base], Shown] = {}
+
 #: Makes a parameter of a named value of the viewer.
 Bind = Callable[[str, TypeEngine[Any]], ColumnElement[Any]]
+
+
+def everything(row: Any, viewer: Door) -> None:
+    """The rule that hides nothing: every viewer sees every row whose parents he sees."""
 
 
 def with_viewer(variables: Mapping[str, Any], scope: Scope) -> Mapping[str, Any]:
@@ -65,9 +76,9 @@ def seen(model: type[Base], scope: Scope) -> ColumnElement[bool]:
     return table.c.id.in_(sa.select(door.rows(model, f"{table.name}_seen", lockable=True).id))  # type: ignore[no-any-return]  # found by name
 
 
-def any_rules() -> bool:
-    """Whether there is any rule to ask."""
-    return bool(RULES or WRITABLE)
+def any_rules(scope: Scope) -> bool:
+    """Whether any rule has something to say to a scope."""
+    return any(_speaks(rule, model, scope.kind) for rules in (RULES, WRITABLE) for model, rule in rules.items())
 
 
 def left(model: type[Base], scope: Scope) -> Any | None:
@@ -82,12 +93,14 @@ class Door:
     Of rows that are `written` it asks what their writer may leave behind.
     """
 
-    def __init__(self, scope: Scope, bind: Bind | None = None, *, written: bool = False) -> None:
+    def __init__(
+        self, scope: Scope, bind: Bind | None = None, *, written: bool = False, rules: Mapping[type[Base], Rule] | None = None
+    ) -> None:
         if scope.moment is not None:
             raise LookupError("no table keeps its past")
         self.scope = scope
         self._bind = bind
-        self._rules = {**RULES, **WRITABLE} if written else RULES
+        self._rules = rules if rules is not None else {**RULES, **WRITABLE} if written else RULES
         self._tables: dict[type[Base], Any] = {}
         self._beside = 0
         self._asking: tuple[type[Base], ...] = ()
@@ -118,14 +131,15 @@ class Door:
             name = f"{name}_{self._asked}"  # a rule may be asked several times in a statement, of other tables each time
         if ruled is None:
             return self._made(aliased(model, name=name))
-        return self._made(aliased(model, ruled.subquery(name) if lockable else ruled.alias(name), name=name))
+        table = ruled.subquery(name) if lockable else ruled.alias(name)
+        return self._made(aliased(model, table, name=name, adapt_on_names=model in SHOWN))
 
     def again(self, model: type[Base], table: Any, name: str, *, by_names: bool = False) -> Any:
         """Rows that came through this door and went into a derived table, as rows of their class.
 
         `by_names` says that its columns are expressions, known by their names alone.
         """
-        return self._made(aliased(model, table, name=name, adapt_on_names=by_names))
+        return self._made(aliased(model, table, name=name, adapt_on_names=by_names or model in SHOWN))
 
     def beside(self, row: Any, model: type[Base]) -> Any:
         """The rows of a class for an expression over a row."""
@@ -136,7 +150,7 @@ class Door:
 
     def sees_all(self, model: type[Base]) -> bool:
         """Whether no rule keeps a row of a class from the scope."""
-        return self._ruled(model) is None
+        return self.scope is SERVER or not self._holds(model)
 
     def _made(self, alias: Any) -> Any:
         alias.__door__ = self  # where expressions of the model find it
@@ -148,13 +162,14 @@ class Door:
         A rule that asks for other rows finds those that their rules and parents let pass, but for what leads back to a class
         whose rule is being asked: that is what it is to say. Tables made without that are none for others.
         """
-        if not self._rules or self.scope is SERVER:
-            return None
         if self._asking:
             self._asked += 1
+        if self.scope is SERVER or not self._holds(model):
+            return None
+        if self._asking:
             return None if model in self._asking else self._table(model, f"{model.__tablename__}_asked{self._asked}")
         if lockable:
-            return self._query(model)
+            return self._query(model, as_stored=True)
         if model not in self._tables:
             self._tables[model] = self._table(model, f"{model.__tablename__}_seen")
         return self._tables[model]
@@ -163,7 +178,11 @@ class Door:
         query = self._query(model)
         return None if query is None else query.cte(name).prefix_with("NOT MATERIALIZED")  # each place looks for its own rows
 
-    def _query(self, model: type[Base]) -> sa.Select[Any] | None:
+    def _holds(self, model: type[Base]) -> bool:
+        """Whether the rule of a class, or of one whose rows its own need, has something to say to the viewer."""
+        return any(each in self._rules and _speaks(self._rules[each], each, self.kind) for each in _with_parents(model))
+
+    def _query(self, model: type[Base], *, as_stored: bool = False) -> sa.Select[Any] | None:
         mapper = model.__mapper__
         row = self._made(aliased(model, name=f"{model.__tablename__}_all"))
         conditions = []
@@ -177,7 +196,8 @@ class Door:
                 ((local, remote),) = relation.local_remote_pairs or ()
                 foreign = getattr(row, str(mapper.get_property_by_column(local).key))
                 conditions.append(foreign.in_(sa.select(parent.c[str(remote.key)])))
-        return sa.select(*_columns(mapper, row)).where(*conditions) if conditions else None
+        shown = SHOWN[model](row, self) if model in SHOWN and not as_stored else {}
+        return sa.select(*_columns(mapper, row, shown)).where(*conditions) if conditions else None
 
     def _own(self, model: type[Base], row: Any) -> ColumnElement[bool] | None:
         """What the rule of a class says of a row."""
@@ -194,5 +214,25 @@ def needs_parent(relation: RelationshipProperty[Any]) -> bool:
     return relation.direction is MANYTOONE and not any(column.nullable for column in relation.local_columns)
 
 
-def _columns(mapper: Mapper[Any], row: Any) -> list[Any]:
-    return [getattr(row, attribute.key) for attribute in mapper.column_attrs if not attribute.key.startswith("_")]
+def _columns(mapper: Mapper[Any], row: Any, shown: Mapping[str, ColumnElement[Any]]) -> list[Any]:
+    names = [attribute.key for attribute in mapper.column_attrs if not attribute.key.startswith("_")]
+    return [shown[name].label(name) if name in shown else getattr(row, name) for name in names]
+
+
+@cache
+def _with_parents(model: type[Base]) -> tuple[type[Base], ...]:
+    """A class, and those whose rows must be there for its own to be."""
+    found = dict.fromkeys([model])
+    todo = [model]
+    while todo:
+        above = [each.mapper.class_ for each in todo.pop().__mapper__.relationships if needs_parent(each)]
+        todo += [each for each in above if each not in found]
+        found |= dict.fromkeys(above)
+    return tuple(found)
+
+
+@cache
+def _speaks(rule: Rule, model: type[Base], kind: str) -> bool:
+    """Whether a rule says anything to a kind of viewer, whatever his values are. It is found out once: every write asks."""
+    viewer = Door(Scope(kind), lambda _, type_: sa.bindparam(None, type_=type_, unique=True), rules={})
+    return rule(viewer.rows(model, "row"), viewer) is not None

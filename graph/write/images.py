@@ -17,7 +17,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.orm.base import NO_VALUE
 
 from graph.base import Base
 from graph.read.sql.constructs import member, unchanged
@@ -223,11 +222,9 @@ def note_added(record: Record, model: type[Base], counter: str, amounts: Mapping
         return
     assert not line.way, "whoever adds to a part reads its root"
     assert line.owner is None, "whoever adds to what has an owner reads him"
-    sets = dict.fromkeys(brought(model), NO_VALUE)  # each UPDATE sets these to something else
     for key, amount in amounts.items():
         row, was = Row(line.name, key), getattr(held[key], counter)
-        before, after = {counter: was, **sets}, {counter: was + amount, **dict.fromkeys(sets)}
-        record.add(Written(row, before, after, row, held[key].version, mutation=record.mutation))
+        record.add(Written(row, {counter: was}, {counter: was + amount}, row, held[key].version, mutation=record.mutation))
 
 
 @cache

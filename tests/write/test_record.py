@@ -67,7 +67,7 @@ async def test_a_record_says_what_became_of_every_row(ask: Ask, heard: list[list
     made, ordered = heard
     assert made == [Change("Item", 1, Kind.CREATED, ITEM, 1)]
     assert set(ordered) == {
-        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock", "updated_at"})),
+        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock"})),
         Change("Customer", 1, Kind.CREATED, CUSTOMER, 1, owner_after=1),
         Change("Order", 1, Kind.CREATED, ORDER, 1, owner_after=1),
         Change("OrderItem", 1, Kind.CREATED, ORDER, 1, owner_after=1),
@@ -78,7 +78,7 @@ async def test_a_record_says_what_became_of_every_row(ask: Ask, heard: list[list
     await done(ask, "updateOrder", {"id": "Order:1", "note": "soon", "items": changed})
     of_order = frozenset({"note", "version", "total_amount", "updated_at"})
     assert set(heard[0]) == {
-        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock", "updated_at"})),
+        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock"})),
         Change("Order", 1, Kind.UPDATED, ORDER, 2, of_order, 1, 1),
         Change("OrderItem", 1, Kind.UPDATED, ORDER, 2, frozenset({"quantity"}), 1, 1),
         Change("OrderItem", 2, Kind.DELETED, ORDER, 2, owner_before=1),
@@ -95,7 +95,7 @@ async def test_what_the_database_deletes_by_itself_is_told(ask: Ask, heard: list
         heard.clear()
         await done(ask, "purgeArchived", {"before": "2999-01-01T00:00:00Z"})
     assert set(heard[0]) == {
-        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock", "updated_at"})),
+        Change("Item", 1, Kind.UPDATED, ITEM, 1, frozenset({"stock"})),
         Change("Customer", 1, Kind.DELETED, CUSTOMER, None, owner_before=1),
         Change("Order", 1, Kind.DELETED, ORDER, None, owner_before=1),
         Change("OrderItem", 1, Kind.DELETED, ORDER, None, owner_before=1),

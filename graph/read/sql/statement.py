@@ -116,6 +116,10 @@ class Writer:
         query = self._query(plan)
         if not capabilities(self.dialect).bounds_texts:
             query = within_bytes(query, self.bind(Given((LIMIT,)), sa.Integer()))
+        return self.spelled(query)
+
+    def spelled(self, query: Select[Any]) -> Statement:
+        """A query as the driver takes it."""
         compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
             self.binds.get(name) or Parameter(Constant(None), constant(compiled, name, self.dialect))

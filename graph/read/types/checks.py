@@ -75,6 +75,13 @@ def check(schema: GraphQLSchema) -> None:
             _check_keys(found, name, get_named_type(by.type))
 
 
+def check_rules(schema: GraphQLSchema) -> None:
+    """Hold every mirrored type to say who sees its rows. Raises `MirrorError`."""
+    for mirror_ in MIRRORS.values():
+        if mirror_.name in schema.type_map and mirror_.model not in RULES:
+            raise MirrorError(f"{mirror_.name}: who sees its rows? Say it by visible=, if need be visible=everything")
+
+
 def _check_keys(mirror_: Mirror, place: str, by: GraphQLNamedInputType) -> None:
     """A look-up takes the id and every unique column that the type shows, and nothing else; rows are sorted by these too."""
     assert isinstance(by, GraphQLInputObjectType)

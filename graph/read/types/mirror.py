@@ -20,7 +20,7 @@ from sqlalchemy.sql.elements import BinaryExpression
 from strawberry.types.base import get_object_definition
 
 from graph.base import Base, Choice
-from graph.read.rows import RULES, WRITABLE, Rule, needs_parent
+from graph.read.rows import RULES, SHOWN, WRITABLE, Rule, Shown, needs_parent
 from graph.read.types.permissions import UNTOLD
 
 T = TypeVar("T", bound=type)
@@ -79,6 +79,7 @@ def mirror(
     hidden_unless_mentioned: str | None = None,
     visible: Rule | None = None,
     writable: Rule | None = None,
+    shown: Shown | None = None,
     owner: str | None = None,
     log: str | None = None,
     links: Mapping[str, Link] | None = None,
@@ -89,6 +90,7 @@ def mirror(
     names a Boolean attribute: root lists leave out rows where it is true, unless the filter mentions it. `visible(row,
     viewer)` is the one row rule of the type: the row door (`graph.read.rows`) asks it wherever the table enters a statement.
     `writable(row, viewer)`, where given, says in its place which rows a viewer may leave behind when he has written them.
+    `shown(row, viewer)`, where given, says what a viewer reads of rows in place of their columns, where a rule holds for him.
     `owner` names the attribute by which rules tell whose an aggregate is; its root says it for all its parts, and changes are
     recorded with it. `log` names the attribute that numbers the rows of a log: they are read in this order, those without a
     number not at all, and a cursor that lies before the oldest is expired. `links` are lists that no relation of the class leads
@@ -102,6 +104,8 @@ def mirror(
             RULES[model] = visible
         if writable is not None:
             WRITABLE[model] = writable
+        if shown is not None:
+            SHOWN[model] = shown
         return cls
 
     return register
