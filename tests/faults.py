@@ -43,33 +43,19 @@ def places(database: Database, happens: Callable[[Places], None]) -> Iterator[Pl
         found.straight = straight
         happens(found)
 
-    def to_driver(statement: StatementBegan) -> None:
-        if statement.direct:
-            arrive(statement.sql, straight=True)
-
-    def with_parameters(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
-        arrive(statement)
-
-    def without_parameters(cursor: Any, statement: str, context: Any) -> None:
-        arrive(statement)
+    def begin(statement: StatementBegan) -> None:
+        if statement.sql != "COMMIT":  # is told before SQLAlchemy has begun with it
+            arrive(statement.sql, straight=statement.direct)
 
     def commit(connection: Any) -> None:
         arrive("COMMIT")
 
-    listeners: list[tuple[str, Any]] = [
-        ("do_execute", with_parameters),
-        ("do_executemany", with_parameters),
-        ("do_execute_no_params", without_parameters),
-        ("commit", commit),
-    ]
-    for name, listener in listeners:
-        event.listen(engine, name, listener)
+    event.listen(engine, "commit", commit)
     try:
-        with listening(StatementBegan, to_driver):
+        with listening(StatementBegan, begin):
             yield found
     finally:
-        for name, listener in listeners:
-            event.remove(engine, name, listener)
+        event.remove(engine, "commit", commit)
 
 
 def passing(database: Database, place: Places) -> Exception:
