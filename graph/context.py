@@ -6,6 +6,7 @@ session is made when first used and must be closed by whoever made the context, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ class Context:
 
     `running` is the mutation being run and how far it is, set by the engine before its first field. `committed` says, once it is
     closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock. `share` is what
-    the answer has of the bytes that all may have together, until it is sent.
+    the answer has of the bytes that all may have together, until it is sent. `spend` takes what an operation costs from what its
+    sender may spend; it may refuse.
     """
 
     database: Database
@@ -37,6 +39,7 @@ class Context:
     committed: bool = False
     deadline: float | None = None
     share: Share | None = None
+    spend: Callable[[int], None] | None = None
     _session: AsyncSession | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -106,6 +106,8 @@ class Settings:
     jwt_issuer: str = setting("", "What a token's `iss` must be; none: any")
     jwt_leeway_seconds: float = setting(5.0, "By how much clocks may differ where a token's times are looked at")
 
+    budget_per_second: int = setting(0, "Cost that each identity, or address, may spend a second in each process; none: any")
+
     log_format: str = setting("text", "How a line of the log is written: text or json")
     access_log: bool = setting(False, "Whether each request for an operation is logged")
     slow_seconds: float = setting(1.0, "From how long on an operation is logged as slow, with its cost and its slowest statement")

@@ -1,7 +1,7 @@
 """Who is let in: the one place that transports ask.
 
 What goes in: what a request says of its sender. What comes out: a `Sender`. What is refused here: what
-`graph.access.credentials` refuses.
+`graph.access.credentials` refuses; later what `graph.access.allowances` does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from graph.access.allowances import Allowances, network_of
 from graph.access.credentials import Credentials, Grant
 from graph.database import Database
 from graph.scope import Viewer
@@ -18,9 +21,13 @@ from graph.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sends a request, and by which right; without a grant nobody has to say who he is."""
+    """Who sends a request, and by which right; without a grant nobody has to say who he is.
+
+    `spend` takes the cost of an operation from what he may spend, where that is bounded.
+    """
 
     grant: Grant | None = None
+    spend: Callable[[int], None] | None = None
 
     @property
     def viewer(self) -> Viewer | None:
@@ -44,13 +51,18 @@ class Gatekeeper:
     """Lets senders in as the settings say. Raises `SettingsError`."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self.credentials = Credentials(settings, database)
+        self.credentials = Credentials(settings, database) if settings.auth else None
+        self.allowances = Allowances(settings.budget_per_second) if settings.budget_per_second else None
 
-    async def admit(self, authorization: str) -> Sender:
-        """Who sends this header. Raises `RequestRefused`, `Unavailable`."""
-        return Sender(await self.credentials.grant(authorization))
+    async def admit(self, authorization: str, client: Any) -> Sender:
+        """Who sends this header from this address. Raises `RequestRefused`, `Unavailable`."""
+        grant = None if self.credentials is None else await self.credentials.grant(authorization)
+        if self.allowances is None:
+            return Sender(grant)
+        who = network_of(client) if grant is None else grant.viewer.identity
+        return Sender(grant, partial(self.allowances.spend, who))
 
 
 def gatekeeper_of(settings: Settings, database: Database) -> Gatekeeper | None:
     """The one of a server with these settings; None where it would let in everybody, and nobody need be asked."""
-    return Gatekeeper(settings, database) if settings.auth else None
+    return Gatekeeper(settings, database) if settings.auth or settings.budget_per_second else None

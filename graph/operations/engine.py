@@ -189,6 +189,8 @@ class Engine:
             )
         if operation is not None:
             operation.cost = compiled.cost.total
+        if context.spend is not None:
+            context.spend(compiled.cost.total)
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: await self._introspection(document, variables, compiled.meta)}
@@ -285,6 +287,8 @@ class Engine:
         if (observed := running()) is not None:
             observed.cost = total(found)
         self._afford(found)
+        if context.spend is not None:
+            context.spend(total(found))
         if context.share is not None:
             await context.share.ask(bytes_of(found) + context.running.bytes_of_errors())
 

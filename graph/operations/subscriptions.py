@@ -106,11 +106,13 @@ class Broadcast:
         cursor = after or asked.argument("after")
         position = None if cursor is None else position_of(cursor, ("after",))
         states = STATES.get(asked.field)
-        reader: EventSource
+        reader: FeedReader | StateReader
         if states is None:
             reader = await self._feed(document, asked, context.scope)
         else:
             reader = await self._states(document, asked, context.scope, states)
+        if context.spend is not None:  # what its first page may cost
+            context.spend(reader.paged.compiled.cost.total if reader.paged else 0)
         key = (document, values_of(document, asked, variables), context.scope.key, repr(context.scope.values))
         return self._tell(key, reader, position)
 

@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
         tasks = [asyncio.create_task(each) for each in (keep_purging(database), purge.keep_purging(database), sequencer.run())]
-        if gatekeeper is not None:
+        if gatekeeper is not None and gatekeeper.credentials is not None:
             tasks.append(asyncio.create_task(gatekeeper.credentials.keep()))
         with ExitStack() as listening:
             listening.enter_context(logs.observing(settings))

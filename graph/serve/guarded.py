@@ -1,4 +1,4 @@
-"""Pages for operators, which are nobody's where nobody is asked who he is, and else an administrator's.
+"""Pages for operators, which are everybody's where nobody is asked who he is, and else an administrator's.
 
 What goes in: a page, and who lets senders in. What comes out: the page, guarded. What is refused here: who does not show who
 he is (401), and who is no administrator of all (403).
@@ -25,12 +25,12 @@ NOT_YOURS = refused("FORBIDDEN", "This takes the scope `admin`, and no customer.
 
 def guarded(page: Page, gatekeeper: Gatekeeper | None) -> Page:
     """The page, for whoever may see it."""
-    if gatekeeper is None:
+    if gatekeeper is None or gatekeeper.credentials is None:
         return page
 
     async def answer(request: Request) -> Response:
         try:
-            viewer = (await gatekeeper.admit(header(request.scope, b"authorization"))).viewer
+            viewer = (await gatekeeper.admit(header(request.scope, b"authorization"), request.client)).viewer
             if viewer is not None and ("admin" not in viewer.scopes or viewer.customer is not None):
                 raise NOT_YOURS
         except (RequestRefused, Unavailable) as error:

@@ -105,7 +105,7 @@ class EventStreams:
         """Send events until there are no more of them."""
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                context = Context(self.subscribe.database, asked.sender.viewer)
+                context = Context(self.subscribe.database, asked.sender.viewer, spend=asked.sender.spend)
                 events = await self.subscribe(asked.query, asked.variables, asked.operation_name, context, after=after)
             await send(part(HEARTBEAT))  # the client learns that it listens
             await send_all(send, events)

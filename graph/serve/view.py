@@ -111,7 +111,7 @@ class GraphQLView:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
                 sender = ANYBODY
                 if self.gatekeeper is not None:  # before anything is read of nobody
-                    sender = await self.gatekeeper.admit(header(scope, b"authorization"))
+                    sender = await self.gatekeeper.admit(header(scope, b"authorization"), scope["client"])
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
@@ -123,7 +123,7 @@ class GraphQLView:
                 if accept.media is None:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
-                context = Context(self.database, sender.viewer, deadline=over - half / 5, share=share)
+                context = Context(self.database, sender.viewer, deadline=over - half / 5, share=share, spend=sender.spend)
                 only_queries = scope["method"] != "POST"
                 status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
         except ClientGone:

@@ -78,8 +78,8 @@ class SocketView:
                         403,
                     )
                 sender, authorization = ANYBODY, header(scope, b"authorization")
-                if self.gatekeeper is not None and authorization:
-                    sender = await self.gatekeeper.admit(authorization)
+                if self.gatekeeper is not None and (authorization or self.gatekeeper.credentials is None):
+                    sender = await self.gatekeeper.admit(authorization, scope["client"])
                 with self.streams.one():
                     await Conversation(self, socket, sender).run()
             except (RequestRefused, Unavailable) as error:
@@ -185,10 +185,11 @@ class Conversation:
 
     async def _admit(self, given: set[str]) -> None:
         """See who it is, where that is asked. Raises `Closed`."""
-        if self.view.gatekeeper is None or (self.sender is not ANYBODY and not given):
+        gatekeeper = self.view.gatekeeper
+        if gatekeeper is None or gatekeeper.credentials is None or (self.sender is not ANYBODY and not given):
             return
         with closing():
-            self.sender = await self.view.gatekeeper.admit(given.pop() if len(given) == 1 else "")
+            self.sender = await gatekeeper.admit(given.pop() if len(given) == 1 else "", self.socket.scope["client"])
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
         payload_of(message)  # not sent back: not all that JSON holds can be written as it was
@@ -276,7 +277,7 @@ class Conversation:
                 if document.kind is OperationType.SUBSCRIPTION:
                     observed.status = 200
                     return None
-                context = Context(self.view.database, self.sender.viewer, deadline=over, share=share)
+                context = Context(self.view.database, self.sender.viewer, deadline=over, share=share, spend=self.sender.spend)
                 try:
                     answer = await self.view.engine.run(
                         asked.query, asked.variables, asked.operation_name, context, size=asked.size
@@ -295,7 +296,7 @@ class Conversation:
     async def _begin(self, asked: Asked) -> AsyncGenerator[Told]:
         """Begin a subscription."""
         async with asyncio.timeout(self.settings.request_timeout_seconds):
-            context = Context(self.view.database, self.sender.viewer)
+            context = Context(self.view.database, self.sender.viewer, spend=self.sender.spend)
             return await self.view.subscribe(asked.query, asked.variables, asked.operation_name, context)
 
     async def _tell_events(self, name: str, events: AsyncGenerator[Told]) -> None:
