@@ -76,13 +76,10 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def until(self, script: str) -> Any:
-        """The value of an expression in the page as soon as there is one."""
+    def until(self, script: str) -> None:
+        """Wait until an expression in the page is true."""
         until = time.monotonic() + PATIENCE
-        while True:
-            found = self.run(script)
-            if found:
-                return found
+        while not self.run(f"Boolean({script})"):
             assert time.monotonic() < until, (script, self.complaints, self.run("document.body.innerText"))
             time.sleep(0.1)
 
@@ -139,7 +136,9 @@ def chromium() -> Iterator[Browser]:
                 assert found, "Chromium did not come up"
                 with urlopen(f"http://{found[1]}/json/list", timeout=PATIENCE) as answer:
                     page = next(each for each in json.load(answer) if each["type"] == "page")
-                with connect(page["webSocketDebuggerUrl"], max_size=None) as connection:
+                with connect(
+                    page["webSocketDebuggerUrl"], max_size=None, open_timeout=PATIENCE, ping_interval=None, compression=None
+                ) as connection:
                     yield Browser(connection)
             finally:
                 process.terminate()

@@ -343,7 +343,7 @@ def serve_and_ask(start: Start, query: str, *arguments: str, **settings: str) ->
 def address_of(process: Piped) -> str:
     """The address that a server says it is reached by."""
     for line in process.stderr:
-        if found := re.match(r"Serving (http://\S+)/graphql$", line):
+        if found := re.match(r"Serving (http://\S+)/graphql\b", line):
             return found[1]
     raise AssertionError("it ended without serving")
 

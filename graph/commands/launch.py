@@ -38,6 +38,7 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     """
     from graph.serve import logs
     from graph.serve.listening import CannotListen, is_private, listen, served_url
+    from graph.serve.playground.page import kind_of_page
     from graph.serve.processes import serve_alone, serve_together
 
     settings = usable_settings()
@@ -62,7 +63,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     logs.configure(settings)
 
     def serving() -> None:
-        click.echo(f"Serving {served_url(host, sockets)}", err=True)
+        shown = f", in a browser {kind_of_page()}" if settings.playground else ""
+        click.echo(f"Serving {served_url(host, sockets)}{shown}", err=True)
         if is_open:
             click.echo(
                 "Nobody is asked who he is (--open): whoever reaches this server may read and change everything.", err=True

@@ -35,6 +35,7 @@ from graph.serve.metrics import metrics_of
 from graph.serve.pages import docs
 from graph.serve.pages.mistakes import mistake
 from graph.serve.pages.tour import Tour
+from graph.serve.playground.page import assets
 from graph.serve.sse import EventStreams
 from graph.serve.streams import Streams
 from graph.serve.tracing import tracing_of
@@ -133,7 +134,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 def page_routes(tour: Tour, called: list[Middleware]) -> list[BaseRoute]:
     """What browsers are shown beside the page at /graphql."""
     pages = {"/": tour.serve, "/docs": docs.read, "/docs/{name:path}": docs.read}
-    return [Route(path, page, middleware=called) for path, page in pages.items()]
+    return [*(Route(path, page, middleware=called) for path, page in pages.items()), *assets(called)]
 
 
 async def sdl(request: Request) -> Response:
