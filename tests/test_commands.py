@@ -382,6 +382,27 @@ def test_nobody_is_served_on_a_network_unless_he_is_asked_who_he_is(run: Run, tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_keys_that_verify_no_token_stop_the_start_before_anything_is_done(run: Run, tmp_path: Path) -> None:
+    """However many processes would serve."""
+    file = tmp_path / "keys.json"
+    file.write_text('{"keys": []}')
+    for given, said in (
+        ({"ORDERGRAPH_JWKS_FILE": "nowhere.json"}, "ORDERGRAPH_JWKS_FILE: it cannot be read: No such file or directory"),
+        ({"ORDERGRAPH_JWKS_FILE": str(file)}, "ORDERGRAPH_JWKS_FILE: it has no key for RS256, ES256 or EdDSA"),
+        ({"ORDERGRAPH_JWT_SECRET": "short"}, "ORDERGRAPH_JWT_SECRET must have 32 bytes or more"),
+        (
+            {"ORDERGRAPH_JWT_SECRET": "ssh-rsa " + "A" * 40},
+            "ORDERGRAPH_JWT_SECRET is the text of a key, not a secret",
+        ),
+    ):
+        assert refused(run("serve", ORDERGRAPH_AUTH="on", **given)) == said
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        url = f"postgresql://shop@127.0.0.1:{nobody.getsockname()[1]}/orders"
+        several = run("serve", "--workers", "2", DATABASE_URL=url, ORDERGRAPH_AUTH="on", ORDERGRAPH_JWKS_FILE="nowhere.json")
+    assert "cannot be read" in refused(several)
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
 def test_a_server_that_is_open_says_so_and_one_that_asks_is_not(run: Run, start: Start) -> None:
     for arguments, settings, status, said in (
         (("--open",), {}, 200, "whoever reaches this server may read and change everything"),

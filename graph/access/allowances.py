@@ -10,6 +10,7 @@ limits is refused for ever, and over time nobody spends more than comes back. Ea
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
 from typing import Any
@@ -54,9 +55,14 @@ def throttled(per_second: int, seconds: int) -> RequestRefused:
     return RequestRefused([error], 429, ((b"retry-after", b"%d" % seconds),))
 
 
-def network_of(client: Any) -> str:
+def who_is_at(client: Any) -> str:
     """Who is taken for one where only addresses are known; nobody's address is that of all who have none."""
-    host = str(client[0]) if client else ""
+    return network_of(str(client[0])) if client else ""
+
+
+@lru_cache(MOST)
+def network_of(host: str) -> str:
+    """The network of an address; what is none stands for itself."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

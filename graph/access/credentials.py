@@ -35,8 +35,9 @@ logger = logging.getLogger("ordergraph.access")
 
 #: Credentials that are remembered, and their characters together.
 KEPT, KEPT_CHARACTERS = 10_000, 10_000_000
-#: How often it is looked whether what was granted still holds; for how long an API key counts that was looked up.
-LOOK_SECONDS, SURE_SECONDS = 1.0, 5.0
+#: How often it is looked whether what was granted still holds, and how long the database may take to say so of API keys; for how
+#: long one counts that was looked up.
+LOOK_SECONDS, ANSWER_SECONDS, SURE_SECONDS = 1.0, 2.0, 5.0
 SCHEME = "bearer"
 FOREVER = float("inf")
 
@@ -132,7 +133,10 @@ class Credentials:
         """End what was granted when it is over or taken back, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # a bug; whoever stopped looking would let everybody stay
+                logger.exception("It could not be looked whether credentials still hold; tried again as time passes")
 
     async def look(self) -> None:
         """See what of all that was granted still holds."""
@@ -152,7 +156,7 @@ class Credentials:
             return
         asked = time()
         try:
-            async with asyncio.timeout(SURE_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 found = await self.api_keys.stored(prefixes)
         except Exception as error:
             if not self._failing:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from graph.access.allowances import Allowances, network_of
+from graph.access.allowances import Allowances, who_is_at
 from graph.access.credentials import Credentials, Grant
 from graph.database import Database
 from graph.scope import Viewer
@@ -59,7 +59,7 @@ class Gatekeeper:
         grant = None if self.credentials is None else await self.credentials.grant(authorization)
         if self.allowances is None:
             return Sender(grant)
-        who = network_of(client) if grant is None else grant.viewer.identity
+        who = who_is_at(client) if grant is None else grant.viewer.identity
         return Sender(grant, partial(self.allowances.spend, who))
 
 

@@ -1,7 +1,7 @@
 """The command `serve`.
 
 What goes in: addresses and numbers. What comes out: a running server. What may be refused here: a port that is taken, several
-processes on a file, an address that others reach where nobody is asked who he is.
+processes on a file, an address that others reach where nobody is asked who he is, keys that verify no token.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
     `ordergraph migrate` first. Another address than this machine's own takes ORDERGRAPH_AUTH=on, or --open.
     """
+    from graph.access.tokens import Tokens
     from graph.serve import logs
     from graph.serve.listening import CannotListen, is_private, listen, served_url
     from graph.serve.playground.page import kind_of_page
@@ -44,6 +45,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     settings = usable_settings()
     if workers > 1 and is_embedded(settings):
         raise Misused("--workers needs a PostgreSQL: a file on SQLite has one writer, and one process serves it best")
+    if settings.jwt_secret or settings.jwks_file:
+        Tokens(settings)  # what is wrong with the keys is told once, before anything is done
     if is_open and settings.auth:
         raise Misused(
             "--open lets everybody do everything, and ORDERGRAPH_AUTH=on asks everybody who he is: leave one of them out"

@@ -111,8 +111,11 @@ class EventStreams:
             await send_all(send, events)
         except Exception as error:  # every failure has an answer, and none of them shows its insides
             _, body = refusal_body(error, request_id)
+            seconds = (error.errors[0].extensions or {}).get("retryAfter") if isinstance(error, RequestRefused) else None
+            if seconds:
+                await send(part(b"retry: %d\n\n" % (1_000 * seconds)))
             await send(part(as_event(body)))
-            if isinstance(error, FellBehind):
+            if seconds or isinstance(error, FellBehind):
                 return  # a stream that ends without `complete` is asked for again
         await send(part(COMPLETE))
 

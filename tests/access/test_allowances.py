@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from graph.access import allowances
-from graph.access.allowances import Allowances, network_of
+from graph.access.allowances import Allowances, who_is_at
 from graph.operations.request_errors import RequestRefused
 from tests.conftest import Ask, Statements
 from tests.sockets import listening, until
@@ -112,7 +112,7 @@ def test_a_bounded_number_is_counted(clock: Clock, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_who_has_many_addresses_is_one(client: Any, who: str) -> None:
-    assert network_of(client) == who
+    assert who_is_at(client) == who
 
 
 async def test_who_has_spent_all_is_told_when_to_come_back_and_nothing_runs(
@@ -148,6 +148,7 @@ async def test_sockets_and_streams_spend_what_their_sender_has(shop_with: AskWit
                 assert refusal["payload"][0]["extensions"]["retryAfter"] >= 1
         async with event_stream(server.port, FOLLOW) as stream:
             assert (await stream.hears())["errors"][0]["extensions"]["code"] == "THROTTLED"
+            assert await stream.hear() == ("", None), "it is to be asked for again"
         clock.now += 10_000
         async with event_stream(server.port, FOLLOW):
             await until(lambda: ask.app.state.hub.members == 1)

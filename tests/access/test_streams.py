@@ -172,6 +172,24 @@ async def test_an_event_stream_is_whose_its_credentials_are_and_ends_with_them(
         assert await stream.hear() == ("", None)
 
 
+async def test_who_looks_goes_on_whatever_goes_wrong(
+    server: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look, failures = Credentials.look, iter((RuntimeError("a bug"),))
+
+    async def failing(self: Credentials) -> None:
+        for failure in failures:
+            raise failure
+        await look(self)
+
+    monkeypatch.setattr(Credentials, "look", failing)
+    async with socket(server.port) as client:
+        await client.init(**payload())
+        clock.ahead = 100_000
+        assert await client.closed() == (4403, OVER)
+    assert [record.levelname for record in caplog.records if record.name == "ordergraph.access"] == ["ERROR"]
+
+
 async def test_an_event_stream_of_nobody_does_not_begin(server: Listening, ask: Ask) -> None:
     answer = await ask.client.post("/graphql", json={"query": FOLLOW}, headers={"accept": "text/event-stream"})
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (401, "application/graphql-response+json")
