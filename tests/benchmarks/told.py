@@ -90,7 +90,8 @@ async def listen(port: int, heard: Heard, ready: asyncio.Semaphore) -> None:
 async def poll(port: int, number: int, heard: Heard, ready: asyncio.Semaphore) -> None:
     async with connected(port) as connection:
         await asyncio.sleep(POLL_SECONDS * (number % 100) / 100)  # not all at once
-        while b'"data"' not in (answer := await connection.ask("{ changes(last: 1) { nodes { cursor } } }")):  # noqa: ASYNC110
+        last = "{ changes(last: 1) { nodes { cursor } } }"
+        while b'"data"' not in (answer := await connection.ask(last)):  # noqa: ASYNC110  # who is refused is told nothing later
             await asyncio.sleep(POLL_SECONDS)  # as who is overloaded asks for
         found = orjson.loads(answer)["data"]["changes"]["nodes"]
         after = found[-1]["cursor"] if found else None
