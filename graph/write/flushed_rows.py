@@ -64,7 +64,7 @@ class _Flushed:
         line = lineage(model)
         if line is None:
             return
-        before, after = _values(row)
+        before, after = ({}, {}) if new else _values(row)
         if not (new or deleted or after):
             return
         root = self._root(row, line)

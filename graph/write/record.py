@@ -97,8 +97,8 @@ class Written(NamedTuple):
         """The root of what is gone, as it was before; of all else, as it is."""
         return self.former if self.after is None and self.former is not None else self.root
 
-    def change(self, version: int | None) -> Change | None:
-        """What it comes to, if anything; `version` is that of the root in the end."""
+    def change(self, version: int | None, owner_before: Any, owner_after: Any) -> Change | None:
+        """What it comes to, if anything; `version` is that of the root in the end, as the owners are."""
         before, after = self.before, self.after
         if before is None and after is None:
             return None
@@ -109,7 +109,7 @@ class Written(NamedTuple):
             fields = frozenset(name for name, value in after.items() if name not in before or before[name] != value)
             if not fields:
                 return None
-        owners = (None if before is None else self.owner_before, None if after is None else self.owner_after)
+        owners = (None if before is None else owner_before, None if after is None else owner_after)
         former = self.former if kind is Kind.UPDATED and self.former != self.root else None
         row, root = self.row, self.belonged()
         return Change(row.type_name, row.key, kind, root, version, fields, *owners, former, mutation=self.mutation)
@@ -160,9 +160,7 @@ class Record:
             # written.
             owner_before = folded.get(written.former or written.root, written).owner_before
             owner_after = folded.get(written.root, written).owner_after
-            if owner_before != written.owner_before or owner_after != written.owner_after:
-                written = written._replace(owner_before=owner_before, owner_after=owner_after)  # noqa: PLW2901  # the same write
-            change = written.change(versions.get(written.belonged()))
+            change = written.change(versions.get(written.belonged()), owner_before, owner_after)
             if change is not None:
                 found.append(change)
         return found + many
