@@ -161,6 +161,22 @@ class TransactionRetried(Observation):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteEnded(Observation):
+    """A field of a mutation has ended, or was refused before it ran: who sent it, and what became of it.
+
+    `who` is an identity, empty where nobody has to say who he is. `outcome` is a word of `OUTCOMES`, or `undone` for a dry run,
+    or `unknown` where a COMMIT was not answered. `ids` are global ids of rows that it wrote, the first of `rows`.
+    """
+
+    who: str
+    mutation: str
+    outcome: str
+    codes: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TurnWaited(Observation):
     """Somebody waited for his turn: at a connection, or in the line of writers. `came` says whether it came in time."""
 

@@ -110,6 +110,9 @@ class Settings:
 
     log_format: str = setting("text", "How a line of the log is written: text or json")
     access_log: bool = setting(False, "Whether each request for an operation is logged")
+    audit_log: bool = setting(
+        False, "Whether each write is logged: who, what, which rows, how it ended; where ORDERGRAPH_AUTH is on it is, unless set"
+    )
     slow_seconds: float = setting(1.0, "From how long on an operation is logged as slow, with its cost and its slowest statement")
     trust_request_id: bool = setting(False, "Whether a request's own X-Request-Id is taken: only behind a proxy that sets it")
     metrics: bool = setting(False, "Whether /metrics is served, which takes the extra `metrics`")
@@ -227,6 +230,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{variable(name)} is empty; give it a value or remove it")
     if found.get("production"):
         found = {**dict.fromkeys(SHOWING, False), **found}
+    if found.get("auth"):
+        found.setdefault("audit_log", True)
     if found.get("introspection") is False:
         found.setdefault("suggestions", False)
     settings = Settings(**found)  # type: ignore[arg-type]  # parse() checks each against its default's type

@@ -232,7 +232,7 @@ def test_a_secret_counts_in_bytes_and_is_shown_nowhere() -> None:
     found = from_environment({**ON, "ORDERGRAPH_JWT_SECRET": "é" * 16})
     assert found.auth
     assert "é" not in repr(found)
-    assert from_environment(ON) == Settings(auth=True)  # API keys are a way in
+    assert from_environment(ON) == Settings(auth=True, audit_log=True)  # API keys are a way in
     assert from_environment({**ON, "ORDERGRAPH_CACHE_CONTROL": "private, max-age=60"}).auth
 
 

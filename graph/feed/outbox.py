@@ -30,14 +30,15 @@ from graph.read.sql.connections import cursor_text
 from graph.read.types.mirror import MIRRORS, expression_of
 from graph.scope import BOUND
 from graph.texts import CodePointText
-from graph.write.record import Change, Kind
+from graph.write.record import Change, Kind, record_of
 
 
 class ChangeRow(Base):
     """A change as it is kept.
 
     `root_type` and `root` say whose feed it is in, and what `version` belongs to; MANY has 0 as its root. `changed` is the JSON
-    of a list of GraphQL names. The owners are what row rules ask for. `by` is empty while nobody says who he is.
+    of a list of GraphQL names. The owners are what row rules ask for.
+    `by` is the identity of who did it, empty where nobody has to say who he is.
     """
 
     __tablename__ = "changes"
@@ -123,17 +124,18 @@ HEAD = sa.Table(
 
 #: Ids are drawn as the rows come. Arrays would cost twice as much: the driver looks at every value of theirs several times.
 BY_RECORDS = """
-INSERT INTO changes (kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at)
-SELECT told.*, $2::timestamptz FROM json_to_recordset($1::json) AS told (kind text, type text, key bigint, root_type text,
-    root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint, mutation text)
+INSERT INTO changes (kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
+SELECT told.*, $2::timestamptz, $3::text FROM json_to_recordset($1::json) AS told (kind text, type text, key bigint,
+    root_type text, root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint,
+    mutation text)
 """
 #: Nobody else writes meanwhile, so the next ids are known.
 BY_JSON = """
 INSERT INTO changes
-    (id, position, kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at)
+    (id, position, kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
 SELECT last + told.key + 1, last + told.key + 1, value->>'kind', value->>'type', value->>'key', value->>'root_type',
     value->>'root', value->>'version', value->>'changed', value->>'owner_before', value->>'owner_after', value->>'count',
-    value->>'mutation', ?2
+    value->>'mutation', ?2, ?3
 FROM json_each(?1) AS told, (SELECT coalesce(max(seq), 0) AS last FROM sqlite_sequence WHERE name = 'changes')
 """
 
@@ -141,12 +143,13 @@ FROM json_each(?1) AS told, (SELECT coalesce(max(seq), 0) AS last FROM sqlite_se
 async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
     """Write changes to the outbox, in the transaction of a session: one of `Database.before_commit`."""
     told = orjson.dumps([_told(change) for change in changes]).decode()
-    now = utc_now()
+    now, record = utc_now(), record_of(session)
+    by = None if record is None else record.by
     if capabilities(session.get_bind().dialect).arrays:
-        await rows_within(session, BY_RECORDS, [told, now])
+        await rows_within(session, BY_RECORDS, [told, now, by])
     else:
         at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it
-        await rows_within(session, BY_JSON, [told, at])
+        await rows_within(session, BY_JSON, [told, at, by])
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -39,8 +39,9 @@ from graph.scope import IMPLIED, Viewer
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What root fields need: scopes, and whether the viewer must not be bound to a customer."""
+    """What the root `fields` of an operation need: scopes, and whether the viewer must not be bound to a customer."""
 
+    fields: tuple[str, ...]
     scopes: frozenset[str]
     unbound: bool
 
@@ -67,7 +68,7 @@ def needs_of(schema: GraphQLSchema, operation: OperationDefinitionNode, fragment
                 look(fragments[selection.name.value].definition.selection_set)
 
     look(operation.selection_set)
-    return Needs(frozenset(map(scope_of, found.values())), any(map(is_unbound, found.values())))
+    return Needs(tuple(found), frozenset(map(scope_of, found.values())), any(map(is_unbound, found.values())))
 
 
 def root_of(schema: GraphQLSchema, operation: OperationDefinitionNode) -> GraphQLObjectType:

@@ -37,6 +37,7 @@ from graph.operations.documents import Document, read_document
 from graph.operations.learning import Learner
 from graph.operations.persisted import Persisted, read_manifest, validated
 from graph.operations.recent import Recent
+from graph.operations.refused_writes import refusals_told
 from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.variables import coerce_variables
 from graph.read.payloads.execution import PayloadExecutor
@@ -141,12 +142,13 @@ class Engine:
             raise refused("BAD_REQUEST", "Subscriptions need a WebSocket, or an event stream by GET or POST.")
         if only_queries and document.kind is not OperationType.QUERY:
             raise refused("METHOD_NOT_ALLOWED", "Only queries can be sent by GET and QUERY; send this by POST.", 405)
-        variables = self.variables(document, raw_variables, context)
         if document.kind is OperationType.QUERY:
-            return await self._query(document, variables, context)
-        planned = await self.planned(document, variables, context.scope)
-        async with context.database.line.first:
-            return await self._mutation(document, variables, planned, context)
+            return await self._query(document, self.variables(document, raw_variables, context), context)
+        with refusals_told(document, context):
+            variables = self.variables(document, raw_variables, context)
+            planned = await self.planned(document, variables, context.scope)
+            async with context.database.line.first:
+                return await self._mutation(document, variables, planned, context)
 
     async def document(self, text: str, operation_name: str | None, size: int = 0) -> Document:
         """A validated document, in a request of this size. Raises `RequestRefused`."""

@@ -2,7 +2,8 @@
 
 What goes in: records of the standard library's logging, ours and those of the libraries, and warnings. What comes out: lines on
 the error stream, as text or JSON. Of an exception its types and places are told, never its message: drivers write parameters and
-rows into it. What repeats is told once, and after a while how often; what `ordergraph.access` tells is told each time.
+rows into it. What repeats is told once, and after a while how often; what `ordergraph.access` and `ordergraph.audit` tell is told
+each time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from time import gmtime, strftime
 from typing import Any
 
 from graph.database.failures import driver_error, own_name
-from graph.observations import OperationFinished, listening_to, running
+from graph.observations import OperationFinished, WriteEnded, listening_to, running
 from graph.serve.correlation import trace_id
 from graph.settings import Settings
 
@@ -35,7 +36,7 @@ PACKAGE = Path(__file__).parents[1]
 
 #: Of a process among several, which it is.
 worker = ""
-ACCESS, WORKERS = "ordergraph.access", "ordergraph.workers"
+ACCESS, AUDIT, WORKERS = "ordergraph.access", "ordergraph.audit", "ordergraph.workers"
 
 
 def is_first() -> bool:
@@ -129,7 +130,7 @@ def short(path: str) -> str:
 
 
 #: Loggers whose events are told each time: they are news, or a thread that sums up would be lost in a fork.
-EACH = (ACCESS, WORKERS)
+EACH = (ACCESS, AUDIT, WORKERS)
 
 
 class Quiet(logging.StreamHandler[Any]):
@@ -198,7 +199,8 @@ def configure(settings: Settings) -> None:
 
 
 def observing(settings: Settings) -> ExitStack:
-    """Log what is slow, and each operation where the settings say so, until what is returned is closed."""
+    """Log what is slow, and where the settings say so each operation and each write, until what is returned is closed."""
+    audit = logging.getLogger(AUDIT)
     access, slow = logging.getLogger(ACCESS), logging.getLogger("ordergraph.slow")
 
     def finished(seen: OperationFinished) -> None:
@@ -223,7 +225,17 @@ def observing(settings: Settings) -> ExitStack:
             name = operation.name or "without a name"
             slow.warning("A slow operation: %s %s", operation.kind or "a request", name, extra={"measured": measured})
 
-    return listening_to((OperationFinished, finished))
+    def written(seen: WriteEnded) -> None:
+        measured = {
+            "who": seen.who,
+            "outcome": seen.outcome,
+            "codes": " ".join(seen.codes),
+            "rows": seen.rows,
+            "ids": " ".join(seen.ids),
+        }
+        audit.info(seen.mutation, extra={"measured": measured})
+
+    return listening_to((OperationFinished, finished), *([(WriteEnded, written)] if settings.audit_log else []))
 
 
 def finish() -> None:

@@ -19,6 +19,7 @@ from graph.context import Context
 from graph.database.failures import CommitUnknown, TransientError, is_from_database
 from graph.read.payloads.running import SharedTransaction, running_in
 from graph.read.refusals import each_cause_once, root
+from graph.write.audit import audit_all
 from graph.write.idempotency import check_keys
 from graph.write.named_rows import lock_named
 from graph.write.record import recorded
@@ -57,14 +58,22 @@ async def run_mutation(context: Context, execute: Execute) -> ExecutionResult:
         return result
 
     try:
-        return await recorded(context, first_pass, undone=running.dry_run)
+        result = await recorded(context, first_pass, undone=running.dry_run)
     except FieldsRolledBack as undone:
         if undone.result.errors:
             # What broke is no refusal, and what the other fields answer is undone.
+            audit_all(context, root(undone.result.errors[0]))
             return ExecutionResult(None, each_cause_once(undone.result.errors))
         if not undone.shared.failed:
+            audit_all(context)
             return undone.result
         undone.shared.over = True
     except (TransientError, CommitUnknown) as lost:
         running.shared = SharedTransaction(failed=True, over=True, lost=lost)
+    except BaseException as error:
+        audit_all(context, error)
+        raise
+    else:
+        audit_all(context)
+        return result
     return await execute()

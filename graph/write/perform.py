@@ -23,6 +23,7 @@ from graph.database.failures import AnswerTooLarge, CommitUnknown, TransientErro
 from graph.read.payloads.running import RunningField, SharedTransaction, running_in
 from graph.write import idempotency
 from graph.write.answers import Answer, Payload, entry_type, keep, note_missing, payload_of, recall
+from graph.write.audit import audit
 from graph.write.errors import (
     ROOT,
     MutationError,
@@ -56,9 +57,19 @@ async def perform(context: Context, field: RunningField, payload: type[P], work:
 
     `entries` names the list of the input whose entries have results of their own, if there is one.
     """
-    answer = await _performed(context, field, payload, work, entries)
-    if answer.errors and (operation := observations.running()) is not None:
-        operation.codes += [error.code.name for error in answer.errors]
+    shared = running_in(context).shared
+    settled = shared is None or shared.over  # else it is told once the transaction that all fields share is
+    try:
+        answer = await _performed(context, field, payload, work, entries)
+    except BaseException as error:
+        if settled:
+            audit(context, field, (), error)
+        raise
+    codes = [error.code.name for error in answer.errors]
+    if codes and (operation := observations.running()) is not None:
+        operation.codes += codes
+    if settled:
+        audit(context, field, codes)
     return answer
 
 
@@ -115,12 +126,12 @@ class Call(Generic[P]):
 
     async def alone(self) -> P:
         """The field in a transaction of its own."""
-        undone = running_in(self.context).dry_run
+        undone, key = running_in(self.context).dry_run, self.field.key
         try:
             try:
-                return await recorded(self.context, partial(self._transaction, explaining=False), undone=undone)
+                return await recorded(self.context, partial(self._transaction, explaining=False), undone=undone, field=key)
             except IntegrityError:
-                return await recorded(self.context, partial(self._transaction, explaining=True), undone=undone)
+                return await recorded(self.context, partial(self._transaction, explaining=True), undone=undone, field=key)
         except DryRunOver as over:
             return cast("P", over.payload)
 

@@ -10,6 +10,7 @@ what came after it, and a rollback, a dry run and a COMMIT that was not answered
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from graph.context import Context
+from graph.database.failures import CommitUnknown
 from graph.write.errors import Row
 
 logger = logging.getLogger("ordergraph.write")
@@ -116,11 +118,12 @@ class Written(NamedTuple):
 
 
 class Record:
-    """What one try of a transaction has written so far, in order. `mutation` is the field that writes now."""
+    """What one try of a transaction has written so far, in order. `mutation` is the field that writes now, `by` says who does."""
 
-    def __init__(self) -> None:
+    def __init__(self, by: str | None = None) -> None:
         self._written: list[Written | Change] = []
         self.mutation: str | None = None
+        self.by = by
 
     def add(self, written: Written) -> None:
         """Note a write."""
@@ -186,21 +189,29 @@ async def savepoint(session: AsyncSession) -> AsyncIterator[None]:
         raise
 
 
-async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone: bool = False) -> T:
+def _note(context: Context, field: str, changes: Sequence[Change]) -> None:
+    if context.running is not None:
+        context.running.written[field] = changes
+
+
+async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone: bool = False, field: str = "") -> T:
     """Run `work` in a transaction of its own, as `Database.transaction` does, and hand on what it changed once that is committed.
 
     Each try has a record of its own. What raises hands nothing on: a refusal, a dry run, a COMMIT that was not answered. When the
     work of a try is done, `before_commit` may add to its transaction what belongs to the changes; what it raises undoes them.
-    Nothing is recorded of what is to be `undone`.
+    Nothing is recorded of what is to be `undone`. What was committed, or may have been, the running mutation is told as that of
+    its `field`, all of them where it names none.
     """
     database, session = context.database, context.session
-    if undone or not (database.listeners or database.before_commit):
+    if undone:
         return await database.transaction(session, work, context.deadline)
     changes: Sequence[Change] = ()
 
     async def attempt() -> T:
         nonlocal changes
-        record = session.info[RECORD] = Record()
+        if not (database.listeners or database.before_commit):
+            return await work()
+        record = session.info[RECORD] = Record(context.client or None)
         result = await work()
         changes = record.changes()
         for add_to in database.before_commit if changes else ():
@@ -212,8 +223,13 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
 
     try:
         result = await database.transaction(session, attempt, context.deadline)
+    except (CommitUnknown, asyncio.CancelledError):
+        if changes and "committed" in session.info:  # the work was done, and a COMMIT was sent
+            _note(context, field, changes)
+        raise
     finally:
         session.info.pop(RECORD, None)
+    _note(context, field, changes)
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
     for listener in database.listeners if changes else ():
         try:

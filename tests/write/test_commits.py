@@ -15,6 +15,7 @@ from asyncpg.exceptions import PostgresError
 from graph import migrate
 from graph.database import Database
 from graph.database.failures import CommitUnknown, TransientError, Unavailable, verdict_of
+from graph.observations import WriteEnded
 from graph.settings import Settings
 from tests import postgres
 from tests.audit import checked_out, rows_of
@@ -55,10 +56,14 @@ async def skus(remote: Remote) -> set[str]:
 
 
 @pytest.mark.parametrize("happened", [True, False])
-async def test_a_commit_whose_answer_is_lost(remote: Remote, happened: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_commit_whose_answer_is_lost(
+    remote: Remote, happened: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The network loses the answer, or the COMMIT itself: nobody can tell these apart, and so the answers are equal."""
     heard: list[Any] = []
     remote.database.listeners.append(heard.append)
+    written: list[tuple[str, int]] = []
+    monkeypatch.setattr(WriteEnded, "listeners", [lambda seen: written.append((seen.outcome, seen.rows))])
     remote.net.lose(behind=COMMIT if happened else None, before=None if happened else COMMIT)
     alone, keyed, atomic, later = await remote.all(
         f"mutation {{ {create('alone')} }}",
@@ -78,6 +83,8 @@ async def test_a_commit_whose_answer_is_lost(remote: Remote, happened: bool, cap
     }
     assert not any("errors" in answer.body for answer in (alone, keyed, atomic, later))
     assert heard == [], "what may not have happened was told"
+    # Of one transaction it is known which mutation wrote a row, not which field of that name.
+    assert sorted(written) == [("unavailable", 0)] * 2 + [("unknown", 1)] * 3 + [("unknown", 2)] * 2
     assert len([record for record in caplog.records if record.name == "ordergraph.database"]) == 4
     assert checked_out(remote.database) == 0
 
@@ -120,10 +127,12 @@ async def test_a_connection_that_is_gone_before_the_commit_is_no_unknown_commit(
     assert await remote.database.transaction(session, work) == 2
 
 
-async def test_a_request_that_is_given_up_while_it_commits(remote: Remote) -> None:
+async def test_a_request_that_is_given_up_while_it_commits(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is answered and nobody is told; the connection is not used again."""
     heard: list[Any] = []
     remote.database.listeners.append(heard.append)
+    written: list[tuple[str, int]] = []
+    monkeypatch.setattr(WriteEnded, "listeners", [lambda seen: written.append((seen.outcome, seen.rows))])
     remote.net.lose(behind=COMMIT)
     asked = asyncio.ensure_future(remote.send(f"mutation {{ {create('gone')} }}"))
 
@@ -135,6 +144,7 @@ async def test_a_request_that_is_given_up_while_it_commits(remote: Remote) -> No
     with suppress(asyncio.CancelledError):
         await asked
     assert heard == []
+    assert written == [("unknown", 1)]
     assert checked_out(remote.database) == 0
     remote.net.lose()
     assert payload(await remote.send(f"mutation {{ {create('next')} }}"))["errors"] == []

@@ -85,7 +85,8 @@ class RunningMutation:
 
     `dry_run` says that nothing is to be kept, `shared` is the transaction that its fields share, if they do. `broken` is what a
     field met after which no later one is run. `named` loads the rows that errors name, all of a place by one statement.
-    `shown` are the bytes of the rows that each field shows.
+    `shown` are the bytes of the rows that each field shows. `written` are the changes that were committed, or may have been, by
+    the field whose transaction it was; by an empty key those of a transaction that all shared.
     """
 
     variables: VariableValues
@@ -96,6 +97,7 @@ class RunningMutation:
     broken: Exception | None = None
     named: DataLoader[tuple[NodePlan, int], Fragment | None] | None = None
     shown: dict[str, int] = field(default_factory=dict)
+    written: dict[str, Sequence[Any]] = field(default_factory=dict)
 
     def prices(self) -> list[Price]:
         """What the rows cost that its payloads show and its filters look at."""
