@@ -61,6 +61,11 @@ class Viewer:
         object.__setattr__(self, "scopes", frozenset(held))
 
     @property
+    def is_operator(self) -> bool:
+        """Whether he looks after the server, and may see how it does what it does."""
+        return "admin" in self.scopes and self.customer is None
+
+    @property
     def scope(self) -> Scope:
         """What he sees."""
         return SCOPED if self.customer is None else Scope(BOUND, {"customer": self.customer})

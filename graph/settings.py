@@ -83,10 +83,11 @@ class Settings:
     introspection: bool = setting(True, "Whether clients may introspect the schema")
     suggestions: bool = setting(True, "Whether errors name what the client may have meant; not where introspection is set off")
     playground: bool = setting(True, "Whether browsers are shown pages: the tour at /, the playground at /graphql, /docs")
+    explain: bool = setting(True, "Whether `extensions: {explain: true}` shows SQL and plan beside an answer (docs/http.md)")
     cache_control: str = setting(
         "no-cache", "What caches are told of answers to GET; `no-cache`: keep it, and ask whether it changed"
     )
-    production: bool = setting(False, "Whether introspection, suggestions and playground are off unless set themselves")
+    production: bool = setting(False, "Whether introspection, suggestions, pages and explain are off unless set themselves")
     trusted_documents: str = setting("", "A file of the only documents that run, as Relay, graphql-codegen or Apollo write it")
     max_streams: int = setting(1_000, "WebSockets and event streams of a process at once")
     max_socket_operations: int = setting(100, "Operations that run on one WebSocket at once")
@@ -171,7 +172,7 @@ NOT_ABOVE = (
 )
 
 #: What shows the schema, or lets people play with it: off in production, unless it is set itself.
-SHOWING = ("introspection", "suggestions", "playground")
+SHOWING = ("introspection", "suggestions", "playground", "explain")
 
 #: What says how tokens are known. Empty, it would let in whom it was to keep out.
 OF_TOKENS = ("jwt_secret", "jwks_file", "jwt_audience", "jwt_issuer")

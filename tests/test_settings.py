@@ -124,11 +124,12 @@ def test_whoever_has_a_visitors_cookies_is_named() -> None:
     ("given", "off"),
     [
         ({}, set()),
-        ({"PRODUCTION": "true"}, {"introspection", "suggestions", "playground"}),
-        ({"PRODUCTION": "true", "INTROSPECTION": "true"}, {"suggestions", "playground"}),
-        ({"PRODUCTION": "true", "PLAYGROUND": "on", "SUGGESTIONS": "on"}, {"introspection"}),
+        ({"PRODUCTION": "true"}, {"introspection", "suggestions", "playground", "explain"}),
+        ({"PRODUCTION": "true", "INTROSPECTION": "true"}, {"suggestions", "playground", "explain"}),
+        ({"PRODUCTION": "true", "PLAYGROUND": "on", "SUGGESTIONS": "on"}, {"introspection", "explain"}),
         ({"INTROSPECTION": "false"}, {"introspection", "suggestions"}),
         ({"INTROSPECTION": "false", "SUGGESTIONS": "true"}, {"introspection"}),
+        ({"PRODUCTION": "true", "EXPLAIN": "on"}, {"introspection", "suggestions", "playground"}),
         ({"PRODUCTION": "false", "PLAYGROUND": "false"}, {"playground"}),
     ],
 )

@@ -31,7 +31,7 @@ def guarded(page: Page, gatekeeper: Gatekeeper | None) -> Page:
     async def answer(request: Request) -> Response:
         try:
             viewer = (await gatekeeper.admit(header(request.scope, b"authorization"), request.client)).viewer
-            if viewer is not None and ("admin" not in viewer.scopes or viewer.customer is not None):
+            if viewer is not None and not viewer.is_operator:
                 raise NOT_YOURS
         except (RequestRefused, Unavailable) as error:
             return whole_refusal(error)

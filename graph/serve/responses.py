@@ -54,9 +54,13 @@ def headers_of(status: int, length: int, request_id: str, media: str = GRAPHQL_R
     return headers
 
 
-def answer_body(answer: Response, request_id: str, max_bytes: int, *, with_cost: bool) -> tuple[int, bytes]:
-    """The response to an operation that ran, its cost where that was asked for."""
+def answer_body(
+    answer: Response, request_id: str, max_bytes: int, *, with_cost: bool, explained: dict[str, Any] | None = None
+) -> tuple[int, bytes]:
+    """The response to an operation that ran, its cost and its explanation where they were asked for."""
     extensions = {"cost": answer.cost().report} if with_cost and answer.cost is not None else None
+    if explained is not None:
+        extensions = {**(extensions or {}), "explain": explained}
     if answer.data is not None:
         told = b',"extensions":%b' % orjson.dumps(extensions) if extensions else b""
         return 200, b'{"data":%b%b}' % (answer.data, told)

@@ -41,6 +41,7 @@ from graph.serve.requests import (
     with_text,
 )
 from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_of, refusal_body
+from graph.serve.sql_shown import explanation
 from graph.serve.sse import EventStreams
 from graph.settings import Settings
 
@@ -160,6 +161,9 @@ class GraphQLView:
         return with_text(asked, self.engine.persisted)
 
     async def _run(self, asked: Asked, context: Context, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
+        explained = None
+        if asked.extensions.get("explain") is True:  # before it runs: what cannot be explained does nothing
+            explained = await explanation(self.engine, asked, context)
         try:
             answer = await self.engine.run(
                 asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries, size=asked.size
@@ -167,7 +171,7 @@ class GraphQLView:
         finally:
             await context.close()
         limit = self.settings.max_answer_bytes
-        return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True)
+        return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True, explained=explained)
 
     async def _message(
         self, scope: Scope, status: int, body: bytes, own: Headers, operation: Operation, media: str
