@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from graph.commands import databases, key_commands, launch, schema_text, sql_plans
+from graph.commands import databases, exchange_files, key_commands, launch, schema_text, sql_plans
 from graph.commands.common import Commands
 
 EXIT = """\b
@@ -28,6 +28,7 @@ for command in (
     launch.serve,
     databases.migrate,
     databases.sample,
+    exchange_files.import_,
     databases.backup,
     databases.purge_keys,
     databases.purge_changes,

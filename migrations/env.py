@@ -15,7 +15,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 import graph.access.api_keys  # it declares a table
-import graph.feed.outbox  # it declares tables, too
+import graph.exchange.order_sources  # it too
+import graph.feed.outbox  # and it
 import graph.models  # every module that declares tables is imported here
 import graph.write.idempotency  # noqa: F401  # it declares a table
 from graph.base import Base

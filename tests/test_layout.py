@@ -36,10 +36,11 @@ ROOMS: dict[str, set[str]] = {
     "access": {"settings", "base", "scope", "texts", "models", "database", "read", "operations"},
     "stock": {"read", "scope", "write"},
     "sample": {"settings", "base", "database", "models", "write", "feed"},
+    "exchange": {"base", "scope", "texts", "database", "context", "models", "read", "write", "stock", "orders"},
     "comparison": set(),
     "commands": {
         *("settings", "database", "context", "migrate", "sample", "read", "write", "feed", "operations", "schema", "serve"),
-        *("access", "comparison"),
+        *("access", "comparison", "exchange"),
     },
     "__main__": {"commands"},
 }
@@ -187,6 +188,7 @@ BESIDE_THE_DOOR = {
     "write/expired_keys.py": "as above",
     "access/api_keys.py": "API keys are no rows that clients see",
     "feed/purge.py": "changes that are forgotten are no rows of the shop",
+    "exchange/order_sources.py": "which order came from where is no row that clients see",
     "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
     "sample/__init__.py": "it fills an empty database, and tells the outbox itself",
     "database/postgres.py": "it says how this database inserts and draws keys",
@@ -287,6 +289,9 @@ SERVERS = {
     "read/sql/statement.py": "a cursor of a log is expired when the oldest of all its rows is gone",
     "write/door.py": "a natural key is taken, whoever may see the row that has it",
     "write/plain_rows.py": "which rows were just written, also where a rule lets them go out of sight",
+    "exchange/imports.py": "whoever has the command line has the database",
+    "exchange/arrivals.py": "as above",
+    "exchange/order_sources.py": "as above",
 }
 CLASSES = {name for name, each in vars(models).items() if isinstance(each, type) and issubclass(each, Base) and each is not Base}
 READS = {"select", "select_from", "join", "outerjoin", "join_from", "exists", "selectinload", "joinedload", "subqueryload"}

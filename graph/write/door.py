@@ -189,6 +189,16 @@ async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = Fal
     return len(written)
 
 
+async def insert_keyed(graph: Graph, model: type[Base], keys: Collection[int], statement: Any) -> None:
+    """Insert rows that have their primary keys already (`graph.write.drawn_keys.next_keys`): nobody else can have them."""
+    table: Any = model.__mapper__.local_table
+    await graph.session.execute(statement)
+    record = record_of(graph.session)
+    if record is not None and not _note_many(record, model, len(keys)):
+        note(record, model, {}, await images(graph, model, among(graph, table.c.id, keys)))
+    await _hold(graph, model, "id", keys, lambda _: ROOT)
+
+
 def _note_many(record: Record, model: type[Base], count: int) -> bool:
     """Note that a statement wrote so many rows, if they are more than are told one by one; whether they are."""
     line = lineage(model)

@@ -12,7 +12,7 @@ an order that is refused takes no number.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -27,6 +27,8 @@ from graph.write.pending import put
 
 #: The names of what a draw is told.
 PARAMETERS = ("tables", "attributes", "numbers")
+#: The last key of each table where a database keeps that by itself.
+LAST = "SELECT name, seq FROM sqlite_sequence"
 
 
 @dataclass(slots=True)
@@ -73,6 +75,32 @@ async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) ->
     for row in new:
         if id(row) in keys:
             put(row, _key(type(row)), keys[id(row)])
+
+
+async def next_keys(context: Context, dialect: Dialect, numbers: Mapping[type[Base], int]) -> dict[type[Base], Sequence[int]]:
+    """So many keys for new rows of each class, in ascending order. Whoever asks inserts the rows next, in the same transaction.
+
+    Where there is one writer at a time, the next keys are known; they are as gone as drawn ones once the rows are written.
+    """
+    wanted = {model: number for model, number in numbers.items() if number}
+    if not wanted:
+        return {}
+    if capabilities(dialect).drawn_keys is None:
+        last = {str(name): int(key) for name, key in await context.database.rows_within(context.session, LAST, [])}
+        begins = {model: last.get(model.__tablename__, 0) + 1 for model in wanted}
+        return {model: range(begins[model], begins[model] + number) for model, number in wanted.items()}
+    sql, names = _alone(dialect)
+    told = {
+        "tables": [_table(model, dialect) for model in wanted],
+        "attributes": [_key(model) for model in wanted],
+        "numbers": list(wanted.values()),
+    }
+    drawn: Sequence[int] = await context.database.fetch_within(context.session, sql, [told[name] for name in names])
+    found, start = dict[type[Base], Sequence[int]](), 0
+    for model, number in wanted.items():
+        found[model] = sorted(drawn[start : start + number])
+        start += number
+    return found
 
 
 def drawing(statement: sa.Select[Any], dialect: Dialect) -> sa.CompoundSelect[Any]:

@@ -8,7 +8,7 @@ list, unless it is to be skipped or the last is to win.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,7 @@ from graph.write.errors import (
 from graph.write.locks import Lock, locked
 from graph.write.mutation_inputs import ABSENT, given, input_fields
 from graph.write.new_rows import new_row
+from graph.write.object_graph import Graph
 from graph.write.pending import PendingRows, put
 from graph.write.unique_keys import unique_keys
 from graph.write.unit import Unit
@@ -115,12 +116,7 @@ class Plain:
 
     def insert(self, values: dict[str, list[Any]], start: dict[str, Any]) -> Any:
         """One INSERT of all rows, whatever their number. What is not sent is as rows start."""
-        columns = self.table.columns
-        alike = {name: sa.literal(value, columns[name].type) for name, value in start.items() if name not in values}
-        given = value_rows(self.unit.dialect, [(columns[name], listed) for name, listed in values.items()])
-        # SQLite wants a WHERE between a SELECT and a conflict clause.
-        source = sa.select(*given, *alike.values()).where(sa.literal_column("true"))
-        return door.insert_of(self.unit, self.model).from_select([*values, *alike], source, include_defaults=False)
+        return insert_values(self.unit, self.model, values, start)
 
     def identities(self, values: dict[str, list[Any]]) -> list[Any]:
         """The natural keys of the rows in stored form."""
@@ -153,6 +149,16 @@ class Plain:
         allowed = [error for error in ours if not (twice if error.row is None else taken or error.row.key in hidden)]
         if len(found) > len(allowed):
             raise Refused(error for error in found if error not in allowed)
+
+
+def insert_values(graph: Graph, model: type[Base], values: Mapping[str, Sequence[Any]], start: Mapping[str, Any]) -> Any:
+    """One INSERT of rows by columns, whatever their number. What has no values is as `start` says."""
+    columns: Any = model.__mapper__.local_table.columns
+    alike = {name: sa.literal(value, columns[name].type) for name, value in start.items() if name not in values}
+    given = value_rows(graph.dialect, [(columns[name], listed) for name, listed in values.items()])
+    # SQLite wants a WHERE between a SELECT and a conflict clause.
+    source = sa.select(*given, *alike.values()).where(sa.literal_column("true"))
+    return door.insert_of(graph, model).from_select([*values, *alike], source, include_defaults=False)
 
 
 async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:

@@ -238,7 +238,8 @@ def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Seque
         names = [sa.column(c.name, c.type) for c, _ in values]
         return list(func.unnest(*lists).table_valued(*names, name="given").render_derived().c)
     columns = [column for column, _ in values]
-    stored = [map(process, v) for process, (_, v) in zip(_processes(dialect, columns), values, strict=True)]
+    processes = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in columns]
+    stored = [v if process is None else map(process, v) for process, (_, v) in zip(processes, values, strict=True)]
     text = orjson.dumps(list(zip(*stored, strict=True))).decode()
     each = func.json_each(sa.literal(text, sa.Text())).table_valued("value", name="given")
     return [func.json_extract(each.c.value, literal(f"$[{i}]"), type_=c.type) for i, c in enumerate(columns)]

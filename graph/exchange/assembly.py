@@ -1,0 +1,330 @@
+"""Rows put together: order lines to orders, tables of orders and lines to orders, all others to customers and items.
+
+What goes in: rows of a file as they come. What comes out: `Order`s, `Person`s and `Product`s, each with the rows it came from and
+what is wrong with them. What may be refused here: values that no row can have, and lines that contradict each other, as faults.
+
+The lines of an order stand together, or nearly: an order waits for more of them until a batch is full. No more is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
+from hashlib import blake2b
+from itertools import repeat
+from operator import mul
+from typing import Any, NamedTuple
+
+from graph.base import MAX_SUBTOTAL
+from graph.exchange import values
+from graph.exchange.presets import Terms
+from graph.exchange.tables import LINES, Row
+from graph.exchange.values import BadValue
+from graph.models import OrderStatus
+
+#: Lines of the orders of one batch, and orders or other rows at most. Orders of a file of their own that wait for their lines.
+BATCH_LINES, BATCH_ROWS, AHEAD = 10_000, 2_000, 20_000
+GUEST = "Guest"
+
+
+#: A row of a file, for its rejects: what the file is called, the line, and what stands there.
+Place = tuple[str, int, Any]
+#: The values of a row that are about its line, at its end: sku, item_name, quantity, price_paid, discount_rate.
+ABOUT_LINE = 5
+
+
+class Fault(NamedTuple):
+    """What is wrong with one of the rows of something: which, the code and the reason."""
+
+    row: int
+    code: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """Something to be written: the rows it came from, and what is wrong with them."""
+
+    rows: list[Place]
+    faults: list[Fault] = field(default_factory=list)
+
+    def take(self, read: Callable[..., Any], *given: Any, row: int = 0) -> Any:
+        """A value, or None where a row cannot have it, which is noted."""
+        try:
+            return read(*given)
+        except BadValue as bad:
+            self.faults.append(Fault(row, bad.code, bad.reason))
+            return None
+
+
+@dataclass(slots=True, kw_only=True)
+class Person(Entry):
+    """A customer."""
+
+    email: str
+    name: str
+    archived_at: datetime | None
+    archived_by: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Product(Entry):
+    """An item."""
+
+    sku: str
+    name: str
+    price: int
+    stock: int | None
+    archived_at: datetime | None
+    archived_by: str | None
+
+
+@dataclass(kw_only=True)
+class Order(Entry):
+    """An order, and its lines by column. `names` are those of items that are made where there are none; "" makes none.
+
+    `at` says which of the rows each line came with; `left_out` counts lines that were passed over.
+    """
+
+    source: str
+    number: str
+    email: str
+    customer_name: str
+    order_date: datetime
+    status: OrderStatus
+    discount: int
+    note: str | None
+    skus: Sequence[str] = ()
+    quantities: Sequence[int] = ()
+    prices: Sequence[int] = ()
+    names: Sequence[str] = ()
+    at: Sequence[int] = ()
+    left_out: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names it."""
+        return (self.source, self.number)
+
+    @cached_property
+    def subtotal(self) -> int:
+        """The sum of its lines."""
+        return sum(map(mul, self.quantities, self.prices))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What it holds, in short: whether an order that is there already was made of the same."""
+        lines = (*self.skus, *self.quantities, *self.prices)
+        held = repr((self.email, self.status.value, self.order_date.isoformat(), self.discount, self.note, lines))
+        return blake2b(held.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """The rows of an order while more may come: that which is about the order, and those about its lines, which may hold both."""
+
+    file: str
+    head: Row
+    lines_file: str
+    lines: list[Row] = field(default_factory=list)
+
+    @property
+    def flat(self) -> bool:
+        """Whether the rows say both."""
+        return self.file == self.lines_file
+
+
+class Assembly:
+    """Orders that wait for more of their lines.
+
+    With `makes`, customers and items that are not there are made of what the lines say of them.
+    """
+
+    def __init__(self, terms: Terms, *, makes: bool) -> None:
+        self.terms = terms
+        self.makes = makes
+        self._open: dict[tuple[str, ...], Unfinished] = {}
+        self._last: Unfinished | None = None
+        self._lines = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many orders wait."""
+        return len(self._open)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to `take` what waits."""
+        return self._lines >= BATCH_LINES
+
+    def add(self, file: str, row: Row) -> None:
+        """A row of a flat file."""
+        name = row[2][:2]
+        gathered = self._open.get(name)
+        if gathered is None:
+            gathered = Unfinished(file, row, file)
+            self._open[name if name[1] else ("", f"\0{row[0]}")] = gathered  # one without a number is refused by itself
+        gathered.lines.append(row)
+        self._last = gathered
+        self._lines += 1
+
+    def wait(self, file: str, head: Row, lines_file: str) -> None:
+        """Keep an order for the lines that are still to come. Of two of one number the second is left to itself, and refused."""
+        name = head[2][:2]
+        if name in self._open:
+            name = (name[0], f"{name[1]}\0{head[0]}")
+        self._open[name] = Unfinished(file, head, lines_file)
+
+    def find(self, name: tuple[str, ...]) -> Unfinished | None:
+        """The order of this source and number, if it waits."""
+        return self._open.get(name)
+
+    def line(self, gathered: Unfinished, row: Row) -> None:
+        """Put a line to its order."""
+        gathered.lines.append(row)
+        self._last = gathered
+        self._lines += 1
+
+    def take(self, *, all_: bool = False) -> Iterator[list[Order]]:
+        """The orders that wait no longer, in batches: those before the one that got the last line."""
+        self._lines = 0
+        done: list[Order] = []
+        for name in list(self._open):
+            if self._open[name] is self._last and not all_:
+                break
+            done.append(order_of(self.terms, self._open.pop(name), makes=self.makes))
+        yield from batches(done)
+
+
+def order_of(terms: Terms, gathered: Unfinished, *, makes: bool) -> Order:
+    """An order of its rows."""
+    source, number, date, status, shipped, discount, note, email, name = gathered.head[2][:9]
+    guest = bool(terms.guest) and not email.strip()
+    called = GUEST if guest else name if makes else ""
+    rows = [] if gathered.flat else [(gathered.file, *gathered.head[:2])]
+    offset = len(rows)
+    rows += [(gathered.lines_file, line, raw) for line, raw, _ in gathered.lines]
+    entry = Entry(rows=rows)
+    order = Order(
+        rows=rows,
+        faults=entry.faults,
+        source=entry.take(values.label, "source", source.strip() or terms.source),
+        number=entry.take(values.number, number),
+        email=entry.take(values.email, terms.guest if guest else email),
+        customer_name=entry.take(values.title, called) if called.strip() else "",
+        order_date=entry.take(values.time, date, "order_date", terms.zone),
+        status=entry.take(values.status, status if status.strip() or shipped.strip() else terms.status, shipped),
+        discount=entry.take(values.money, discount, "discount", terms.rounded) if discount.strip() else 0,
+        note=entry.take(values.label, "note", note) if note else None,
+    )
+    if gathered.flat:
+        _compare(order, gathered.lines)
+    lines = [(index, row[2][-ABOUT_LINE:]) for index, row in enumerate(gathered.lines, start=offset)]
+    if terms.negatives_left_out:
+        lines = [each for each in lines if not values.is_negative(each[1][2])]
+        order.left_out = len(gathered.lines) - len(lines)
+    if lines:
+        _add_lines(terms, order, lines, makes=makes)
+    if not order.faults and order.subtotal > MAX_SUBTOTAL:
+        order.faults.append(Fault(0, "CHECK", "the lines come to more than an order may"))
+    elif not order.faults and order.discount > order.subtotal:
+        order.faults.append(Fault(0, "CHECK", "discount must be at most the subtotal"))
+    return order
+
+
+def _compare(order: Order, rows: Sequence[Row]) -> None:
+    """See that all rows say the same of their order. Times may differ, and names: the first one counts."""
+    columns = zip(LINES.names, zip(*[values_ for _, _, values_ in rows], strict=True), strict=True)
+    for name, said in columns:
+        if name in ("status", "discount", "note", "email") and len(set(said)) > 1:
+            other = next(index for index, text in enumerate(said) if text != said[0])
+            reason = f"{name} is another one than on line {rows[0][0]} of the same order"
+            order.faults.append(Fault(other, "INVALID_INPUT", reason))
+
+
+def _add_lines(terms: Terms, order: Order, lines: Sequence[tuple[int, tuple[str, ...]]], *, makes: bool) -> None:
+    """Put lines to an order: column by column, and row by row where one is not as it must be."""
+    at, about = zip(*lines, strict=True)
+    skus, names, quantities, prices, rates = zip(*about, strict=True)
+    try:
+        order.skus = list(map(values.sku, skus))
+        order.quantities = list(map(values.quantity, quantities))
+        order.prices = list(map(values.money, prices, repeat("price_paid"), repeat(terms.rounded)))
+        order.names = list(map(values.item_name, names, skus)) if makes else [""] * len(at)
+        order.at = at
+        if any(rates):
+            order.discount += _rebate(list(map(values.rate, rates)), order)
+    except BadValue:
+        order.skus = order.quantities = order.prices = order.names = order.at = ()
+        if len(lines) > 1:
+            there = [each for each in lines if any(text.strip() for text in each[1])]
+            for index, texts in there:
+                _judge(terms, order, index, texts, makes=makes)
+            if not order.faults:
+                _add_lines(terms, order, there, makes=makes)
+        elif any(text.strip() for text in lines[0][1]):  # else it is an order without lines
+            _judge(terms, order, *lines[0], makes=makes)
+
+
+def _judge(terms: Terms, order: Order, at: int, texts: tuple[str, ...], *, makes: bool) -> None:
+    """Note what is wrong with a line."""
+    sku, name, quantity, price, rate = texts
+    order.take(values.sku, sku, row=at)
+    order.take(values.quantity, quantity, row=at)
+    order.take(values.money, price, "price_paid", terms.rounded, row=at)
+    order.take(values.rate, rate, row=at)
+    if makes:
+        order.take(values.item_name, name, sku, row=at)
+
+
+def _rebate(rates: Sequence[Decimal], order: Order) -> int:
+    """What rates take off the lines: their exact sum, rounded once."""
+    off = sum(rate * quantity * price for rate, quantity, price in zip(rates, order.quantities, order.prices, strict=True))
+    return int(Decimal(off).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def batches(orders: Sequence[Order]) -> Iterator[list[Order]]:
+    """Orders in batches of so many lines."""
+    batch: list[Order] = []
+    lines = 0
+    for order in orders:
+        if batch and (lines + len(order.skus) > BATCH_LINES or len(batch) == BATCH_ROWS):
+            yield batch
+            batch, lines = [], 0
+        batch.append(order)
+        lines += len(order.skus)
+    if batch:
+        yield batch
+
+
+def person(terms: Terms, file: str, row: Row) -> Person:
+    """A customer, by the values of a row."""
+    email, name, archived_at, archived_by = row[2]
+    entry = Entry(rows=[(file, row[0], row[1])])
+    return Person(
+        rows=entry.rows,
+        faults=entry.faults,
+        email=entry.take(values.email, email),
+        name=entry.take(values.title, name),
+        archived_at=entry.take(values.time, archived_at, "archived_at", terms.zone) if archived_at.strip() else None,
+        archived_by=entry.take(values.label, "archived_by", archived_by) if archived_by else None,
+    )
+
+
+def product(terms: Terms, file: str, row: Row) -> Product:
+    """An item, by the values of a row. One without a name is called by its code."""
+    sku, name, price, stock, archived_at, archived_by = row[2]
+    entry = Entry(rows=[(file, row[0], row[1])])
+    return Product(
+        rows=entry.rows,
+        faults=entry.faults,
+        sku=entry.take(values.sku, sku),
+        name=entry.take(values.title, name if name.strip() else sku),
+        price=entry.take(values.money, price if price.strip() else terms.price, "price", terms.rounded),
+        stock=entry.take(values.stock, stock),
+        archived_at=entry.take(values.time, archived_at, "archived_at", terms.zone) if archived_at.strip() else None,
+        archived_by=entry.take(values.label, "archived_by", archived_by) if archived_by else None,
+    )
