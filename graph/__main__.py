@@ -29,6 +29,7 @@ for command in (
     databases.migrate,
     databases.sample,
     exchange_files.import_,
+    exchange_files.export,
     databases.backup,
     databases.purge_keys,
     databases.purge_changes,

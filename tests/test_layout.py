@@ -36,7 +36,10 @@ ROOMS: dict[str, set[str]] = {
     "access": {"settings", "base", "scope", "texts", "models", "database", "read", "operations"},
     "stock": {"read", "scope", "write"},
     "sample": {"settings", "base", "database", "models", "write", "feed"},
-    "exchange": {"base", "scope", "texts", "database", "context", "models", "read", "write", "stock", "orders"},
+    "exchange": {"base", "scope", "texts", "database", "context", "models", "settings"}
+    | {
+        *("read", "write", "operations", "stock", "orders"),
+    },
     "comparison": set(),
     "commands": {
         *("settings", "database", "context", "migrate", "sample", "read", "write", "feed", "operations", "schema", "serve"),
@@ -292,6 +295,7 @@ SERVERS = {
     "exchange/imports.py": "whoever has the command line has the database",
     "exchange/arrivals.py": "as above",
     "exchange/order_sources.py": "as above",
+    "exchange/exports.py": "as above",
 }
 CLASSES = {name for name, each in vars(models).items() if isinstance(each, type) and issubclass(each, Base) and each is not Base}
 READS = {"select", "select_from", "join", "outerjoin", "join_from", "exists", "selectinload", "joinedload", "subqueryload"}

@@ -8,10 +8,11 @@ rejects.
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo
 
 import click
@@ -21,6 +22,7 @@ from graph.commands.progress import Progress
 
 if TYPE_CHECKING:
     from graph.database import Database
+    from graph.exchange.exports import Export
     from graph.exchange.imports import Import, Tally
     from graph.exchange.presets import Terms
     from graph.exchange.rejects import Rejects
@@ -171,3 +173,76 @@ def _report(tally: Tally, refused: Rejects, *, dry_run: bool) -> None:
         for code, number in refused.codes.most_common():
             click.echo(f"  {number:>9,}  {code:<20} {refused.first[code]}")
         raise SystemExit(REFUSED)
+
+
+@click.command(
+    epilog=examples(
+        "ordergraph export > shop.ndjson",
+        "ordergraph export --format csv shop/                              (a folder of tables)",
+        "ordergraph export --lines january.csv --where '{orderDate: {lt: \"2026-02-01T00:00:00Z\"}}'",
+        "ordergraph export --where '{status: {eq: PAID}}' | gzip > paid.ndjson.gz",
+    )
+)
+@click.argument("path", metavar="[PATH]", default="-")
+@click.option("--format", "kind", type=click.Choice(["csv", "ndjson"]), help="Objects, or CSV: of lines a file, else a folder.")
+@click.option("--lines", is_flag=True, help="Order lines, one a row, instead of customers, items and orders.")
+@click.option("--where", metavar="FILTER", help="Which orders, with their customers and items: a filter as in a query.")
+def export(path: str, kind: str | None, lines: bool, where: str | None) -> None:
+    """Write customers, items and orders to PATH, or to standard output, as an import takes them.
+
+    No file is replaced. What is written has natural keys, and is the same after an import into an empty database.
+    """
+    from graph.exchange.openings import CannotRead
+    from graph.operations.request_errors import RequestRefused
+
+    suffix = "csv" if path.endswith(".csv") or (lines and path == "-") else "ndjson"
+    kind = kind or suffix
+    if kind == "csv" and not lines and path == "-":
+        raise Misused("a folder of tables needs a name: ordergraph export --format csv FOLDER")
+    try:
+        with_database(lambda database: _export(database, path, kind, lines, where), usable_settings())
+    except RequestRefused as refusal:
+        raise Misused(f"--where: {refusal.errors[0].message}") from None
+    except CannotRead as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def _export(database: Database, path: str, kind: str, lines: bool, where: str | None) -> None:
+    from graph.context import Context
+    from graph.database import Database
+    from graph.exchange.exports import Export, for_pages
+    from graph.exchange.outgoing import write_folder
+    from graph.schema import schema
+
+    paged = Database(for_pages(database.settings))
+    progress = Progress(None)
+    try:
+        export = Export(schema.engine(paged), Context(paged), where)
+
+        def told(done: Any) -> None:
+            progress.show(done.total(), 0)
+
+        if kind == "csv" and not lines:
+            done = await write_folder(export, Path(path), told)
+        elif path == "-":
+            done = await _write_file(export, sys.stdout, kind, lines, told)
+        else:
+            with _new_file(Path(path)) as file:
+                done = await _write_file(export, file, kind, lines, told)
+    finally:
+        progress.clear()
+        await paged.close()
+    click.echo(f"Exported {', '.join(f'{number:,} {name}' for name, number in done.items()) or 'nothing'}.", err=True)
+
+
+async def _write_file(export: Export, file: TextIO, kind: str, lines: bool, told: Any) -> Any:
+    from graph.exchange.outgoing import write_lines, write_objects
+
+    return await (write_lines(export, file, kind, told) if lines else write_objects(export, file, told))
+
+
+def _new_file(path: Path) -> TextIO:
+    try:
+        return path.open("x", encoding="utf-8", newline="")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None

@@ -35,7 +35,7 @@ class Brought:
             return []
         text = self.rejects.read_text(encoding="utf-8", errors="surrogateescape")
         if text.startswith("{"):
-            told = [json.loads(line)["rejected"] for line in text.splitlines()]
+            told = [json.loads(line)["rejected"] for line in text.split("\n") if line]
             return [(each["line"], each["code"], each["reason"]) for each in told]
         rows = csv.DictReader(io.StringIO(text))
         return [(int(row["rejected_line"]), row["rejected_code"], row["rejected_reason"]) for row in rows]

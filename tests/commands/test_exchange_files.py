@@ -1,0 +1,99 @@
+"""`ordergraph import` and `ordergraph export` as users run them."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.exchange.files import HEADER, line, lines_file
+from tests.test_commands import Run, Start, refused
+
+
+def test_an_import_says_what_came_what_was_there_and_what_was_refused(run: Run, empty_url: str, tmp_path: Path) -> None:
+    lines_file(tmp_path, line("1"), line("2", quantity=0), name="sales.csv")
+    rehearsed = run("import", "--dry-run", "--rejects", "none.csv", "sales.csv", DATABASE_URL=empty_url)
+    assert rehearsed.stdout.startswith("Would import 1 orders with 1 lines, 1 customers, 1 items.\n")
+    done = run("import", "sales.csv", DATABASE_URL=empty_url)
+    assert done.returncode == rehearsed.returncode == 3
+    assert done.stderr == ""  # no bar where nobody looks
+    assert done.stdout == (
+        "Imported 1 orders with 1 lines, 1 customers, 1 items.\n"
+        "Refused 1 rows, which are in sales.rejects.csv:\n"
+        "          1  CHECK                line 3 of sales.csv: quantity must be from 1 to 100,000\n"
+    )
+    again = run("import", "sales.csv", DATABASE_URL=empty_url)
+    assert "Were there already: 1 orders, 1 lines." in again.stdout
+    assert (tmp_path / "sales.rejects-2.csv").exists()  # what somebody mends is not written over
+    mended = (tmp_path / "sales.rejects.csv").read_text().replace(",0,", ",5,")
+    (tmp_path / "sales.rejects.csv").write_text(mended)
+    assert run("import", "sales.rejects.csv", DATABASE_URL=empty_url).returncode == 0
+    exported = run("export", "--lines", DATABASE_URL=empty_url)
+    assert exported.stdout.count("\n") == 3
+    assert exported.stderr == "Exported 2 orders, 2 lines.\n"
+
+
+def test_columns_of_another_shop_and_packed_files(run: Run, tmp_path: Path) -> None:
+    text = "No;Tag;Kunde;Artikel;Stück;Preis\n7;2026-01-31;12;A-1;2;4.50\n"
+    (tmp_path / "verkauf.bin").write_bytes(gzip.compress(text.encode("latin-1")))
+    maps = {"number": "No", "order_date": "Tag", "email": "{Kunde}@shop.example", "sku": "Artikel", "quantity": "Stück"}
+    options = [option for name, column in maps.items() for option in ("--map", f"{name}={column}")]
+    more = ["--map", "customer_name=Kunde {Kunde}", "--map", "price_paid=Preis", "--zone", "Europe/Berlin", "--delimiter", ";"]
+    done = run("import", "verkauf.bin", "--encoding", "latin-1", *options, *more)
+    assert done.stdout == "Imported 1 orders with 1 lines, 1 customers, 1 items.\n", done
+    exported = run("export", "--lines")
+    assert "import,7,2026-01-30T23:00:00Z,PENDING,0.00,,12@shop.example,Kunde 12,A-1,A-1,2,4.50\n" in exported.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["import", "absent.csv"], 1, "cannot read absent.csv: No such file or directory"),
+        (
+            ["import", "header.csv"],
+            1,
+            "no column holds sku: name one by --map sku=COLUMN. The columns are number, order_date, email",
+        ),
+        (["import", "empty.csv"], 1, "the file is empty"),
+        (["import", "folder"], 1, "has none of the files customers.csv, items.csv, orders.csv, order_items.csv"),
+        (["import", "--map", "colour=x", "header.csv"], 2, "a name is one of source, number"),
+        (["import", "--zone", "Mars/Base", "header.csv"], 2, "there is no such time zone"),
+        (["import", "--encoding", "none", "header.csv"], 1, "there is no encoding none"),
+        (["export", "header.csv", "--lines"], 1, "cannot write header.csv: File exists"),
+        (["export", "--format", "csv"], 2, "a folder of tables needs a name"),
+        (["export", "--where", "{colour: 1}"], 2, 'no field "colour"'),
+        (["export", "--format", "csv", "folder"], 1, "cannot make the folder folder: File exists"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(run: Run, tmp_path: Path, arguments: list[str], status: int, told: str) -> None:
+    (tmp_path / "header.csv").write_text("number,order_date,email\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "folder").mkdir()
+    assert run("migrate").returncode == 0
+    done = run(*arguments)
+    assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (status, True, 1), done
+
+
+def test_zstd_is_read_or_said_to_need_an_extra(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sales.csv.zst").write_bytes(b"\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00\x99\xe9\xd8\x51")  # an empty one
+    assert any(told in refused(run("import", "sales.csv.zst")) for told in ("ordergraph[zstd]", "the file is empty"))
+
+
+def test_an_import_that_is_stopped_leaves_whole_orders_and_goes_on(
+    run: Run, start: Start, empty_url: str, tmp_path: Path
+) -> None:
+    rows = [line(str(number), sku=f"S{place}") for number in range(6_000) for place in range(5)]
+    lines_file(tmp_path, *rows, header=HEADER, name="sales.csv")
+    process = start("import", "sales.csv", DATABASE_URL=empty_url)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert process.returncode in (0, 130, 1, -signal.SIGINT)
+    done = run("import", "sales.csv", DATABASE_URL=empty_url)
+    assert done.returncode == 0, done
+    exported = run("export", "--lines", DATABASE_URL=empty_url)
+    assert exported.stdout.count("\n") == 30_001
