@@ -79,7 +79,7 @@ def import_(path: str, rejects: Path | None, dry_run: bool, **options: Any) -> N
         raise click.ClickException(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         told = _told(done[0].tally) if done else "nothing"
-        click.echo(f"Stopped. {told} are in: run it again to go on.", err=True)
+        click.echo(f"Stopped. Imported {told}; run it again to go on.", err=True)
         raise SystemExit(STOPPED) from None
     finally:
         refused.close()

@@ -117,7 +117,7 @@ async def copied(url: str) -> float:
 @click.command()
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--preset", default="online-retail", type=click.Choice(sorted(PRESETS)))
-@click.option("--times", default=6, help="How often the week is repeated.")
+@click.option("--times", default=24, help="How often the week is repeated.")
 def main(path: Path | None, preset: str, times: int) -> None:
     """Import PATH and load the same rows without the product."""
     with tempfile.TemporaryDirectory() as folder:
