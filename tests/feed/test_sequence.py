@@ -100,9 +100,9 @@ async def test_a_look_is_one_statement_and_who_finds_the_head_held_leaves_it(dat
     watched: Any = database.watch
     began = watched.began
 
-    def seen(sql: str) -> Any:
+    def seen(sql: str, **how: Any) -> Any:
         sent.append(sql)
-        return began(sql)
+        return began(sql, **how)
 
     watched.began = seen
     assert await number_some(database) == 0
