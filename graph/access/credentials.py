@@ -140,7 +140,7 @@ class Credentials:
 
     async def look(self) -> None:
         """See what of all that was granted still holds."""
-        if self.tokens is not None:
+        if self.tokens is not None and self.tokens.keys.path:
             await asyncio.to_thread(self.tokens.keys.refresh)
         await self._look_up({grant.basis for grant in self._granted if isinstance(grant.basis, str)})
         for grant in list(self._granted):

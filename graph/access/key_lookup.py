@@ -78,12 +78,16 @@ class KeyLookup:
         is_array = self.database.capabilities.arrays
         sql, argument = (POSTGRES, prefixes) if is_array else (SQLITE, orjson.dumps(prefixes).decode())
         listed = orjson.loads(await self.database.fetch(sql, [argument]))
-        return {prefix: of_row(*row) for prefix, *row in listed}
+        return {prefix: key for prefix, *row in listed if (key := of_row(*row)) is not None}
 
 
-def of_row(digest: str, name: str, scopes: str, customer: int | None, expires_at: str | None) -> StoredKey:
-    expires = None if expires_at is None else moment_of(expires_at)
-    return StoredKey(digest, Viewer(identity_of(name), name, scopes_in(scopes), customer, expires))
+def of_row(digest: str, name: str, scopes: str, customer: int | None, expires_at: str | None) -> StoredKey | None:
+    """A key as it is stored; None where that is nothing which this version understands."""
+    try:
+        expires = None if expires_at is None else moment_of(expires_at)
+        return StoredKey(digest, Viewer(identity_of(name), name, scopes_in(scopes), customer, expires))
+    except (BadCredentials, ValueError):
+        return None
 
 
 def moment_of(text: str) -> float:

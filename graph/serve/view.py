@@ -112,7 +112,7 @@ class GraphQLView:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
                 sender = ANYBODY
                 if self.gatekeeper is not None:  # before anything is read of nobody
-                    sender = await self.gatekeeper.admit(header(scope, b"authorization"), scope["client"])
+                    sender = await self.gatekeeper.admit(header(scope, b"authorization"), scope.get("client"))
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)

@@ -79,7 +79,7 @@ class SocketView:
                     )
                 sender, authorization = ANYBODY, header(scope, b"authorization")
                 if self.gatekeeper is not None and (authorization or self.gatekeeper.credentials is None):
-                    sender = await self.gatekeeper.admit(authorization, scope["client"])
+                    sender = await self.gatekeeper.admit(authorization, scope.get("client"))
                 with self.streams.one():
                     await Conversation(self, socket, sender).run()
             except (RequestRefused, Unavailable) as error:
@@ -189,7 +189,7 @@ class Conversation:
         if gatekeeper is None or gatekeeper.credentials is None or (self.sender is not ANYBODY and not given):
             return
         with closing():
-            self.sender = await gatekeeper.admit(given.pop() if len(given) == 1 else "", self.socket.scope["client"])
+            self.sender = await gatekeeper.admit(given.pop() if len(given) == 1 else "", self.socket.scope.get("client"))
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
         payload_of(message)  # not sent back: not all that JSON holds can be written as it was

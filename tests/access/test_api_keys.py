@@ -132,6 +132,13 @@ async def test_a_key_ends_when_its_time_comes_however_well_it_is_known(shop: Ask
     assert (await post(shop, made)).headers["www-authenticate"].encode() == EXPIRED
 
 
+async def test_a_key_that_is_stored_as_nothing_known_is_none_and_harms_no_other(shop: Ask) -> None:
+    made = {name: await api_keys.create(shop.database, name, ["read"]) for name in ("good", "odd")}
+    await change(shop.database, "odd", scopes="read everything")  # as a later version might
+    good, odd = await asyncio.gather(*(post(shop, text) for text in made.values()))
+    assert (good.status_code, odd.status_code) == (200, 401)
+
+
 async def test_known_keys_cost_no_statement_and_all_are_looked_at_by_one(shop: Ask, statements: Statements) -> None:
     made = [await api_keys.create(shop.database, f"key {number}", ["read"]) for number in range(4)]
     for text in made:

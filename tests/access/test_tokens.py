@@ -272,6 +272,19 @@ async def test_known_credentials_are_not_verified_again(
             await ask.data(COUNT)
 
 
+async def test_no_log_holds_credentials(
+    ask_with_tokens: AbstractAsyncContextManager[Ask], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    good, bad = token("write"), token(key="x" * 32)
+    async with ask_with_tokens as ask:
+        for text in (good, bad):
+            for query in (CREATE, "{", "{ nothing }"):
+                await ask.client.post("/graphql", json={"query": query}, headers={"authorization": f"Bearer {text}"})
+    assert caplog.records
+    assert not [part for text in (good, bad) for part in text.split(".")[1:] if part in caplog.text]
+
+
 async def test_without_auth_nobody_is_asked_who_he_is(ask: Ask) -> None:
     answer = await ask.client.post("/graphql", json={"query": COUNT}, headers={"authorization": "Bearer x"})
     assert answer.status_code == 200
