@@ -7,9 +7,10 @@ objects; and the answers of an operation, asked by a viewer of that kind.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -22,11 +23,12 @@ from graph.database import Database
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.read import rows
 from graph.schema import schema
-from graph.scope import OPEN, Scope, Viewer
+from graph.scope import BOUND, OPEN, Scope, Viewer
 from graph.serve.responses import answer_body, refusal_body
 from graph.settings import Settings
 from tests.conftest import made
 from tests.engines import TEMPLATES, Engines
+from tests.viewers import viewer
 from tests.walk import load
 
 #: What is done to the hidden rows of the other shop of a pair.
@@ -39,6 +41,10 @@ SCOPES = {
     "own": Scope("own", {"customer": 5}),
     "both": Scope("both"),
 }
+
+
+#: Everybody of these is asked about the rules for tests. Who is bound to a customer is asked about the shop's own.
+VIEWERS = {**SCOPES, BOUND: Scope(BOUND, {"customer": 5})}
 
 
 def customers(row: Any, viewer: rows.Door) -> Any:
@@ -62,6 +68,7 @@ SEEN: dict[str, Callable[[Any], bool]] = {
     "Customer thirds": lambda customer: customer.id % 3 != 0,
     "Customer both": lambda customer: customer.id % 3 != 0,
     "Customer own": lambda customer: customer.id == 5,
+    f"Customer {BOUND}": lambda customer: customer.id == 5,
     "Item skus": lambda item: not item.sku.startswith("NW-1"),
     "Item both": lambda item: not item.sku.startswith("NW-1"),
     "Order states": lambda order: order.status is not OrderStatus.CANCELLED,
@@ -101,8 +108,9 @@ async def scramble(database: Database, kind: str) -> None:
     What a visible order comes to stays: a line of it that is hidden keeps its product.
     """
     found = await load(database)
+    changes = defaultdict[tuple[type[Any], tuple[str, ...]], list[dict[str, Any]]](list)
     async with database.session() as session, session.begin():
-        for row in (row for rows_ in found.values() for row in rows_ if not is_seen(row, kind)):
+        for row in (row for found_ in found.values() for row in found_ if not is_seen(row, kind)):
             values: dict[str, Any] = {}
             if isinstance(row, OrderItem):
                 values = {"quantity": 1, "price_paid": row.quantity * row.price_paid}
@@ -119,8 +127,12 @@ async def scramble(database: Database, kind: str) -> None:
                 values |= {"name": f"Hidden {row.id}", "archived_at": archived}
             if isinstance(row, Item):
                 values |= {"price": 1, "stock": row.id % 5}
-            table: Any = type(row).__table__
-            await session.execute(sa.update(table).where(table.c.id == row.id).values(values))
+            changes[type(row), tuple(values)].append({"_id": row.id, **{f"_{name}": value for name, value in values.items()}})
+        for (model, names), rows_ in changes.items():
+            table: Any = model.__table__
+            statement = sa.update(table).where(table.c.id == sa.bindparam("_id"))
+            statement = statement.values({name: sa.bindparam(f"_{name}") for name in names})
+            await (await session.connection()).execute(statement, rows_)
 
 
 @dataclass
@@ -141,6 +153,10 @@ class Asked:
         finally:
             await context.close()
         return answer_body(answer, "request", 2**24, with_cost=True)[1]
+
+
+#: Who is bound to a customer, and may do whatever such a one may.
+BEA = viewer("admin", customer=5)
 
 
 @dataclass
@@ -177,13 +193,13 @@ def pair(engines: Engines, kind: str, change: Change = hide) -> Iterator[Pair]:
     name = f"{change.__name__} {kind}"
     TEMPLATES[name] = ("varied", partial(changed, change, kind))
     with (
-        rules(),
+        nullcontext() if kind == BOUND else rules(),
         made(engines, "varied", audited=False) as one,
         made(engines, name, audited=False) as two,
         asyncio.Runner() as runner,
     ):
         whole, other = (Database(Settings(database_url=url, max_cost=10**9, max_aliases=1000)) for url in (one, two))
-        asks = OPEN if change is hide else SCOPES[kind]
-        yield Pair(runner, Asked(whole, SCOPES[kind]), Asked(other, asks), runner.run(load(whole)))
+        who = Asked(whole, VIEWERS[kind], BEA if kind == BOUND else None)
+        yield Pair(runner, who, Asked(other, OPEN) if change is hide else replace(who, database=other), runner.run(load(whole)))
         runner.run(whole.close())
         runner.run(other.close())

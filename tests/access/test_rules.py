@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Hashable
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -11,7 +10,6 @@ import orjson
 import pytest
 
 from graph.context import Context
-from graph.feed.events import EventSource, Told
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at
 from graph.feed.sequence import Sequencer, number_some
@@ -27,6 +25,7 @@ from graph.write.object_graph import Graph
 from graph.write.record import recorded
 from tests import stock
 from tests.conftest import Ask, Statements
+from tests.one_page import events_after
 from tests.snapshots import Snapshots
 from tests.sockets import until
 from tests.unseen import Asked
@@ -252,33 +251,15 @@ STATES = (
 CHANGES = "subscription { changes { kind entityId fields } }"
 
 
-class OnePage:
-    """In place of the hub: what is there, and no more."""
-
-    def __init__(self, outlook: Outlook) -> None:
-        self.outlook = outlook
-
-    async def listen(self, _: Hashable, reader: EventSource, after: int) -> AsyncGenerator[Told]:
-        _, end = await self.outlook.bounds()
-        for event in (await reader.read(after, end)).events:
-            yield event
-
-
-def broadcast(shop: Ask) -> Broadcast:
-    return Broadcast(schema.engine(shop.database), shop.database, Sequencer(shop.database))
-
-
-async def hears(made: Broadcast, viewer: Viewer, query: str, after: int, **variables: Any) -> Any:
+async def hears(shop: Ask, viewer: Viewer, query: str, after: int, **variables: Any) -> Any:
     """The events after a position."""
-    events = await made(query, variables, None, Context(made.database, viewer=viewer), after=cursor_at(after))
-    return [next(iter(orjson.loads(event.text)["data"].values())) async for event in events]
+    texts = await events_after(after, Context(shop.database, viewer=viewer), query, variables)
+    return [next(iter(orjson.loads(text)["data"].values())) for text in texts]
 
 
-async def test_subscribers_are_told_of_what_is_theirs(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_subscribers_are_told_of_what_is_theirs(shop: Ask) -> None:
     await numbered(shop)
-    made = broadcast(shop)
-    monkeypatch.setattr(made, "hub", OnePage(made.outlook))
-    _, end = await made.outlook.bounds()
+    _, end = await Outlook(shop.database).bounds()
     await give(shop, 1, 2)
     await mutate(shop, None, "updateOrder", {"id": "Order:1", "note": "Bob's now"})
     await mutate(shop, None, "updateOrder", {"id": "Order:2", "note": "Ada's"})
@@ -286,13 +267,13 @@ async def test_subscribers_are_told_of_what_is_theirs(shop: Ask, monkeypatch: py
     await numbered(shop)
     gone, here = {"orderId": "Order:1", "order": None}, {"orderId": "Order:1", "order": {"note": "Bob's now"}}
     hers, his = {"orderId": "Order:2", "order": {"note": "Ada's"}}, {"orderId": "Order:3", "order": {"note": None}}
-    assert await hears(made, ADA, STATES, end) == [gone, hers]
-    assert await hears(made, BOB, STATES, end) == [here, his]
-    assert await hears(made, CLERK, STATES, end) == [here, hers, his]
-    assert await hears(made, ADA, STATES, end, customer="Customer:2") == [gone]
-    assert await hears(made, ADA, STATES, end, order="Order:3") == []
-    assert await hears(made, BOB, STATES, end, order="Order:3", customer="Customer:1") == []
-    kinds = [(event["kind"], event["entityId"]) for event in await hears(made, ADA, CHANGES, end)]
+    assert await hears(shop, ADA, STATES, end) == [gone, hers]
+    assert await hears(shop, BOB, STATES, end) == [here, his]
+    assert await hears(shop, CLERK, STATES, end) == [here, hers, his]
+    assert await hears(shop, ADA, STATES, end, customer="Customer:2") == [gone]
+    assert await hears(shop, ADA, STATES, end, order="Order:3") == []
+    assert await hears(shop, BOB, STATES, end, order="Order:3", customer="Customer:1") == []
+    kinds = [(event["kind"], event["entityId"]) for event in await hears(shop, ADA, CHANGES, end)]
     assert kinds == [("DELETED", "Order:1"), ("UPDATED", "Order:2")]
 
 
@@ -300,7 +281,7 @@ async def test_two_customers_never_share_an_answer_and_nobody_is_asked_for_who_i
     shop: Ask, statements: Statements
 ) -> None:
     await numbered(shop)
-    made = broadcast(shop)
+    made = Broadcast(schema.engine(shop.database), shop.database, Sequencer(shop.database))
     async with AsyncExitStack() as stack:
         events = {}
         for viewer in (ADA, BOB, CLERK):
