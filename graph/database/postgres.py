@@ -44,6 +44,7 @@ MIGRATING = 0x6F7264657267
 
 CAPABILITIES = Capabilities(
     system="postgresql",
+    title="PostgreSQL",
     insert=insert,
     arrays=True,
     typed_values=True,

@@ -60,6 +60,8 @@ class Capabilities:
 
     #: What traces call it: `db.system.name` of OpenTelemetry. Nobody decides anything by it.
     system: str
+    #: What people call it.
+    title: str
     #: Makes an INSERT that can have a conflict clause: `on_conflict_do_update`, `excluded`.
     insert: Callable[[Any], Any]
     #: Whether a parameter may be an array; else a list is sent as the text of a JSON array.

@@ -46,6 +46,7 @@ def explained(rows: Sequence[Sequence[Any]]) -> list[str]:
 
 CAPABILITIES = Capabilities(
     system="sqlite",
+    title="an SQLite file",
     insert=insert,
     arrays=False,
     typed_values=False,  # a time that is cast becomes a number

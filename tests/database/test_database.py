@@ -27,6 +27,7 @@ KINDS = {
         "tls",
         "sqlite",
         "readers",
+        "backup",
         "stored",
         "file_limits",
         "backends",

@@ -18,9 +18,6 @@ from graph.serve.pages.shell import HERE, fill, framed, prefers_page, root_of, s
 from graph.serve.playground.tabs import TABS
 from graph.settings import Settings
 
-#: How the databases are called by people.
-NAMES = {"sqlite": "an SQLite file", "postgresql": "PostgreSQL"}
-
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -53,7 +50,7 @@ class Tour:
 
     def __init__(self, settings: Settings, database: Database, health: Health) -> None:
         self.addresses = served(settings)
-        self.database = NAMES[database.engine.dialect.name]
+        self.database = database.capabilities.title
         self.health = health
 
     async def serve(self, request: Request) -> Response:
