@@ -28,6 +28,8 @@ NAMING_CONVENTION = {
 #: integer overflow into a float, so both stay far below 2^63.
 MAX_PRICE = 10**12
 MAX_SUBTOTAL = 10**18
+#: The most pieces of a line.
+MAX_QUANTITY = 100_000
 
 E = TypeVar("E", bound=enum.StrEnum)
 

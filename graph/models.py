@@ -34,6 +34,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from graph.base import (
     MAX_PRICE,
+    MAX_QUANTITY,
     MAX_SUBTOTAL,
     Base,
     Bounds,
@@ -271,7 +272,7 @@ class OrderItem(Base):
     __table_args__ = table_args(
         UniqueConstraint("order_id", "position"),
         between("position", 1),
-        between("quantity", 1, 100_000),
+        between("quantity", 1, MAX_QUANTITY),
         between("price_paid", 0, MAX_PRICE, made_of=("item.price",)),
         Index(None, "item_id", "id"),
     )

@@ -19,7 +19,8 @@ PACKAGE = Path(__file__).parents[1] / "graph"
 #: What each room may import besides itself (a room is a module or a folder directly in `graph/`). What is not listed
 #: here is a domain.
 ROOMS: dict[str, set[str]] = {
-    "settings": set(),
+    "currencies": set(),
+    "settings": {"currencies"},
     "observations": set(),
     "texts": set(),
     "base": {"texts"},

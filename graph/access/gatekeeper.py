@@ -1,7 +1,7 @@
 """Who is let in: the one place that transports ask.
 
 What goes in: what a request says of its sender. What comes out: a `Sender`. What is refused here: what
-`graph.access.credentials` refuses; later what `graph.access.allowances` does.
+`graph.access.credentials` refuses, and what `graph.access.allowances` does when a `Sender` spends.
 """
 
 from __future__ import annotations

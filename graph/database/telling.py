@@ -18,8 +18,8 @@ from graph.observations import StatementBegan, StatementFinished, running
 class Watch:
     """Tells of the statements of one process at one database. `answered` is when the last one was, by `time.perf_counter`.
 
-    It stands in the dialect, through which SQLAlchemy hands each statement to the driver: its events cost a write three times as
-    much, since one listener makes SQLAlchemy look for others at every step.
+    It stands in the dialect, through which SQLAlchemy hands each statement to the driver: one listener to its events makes it
+    look for others at every step of every statement.
     """
 
     def __init__(self, engine: AsyncEngine, system: str) -> None:

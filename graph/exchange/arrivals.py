@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from graph.base import Base
 from graph.exchange import order_sources
-from graph.exchange.assembly import Entry, Fault, Order, Person, Product
+from graph.exchange.entries import Entry, Fault, Order, Person, Product
 from graph.models import Customer, Item, OrderItem
 from graph.models import Order as OrderRow
 from graph.orders.reservations import HOLDING, lock_stock

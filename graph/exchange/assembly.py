@@ -1,125 +1,30 @@
-"""Rows put together: order lines to orders, tables of orders and lines to orders, all others to customers and items.
+"""Rows put together: order lines, and tables of orders and of their lines, to orders.
 
-What goes in: rows of a file as they come. What comes out: `Order`s, `Person`s and `Product`s, each with the rows it came from and
-what is wrong with them. What may be refused here: values that no row can have, and lines that contradict each other, as faults.
+What goes in: rows of a file as they come. What comes out: `Order`s, each with the rows it came from and what is wrong with them.
+What may be refused here: values that no row can have, and lines that contradict each other, as faults.
 
 The lines of an order stand together, or nearly: an order waits for more of them until a batch is full. No more is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cached_property
-from hashlib import blake2b
 from itertools import repeat
-from operator import mul
-from typing import Any, NamedTuple
 
 from graph.base import MAX_SUBTOTAL
 from graph.exchange import values
+from graph.exchange.entries import Entry, Fault, Order
 from graph.exchange.presets import Terms
 from graph.exchange.tables import LINES, Row
 from graph.exchange.values import BadValue
-from graph.models import OrderStatus
 
 #: Lines of the orders of one batch, and orders or other rows at most. Orders of a file of their own that wait for their lines.
 BATCH_LINES, BATCH_ROWS, AHEAD = 10_000, 2_000, 20_000
 GUEST = "Guest"
-
-
-#: A row of a file, for its rejects: what the file is called, the line, and what stands there.
-Place = tuple[str, int, Any]
 #: The values of a row that are about its line, at its end: sku, item_name, quantity, price_paid, discount_rate.
 ABOUT_LINE = 5
-
-
-class Fault(NamedTuple):
-    """What is wrong with one of the rows of something: which, the code and the reason."""
-
-    row: int
-    code: str
-    reason: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Entry:
-    """Something to be written: the rows it came from, and what is wrong with them."""
-
-    rows: list[Place]
-    faults: list[Fault] = field(default_factory=list)
-
-    def take(self, read: Callable[..., Any], *given: Any, row: int = 0) -> Any:
-        """A value, or None where a row cannot have it, which is noted."""
-        try:
-            return read(*given)
-        except BadValue as bad:
-            self.faults.append(Fault(row, bad.code, bad.reason))
-            return None
-
-
-@dataclass(slots=True, kw_only=True)
-class Person(Entry):
-    """A customer."""
-
-    email: str
-    name: str
-    archived_at: datetime | None
-    archived_by: str | None
-
-
-@dataclass(slots=True, kw_only=True)
-class Product(Entry):
-    """An item."""
-
-    sku: str
-    name: str
-    price: int
-    stock: int | None
-    archived_at: datetime | None
-    archived_by: str | None
-
-
-@dataclass(kw_only=True)
-class Order(Entry):
-    """An order, and its lines by column. `names` are those of items that are made where there are none; "" makes none.
-
-    `at` says which of the rows each line came with; `left_out` counts lines that were passed over.
-    """
-
-    source: str
-    number: str
-    email: str
-    customer_name: str
-    order_date: datetime
-    status: OrderStatus
-    discount: int
-    note: str | None
-    skus: Sequence[str] = ()
-    quantities: Sequence[int] = ()
-    prices: Sequence[int] = ()
-    names: Sequence[str] = ()
-    at: Sequence[int] = ()
-    left_out: int = 0
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What names it."""
-        return (self.source, self.number)
-
-    @cached_property
-    def subtotal(self) -> int:
-        """The sum of its lines."""
-        return sum(map(mul, self.quantities, self.prices))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What it holds, in short: whether an order that is there already was made of the same."""
-        lines = (*self.skus, *self.quantities, *self.prices)
-        held = repr((self.email, self.status.value, self.order_date.isoformat(), self.discount, self.note, lines))
-        return blake2b(held.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True)
@@ -298,33 +203,3 @@ def batches(orders: Sequence[Order]) -> Iterator[list[Order]]:
         lines += len(order.skus)
     if batch:
         yield batch
-
-
-def person(terms: Terms, file: str, row: Row) -> Person:
-    """A customer, by the values of a row."""
-    email, name, archived_at, archived_by = row[2]
-    entry = Entry(rows=[(file, row[0], row[1])])
-    return Person(
-        rows=entry.rows,
-        faults=entry.faults,
-        email=entry.take(values.email, email),
-        name=entry.take(values.title, name),
-        archived_at=entry.take(values.time, archived_at, "archived_at", terms.zone) if archived_at.strip() else None,
-        archived_by=entry.take(values.label, "archived_by", archived_by) if archived_by else None,
-    )
-
-
-def product(terms: Terms, file: str, row: Row) -> Product:
-    """An item, by the values of a row. One without a name is called by its code."""
-    sku, name, price, stock, archived_at, archived_by = row[2]
-    entry = Entry(rows=[(file, row[0], row[1])])
-    return Product(
-        rows=entry.rows,
-        faults=entry.faults,
-        sku=entry.take(values.sku, sku),
-        name=entry.take(values.title, name if name.strip() else sku),
-        price=entry.take(values.money, price if price.strip() else terms.price, "price", terms.rounded),
-        stock=entry.take(values.stock, stock),
-        archived_at=entry.take(values.time, archived_at, "archived_at", terms.zone) if archived_at.strip() else None,
-        archived_by=entry.take(values.label, "archived_by", archived_by) if archived_by else None,
-    )

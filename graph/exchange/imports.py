@@ -22,7 +22,7 @@ from graph.context import Context
 from graph.database import Database
 from graph.database.failures import TransientError, told
 from graph.exchange.arrivals import Arrival, write_orders, write_people, write_products
-from graph.exchange.assembly import Entry, Fault, Order, Person
+from graph.exchange.entries import Entry, Fault, Order, Person
 from graph.exchange.incoming import Reading
 from graph.scope import SERVER
 from graph.write.record import recorded, savepoint

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graph.exchange.assembly import AHEAD, BATCH_ROWS, Assembly, Entry, Order, Unfinished, batches, order_of, person, product
+from graph.exchange.assembly import AHEAD, BATCH_ROWS, Assembly, Unfinished, batches, order_of
+from graph.exchange.entries import Entry, Order, person, product
 from graph.exchange.openings import STANDARD_INPUT, CannotRead, Input
 from graph.exchange.presets import Terms
 from graph.exchange.rejects import Rejects

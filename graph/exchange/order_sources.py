@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from graph.base import Base, KeyType
-from graph.exchange.assembly import Order
+from graph.exchange.entries import Order
 from graph.models import Customer
 from graph.models import Order as OrderRow
 from graph.read.rows import rows

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from graphql import GraphQLError
 
+from graph.base import MAX_QUANTITY
 from graph.models import Customer, Item, OrderItem, OrderStatus
 from graph.read.types.amounts import EXPONENT, decimal_of, minor_units, whole_number
 from graph.read.types.scalars import is_storable
@@ -25,7 +26,6 @@ from graph.write.columns import normal_of, refusal
 REMEMBERED = 2**15
 #: Bytes of a text that an index holds on every database; `docs/indexes.md` says why.
 LONGEST = 10_000
-MOST_QUANTITY = 100_000
 
 
 class BadValue(Exception):
@@ -114,8 +114,8 @@ def money(text: str, name: str, rounding: bool) -> int:
 def quantity(text: str) -> int:
     """Pieces of a line."""
     pieces = _whole(text, "quantity")
-    if not 1 <= pieces <= MOST_QUANTITY:
-        raise BadValue("CHECK", f"quantity must be from 1 to {MOST_QUANTITY:,}")
+    if not 1 <= pieces <= MAX_QUANTITY:
+        raise BadValue("CHECK", f"quantity must be from 1 to {MAX_QUANTITY:,}")
     return pieces
 
 

@@ -48,8 +48,8 @@ from graph.write.expired_keys import keep_purging
 class Application(Starlette):
     """Starlette, with a shorter way to the one path that nearly every request asks for.
 
-    Its router and the two layers that answer exceptions cost a point read a tenth of its processor time, and the view answers
-    every exception itself. `called` is the view behind what browsers need; none while middleware stands before all paths.
+    Its router and the two layers that answer exceptions cost a point read processor time for nothing: the view answers every
+    exception itself. `called` is the view behind what browsers need; none while middleware stands before all paths.
     """
 
     called: ASGIApp

@@ -19,16 +19,14 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graph.operations.request_errors import RequestRefused
 from graph.serve.admission import Admission, Early
 from graph.serve.browsers import middleware, readable_by
-from graph.serve.clients import Clients, clients_of
+from graph.serve.clients import clients_of
 from graph.serve.cycle import Cycle
 from graph.serve.frames import BoundedSocket, bounded_socket
-from graph.serve.responses import RETRY_AFTER_SECONDS
+from graph.serve.shedding import Shedding
 from graph.serve.turned_away import (
     ENDING,
-    HEAD_TOO_SLOW,
     NO_HOST,
     NO_HTTP,
     NO_ROOM,
@@ -36,17 +34,13 @@ from graph.serve.turned_away import (
     OVERLOADED,
     answer_refusal,
     head_too_large,
-    turned_away,
     url_too_long,
-    whole_response,
 )
 from graph.serve.unread import Unread
 from graph.settings import Settings
 
 #: Bytes that the frames of a chunked body may have for each byte in it: a chunk of one byte takes six.
 FRAME_BYTES = 8
-#: How long what a client still sends is read and thrown away once it was refused: closed at once, it might miss the answer.
-LINGER_SECONDS = 2.0
 #: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
 OF_UPGRADE = (b"upgrade", b"http2-settings")
 
@@ -58,11 +52,9 @@ class NoHost(Exception):
     """Raised in the parser's hands, which then reads no further."""
 
 
-class BoundedProtocol(Unread, HttpToolsProtocol):
+class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
     """uvicorn's protocol with limits. `protocol_of` makes the class that knows them."""
 
-    settings: ClassVar[Settings]
-    clients: ClassVar[Clients]
     admission: ClassVar[Admission]
     #: What answers who is refused, as far as a page of another origin must be able to read it.
     overloaded: ClassVar[Any]
@@ -70,9 +62,6 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
     long: ClassVar[Any]
     #: Whether the server ends: it takes no request any more, and each connection is closed behind an answer.
     draining: ClassVar[bool] = False
-    #: Headers by which a page may read what it is refused with, of those that have come.
-    readable_by: ClassVar[Any]
-    early: ClassVar[Early]
     socket: ClassVar[type[BoundedSocket]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -80,16 +69,11 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
         self.ws_protocol_class = self.socket
         self.in_message = False  # from its first byte to its last
         self.head_due = True  # a head, or the rest of it
-        self.refused: RequestRefused | None = None  # and what comes now is thrown away
         self.room = self.settings.max_head_bytes  # for bytes of this message that are not its body
         self.feeding = 0  # bytes in the parser's hands
         self.ended = False  # whether a message ended in them
         self.admitted = True  # the message that is being read
-        self.skipping = False  # the message that is being read is refused, and its body thrown away
-        self.owed = False  # its refusal is kept back
-        self.come_back = 0.0  # when a client who was refused may ask again
         self.unanswered = 0  # messages that were read and admitted
-        self.timer: asyncio.TimerHandle | None = None
 
     # ---- the connection
 
@@ -108,25 +92,6 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
         self._wait(None)
         while self.unanswered:
             self._ended()
-
-    def _wait(self, seconds: float | None) -> None:
-        """Close the connection after a while; `None`: not any more."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if seconds is not None:
-            self.timer = self.loop.call_later(seconds, self._too_slow)
-
-    def _too_slow(self) -> None:
-        self.timer = None
-        if self.transport.is_closing():
-            return
-        if self.head_due and self.flow.read_paused:  # it is not the client who is slow
-            self._wait(self.settings.head_timeout_seconds)
-        elif self.head_due and self.in_message and not self.refused:
-            self._refuse(HEAD_TOO_SLOW)
-        else:
-            self.transport.abort()
 
     # ---- a client that does not read
 
@@ -238,38 +203,6 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
         super().on_headers_complete()
         self.app = usual
 
-    def _is_ready(self) -> bool:
-        """Whether an answer may be written as it is: none is on its way, and the connection and its client take one."""
-        is_over = self.cycle is None or self.cycle.response_complete
-        can_take = self.parser.should_keep_alive() and not self.flow.write_paused
-        is_page = any(name == b"origin" for name, _ in self.headers)  # whose browser wants more headers
-        return is_over and can_take and not is_page and self.parser.get_method() != b"HEAD"
-
-    def _turn_away(self) -> None:
-        """Refuse a message by its head, and throw its body away. It costs as little as can be: others want that time."""
-        self.skipping = self.owed = True
-        self._wait(self.settings.head_timeout_seconds)
-        if self.loop.time() < self.come_back:
-            self.flow.pause_reading()
-            self.early.add(self._tell)
-        else:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Write the refusal that is owed, if there is one."""
-        if not self.owed or self.transport.is_closing():
-            return
-        self.owed = False
-        self.come_back = self.loop.time() + RETRY_AFTER_SECONDS
-        self.transport.write(turned_away())
-        self.flow.resume_reading()
-        if not self.in_message:
-            self._wait_for_next()
-
-    def shutdown(self) -> None:
-        self._tell()
-        super().shutdown()
-
     def on_body(self, body: bytes) -> None:
         self.room += len(body) * (1 + FRAME_BYTES)
         if not self.skipping:
@@ -323,31 +256,6 @@ class BoundedProtocol(Unread, HttpToolsProtocol):
             self._wait(self.settings.head_timeout_seconds)
         else:
             self.clients.silent[self] = None
-
-    def _wait_for_next(self) -> None:
-        self.clients.silent[self] = None
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def _refuse(self, error: RequestRefused) -> None:
-        """Answer what never reached the application, and read no further; earlier requests are answered first."""
-        self._tell()
-        self.refused = error
-        self._wait(None)
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
-            self._end(error)
-        elif cycle.more_body and (self.pipeline or cycle.response_started):
-            self.transport.close()
-        elif cycle.more_body:
-            self._end(error)
-
-    def _end(self, error: RequestRefused) -> None:
-        self.transport.write(whole_response(error, (b"connection", b"close"), *self.readable_by(self.headers or ())))
-        if error is NO_ROOM or not self.transport.can_write_eof():
-            self.transport.close()
-        else:
-            self.transport.write_eof()
-            self._wait(LINGER_SECONDS)
 
 
 def protocol_of(settings: Settings) -> type[BoundedProtocol]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import ExitStack, aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,25 +35,13 @@ from graph.serve.browsers import may_open
 from graph.serve.guarded import whole_refusal
 from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
 from graph.serve.responses import answer_body, refusal_body
+from graph.serve.socket_messages import Closed, closing, id_of, next_message, payload_in
 from graph.serve.streams import Streams
 from graph.settings import Settings
 
 PROTOCOL = "graphql-transport-ws"
-#: Bytes of a reason, which stands in a frame that has no more.
-MOST_REASON = 123
-#: Characters of an operation's id, which is kept as long as it runs and stands in each of its messages.
-MOST_ID = 255
 #: How long an operation waits for room, where others that nobody wants any more are about to end.
 ENDING_SECONDS = 1.0
-
-
-class Closed(Exception):
-    """The socket is to be closed, with a code of the protocol."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason.encode(errors="replace")[:MOST_REASON].decode(errors="ignore")
 
 
 class SocketView:
@@ -176,7 +164,7 @@ class Conversation:
         await handler(message, len(body))
 
     async def _init(self, message: dict[str, Any], _: int) -> None:
-        payload = payload_of(message) or {}
+        payload = payload_in(message) or {}
         if self.initialised:
             raise Closed(4429, "Too many initialisation requests")
         await self._admit({str(value) for name, value in payload.items() if name.lower() == "authorization"})
@@ -192,11 +180,11 @@ class Conversation:
             self.sender = await gatekeeper.admit(given.pop() if len(given) == 1 else "", self.socket.scope.get("client"))
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
-        payload_of(message)  # not sent back: not all that JSON holds can be written as it was
+        payload_in(message)  # not sent back: not all that JSON holds can be written as it was
         await self._say(type="pong")
 
     async def _pong(self, message: dict[str, Any], _: int) -> None:
-        payload_of(message)
+        payload_in(message)
 
     async def _complete(self, message: dict[str, Any], _: int) -> None:
         operation = self.operations.pop(id_of(message), None)
@@ -206,7 +194,7 @@ class Conversation:
     async def _subscribe(self, message: dict[str, Any], size: int) -> None:
         name = id_of(message)
         try:
-            asked = asked_in(payload_of(message) or {}, size)
+            asked = asked_in(payload_in(message) or {}, size)
         except RequestRefused as error:
             raise Closed(4400, error.errors[0].message) from None
         if not self.initialised:
@@ -306,22 +294,6 @@ class Conversation:
                 await self.socket.send_text(next_message(name, event.text))
 
 
-@contextmanager
-def closing() -> Iterator[None]:
-    """Close the socket of whoever is not let in, or not any more."""
-    try:
-        yield
-    except RequestRefused as error:
-        raise Closed(4403, error.errors[0].message) from None
-    except Unavailable:
-        raise Closed(1013, "Try again later") from None
-
-
-def next_message(name: str, text: str) -> str:
-    """The message that holds the text of a response."""
-    return f'{{"id":{orjson.dumps(name).decode()},"type":"next","payload":{text}}}'
-
-
 def new_id() -> str:
     """An id for a request, by which the log is searched."""
     return os.urandom(8).hex()
@@ -332,23 +304,3 @@ def errors_of(error: Exception, observed: Operation) -> list[Any]:
     observed.status, body = refusal_body(error, observed.request_id)
     found: list[Any] = orjson.loads(body)["errors"]
     return found
-
-
-def payload_of(message: dict[str, Any]) -> dict[str, Any] | None:
-    """What a message holds. Raises `Closed` where it is no object."""
-    payload = message.get("payload")
-    if payload is not None and not isinstance(payload, dict):
-        raise Closed(4400, "`payload` must be an object")
-    return payload
-
-
-def id_of(message: dict[str, Any]) -> str:
-    """The operation that a message is about. Raises `Closed` where it names none."""
-    name = message.get("id")
-    if not isinstance(name, str) or not 0 < len(name) <= MOST_ID:
-        raise Closed(4400, f"`id` must be a string of 1 to {MOST_ID} characters")
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # half a character, which no answer could name
-        raise Closed(4400, "`id` must be text") from None
-    return name

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from graph.base import Base
 from graph.database import Database
 from graph.exchange import arrivals
-from graph.exchange.assembly import Order
+from graph.exchange.entries import Order
 from graph.exchange.presets import PRESETS, Terms
 from graph.sample import northwind
 from graph.write.unit import Unit

@@ -48,7 +48,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listening]:
-    monkeypatch.setattr("graph.serve.http1.LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("graph.serve.shedding.LINGER_SECONDS", 0.1)
     async with listening(echo, max_head_bytes=LIMIT, head_timeout_seconds=0.3) as made:
         yield made
 
