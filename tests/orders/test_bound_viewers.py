@@ -237,24 +237,29 @@ async def test_changes_name_no_field_that_is_not_told(shop: Ask) -> None:
 def test_what_is_not_told_is_told_by_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     built = schema._schema
 
-    def hide(patch: pytest.MonkeyPatch, type_name: str, field: str) -> None:
+    hidden: tuple[tuple[str, str, Any, type[Exception], str], ...] = (
+        ("Item", "price", checks, MirrorError, r"Item\.price is not told to all viewers, so it must be a value that may be null"),
+        (
+            "Item",
+            "archivedAt",
+            checks,
+            MirrorError,
+            r"Item\.archived would tell item\.archived_at to those who may not be told it",
+        ),
+        ("Order", "note", checks, MirrorError, r"Order: 'note' would tell orders\.note to those"),
+        (
+            "OrderItem",
+            "quantity",
+            groups,
+            SummaryError,
+            r"OrderSummary\.quantity would tell order_item\.quantity to those who may not",
+        ),
+    )
+    for type_name, field, judge, kind, reason in hidden:
         made: Any = built.type_map[type_name]
-        patch.setattr(made.fields[field].extensions["strawberry-definition"], "metadata", NOT_TOLD)
-
-    with monkeypatch.context() as patch:
-        hide(patch, "Item", "price")
-        with pytest.raises(MirrorError, match=r"Item\.price is not told to all viewers, so it must be a value that may be null"):
-            checks.check(built)
-    with monkeypatch.context() as patch:
-        hide(patch, "Item", "archivedAt")
-        with pytest.raises(MirrorError, match=r"Item\.archived would tell item\.archived_at to those who may not be told it"):
-            checks.check(built)
-    with monkeypatch.context() as patch:
-        hide(patch, "Order", "note")
-        with pytest.raises(MirrorError, match=r"Order: 'note' would tell orders\.note to those"):
-            checks.check(built)
-    with monkeypatch.context() as patch:
-        hide(patch, "OrderItem", "quantity")
-        with pytest.raises(SummaryError, match=r"OrderSummary\.quantity would tell order_item\.quantity to those who may not"):
-            groups.check(built)
+        with monkeypatch.context() as patch:
+            patch.setattr(made.fields[field].extensions["strawberry-definition"], "metadata", NOT_TOLD)
+            with pytest.raises(kind, match=reason):
+                judge.check(built)
     checks.check(built)
+    groups.check(built)
