@@ -22,7 +22,6 @@ from tests.test_layout import PACKAGE
 
 ROOT = PACKAGE.parent
 SOURCES = sorted([*PACKAGE.rglob("*.py"), ROOT / "migrations" / "env.py"])
-SOURCES.remove(PACKAGE / "serve" / "playground" / "hatch_build.py")  # is no part of the product: hatchling runs it
 
 #: Modules that a library documents for its users. What is below one is not public with it, but for those that end in a dot.
 PUBLIC = {

