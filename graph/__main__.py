@@ -21,7 +21,7 @@ Exit status:
 @click.group(cls=Commands, epilog=EXIT)
 @click.version_option(package_name="ordergraph")
 def main() -> None:
-    """A GraphQL order backend. DATABASE_URL names its database (an SQLite file unless set); the README lists all settings."""
+    """A GraphQL order backend. DATABASE_URL names its database (an SQLite file unless set); all settings: docs/settings.md."""
 
 
 for command in (

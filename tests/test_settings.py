@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
 from graph.database.backends import configured
-from graph.settings import NOT_ABOVE, SHOWING, Settings, SettingsError, check, from_environment, variable
-
-README = Path(__file__).parents[1] / "README.md"
+from graph.settings import NOT_ABOVE, SHOWING, WORDS, Settings, SettingsError, check, from_environment, variable
+from tests.written import DOCS, held
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -252,13 +249,35 @@ def test_a_currency_has_its_decimal_places(currency: str, exponent: int) -> None
     assert Settings(currency=currency).currency_exponent == exponent
 
 
-def test_the_readme_lists_every_setting_with_its_default_and_nothing_else() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.*?)` \| (.*) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    assert rows == [
-        (
-            variable(field.name),
-            str(field.default).lower() if isinstance(field.default, bool) else str(field.default or "none"),
-            field.metadata["doc"],
-        )
+def kind(name: str, default: object) -> str:
+    """What a value of a setting is, and what a number counts."""
+    if isinstance(default, bool):
+        return "on or off"
+    if isinstance(default, tuple):
+        return "list"
+    if isinstance(default, str):
+        return " or ".join(f"`{word}`" for word in WORDS.get(name, ())) or "text"
+    unit = next((unit for unit in ("bytes", "seconds") if name.endswith(f"_{unit}")), "")
+    return unit or "number"
+
+
+def shown(default: object) -> str:
+    return ("off", "on")[default] if isinstance(default, bool) else str(default or "none")
+
+
+def table() -> str:
+    rows = [
+        f"| `{variable(field.name)}` | {kind(field.name, field.default)} | `{shown(field.default)}` | {field.metadata['doc']} |\n"
         for field in fields(Settings)
     ]
+    return "".join(["| Variable | Value | Default | What it sets |\n", "|---|---|---|---|\n", *rows])
+
+
+def test_the_page_of_settings_lists_every_one_with_its_default(request: pytest.FixtureRequest) -> None:
+    held(request, DOCS / "settings.md", "settings", table())
+    assert table().count("\n") == len(fields(Settings)) + 2
+
+
+def test_the_page_of_settings_says_which_ones_may_not_contradict_each_other(request: pytest.FixtureRequest) -> None:
+    rows = [f"| `{variable(low)}` | `{variable(high)}` |\n" for low, high in NOT_ABOVE]
+    held(request, DOCS / "settings.md", "not above", "".join(["| This | may not be above this |\n", "|---|---|\n", *rows]))

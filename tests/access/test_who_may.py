@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from graph.read.types.mirror import MIRRORS
 from graph.read.types.permissions import is_unbound, root_types, scope_of, sendable
 from graph.schema import schema
 from graph.scope import IMPLIED
+from tests.written import DOCS, held
 
 SDL: Any = schema._schema
-PAGE = Path(__file__).parents[2] / "docs" / "access.md"
-BEGIN, END = "<!-- who may do what: written by a test -->\n", "<!-- the end of it -->\n"
 
 
 def roots() -> Iterator[str]:
@@ -84,14 +82,7 @@ def table() -> str:
 
 
 def test_the_docs_say_who_may_do_what(request: pytest.FixtureRequest) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    shown, _, tail = rest.partition(END)
-    assert tail
-    if request.config.getoption("--update-golden"):
-        PAGE.write_text(head + BEGIN + table() + END + tail, encoding="utf-8")
-        return
-    assert shown == table()
+    held(request, DOCS / "access.md", "who may do what", table())
 
 
 def test_the_table_names_every_root_field() -> None:

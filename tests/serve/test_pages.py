@@ -37,7 +37,8 @@ async def test_a_page_asks_no_other_host_and_stands_in_no_frame(ask: Ask, path: 
     assert "Accept" in answer.headers["vary"]
     if not path.startswith("/docs"):  # whose links may lead to specifications
         assert leads_abroad(answer.text) == []
-    assert re.findall("<(?:img|iframe|object|embed|form)", answer.text) == []
+    assert re.findall("<(?:iframe|object|embed|form)", answer.text) == []
+    assert [each for each in re.findall(r'<img src="([^"]*)"', answer.text) if not each.startswith("/docs/")] == []
     policy = policy_of(answer)
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
     assert "unsafe" not in policy["script-src"]
@@ -103,19 +104,42 @@ async def test_errors_are_a_page_for_browsers_and_a_line_for_others(ask: Ask, me
 async def test_every_page_of_the_documentation_is_served_and_its_links_lead_somewhere(ask: Ask) -> None:
     texts = {each: (await ask.client.get(docs.address(each), headers=HTML)).text for each in docs.pages()}
     assert {"README.md", "docs/http.md", "docs/decisions/0001-compiled-reads.md"} <= texts.keys()
-    assert texts["README.md"].partition("<article>")[2] == (await ask.client.get("/docs")).text.partition("<article>")[2]
-    served = {docs.address(each) for each in texts}
+    served = {docs.address(each) for each in docs.files()}
     for name, text in texts.items():
         assert "<h1 id=" in text, name
-        for way, place in re.findall(r'href="(/docs/[^"#]*)(?:#([^"]*))?"', text):
-            assert way in served, (name, way)
+        for way, place in re.findall(r'(?:href|src)="(/docs[^"#]*)(?:#([^"]*))?"', text):
+            assert way in served, (name, way, place)
             if place:
                 target = next(each for each in texts if docs.address(each) == way)
                 assert f'id="{place}"' in texts[target], (name, way, place)
+        for way, place in re.findall(r'(?:href|src)="(?!/|#|https?:)([^"#]*)(?:#([^"]*))?"', text):
+            assert way.startswith("data:"), (name, way, place)
     article = texts["docs/architecture.md"].partition("<article>")[2]
     assert '<a href="/docs/decisions/0005-two-doors.md">' in article
-    assert '<a href="/docs/http.md"><code>docs/http.md</code></a>' in texts["README.md"]
+    assert '<a href="/docs/http.md"><code>docs/http.md</code></a>' in texts["docs/performance.md"]
     assert '<div class="wide"><table>' in texts["README.md"]
+
+
+async def test_the_list_of_pages_names_every_one_once_in_the_order_of_its_index(ask: Ask) -> None:
+    listed = [name for pages in docs.contents().values() for name, _ in pages]
+    assert listed[0] == "README.md"
+    assert len(set(listed)) == len(listed)
+    assert set(listed) - docs.pages().keys() == set()
+    unlisted = docs.pages().keys() - set(listed) - {docs.INDEX}
+    assert {name for name in unlisted if not name.startswith("docs/decisions/0")} == set()
+    page = (await ask.client.get("/docs/http.md", headers=HTML)).text
+    contents = page.partition('<nav aria-label="Documentation">')[2].partition("</nav>")[0]
+    assert re.findall('href="([^"]*)"', contents) == [docs.address(name) for name in listed]
+    assert re.findall('href="([^"]*)" aria-current=page', contents) == ["/docs/http.md"]
+
+
+async def test_pictures_and_other_files_are_sent_as_they_are(ask: Ask) -> None:
+    assert '<img src="/docs/two-ways.svg"' in (await ask.client.get("/docs", headers=HTML)).text
+    answer = await ask.client.get("/docs/two-ways.svg")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert policy_of(answer)["script-src"] == "'none'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.content == docs.files()["docs/two-ways.svg"].read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -130,9 +154,9 @@ async def test_no_path_is_made_of_the_name_of_a_page(ask: Ask, name: str) -> Non
 
 def test_html_in_the_documentation_is_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     name = "odd" + ".md"
-    file = tmp_path / name
+    file, there = tmp_path / name, docs.files()
     file.write_text("# Odd <b>\n\n<script>alert(1)</script> [x](javascript:alert(1)) `" + name + "`\n")
-    monkeypatch.setattr(docs, "pages", lambda: {name: file})
+    monkeypatch.setattr(docs, "files", lambda: {**there, name: file})
     html = docs.docs_page(name, "/<shop>")
     assert "<script" not in html
     assert "<b>" not in html
