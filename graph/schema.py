@@ -16,6 +16,7 @@ from strawberry.tools import create_type
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from graph.access.who_am_i import WhoAmIQueries
 from graph.archive import mutations as archive
 from graph.catalog import mutations as catalog
 from graph.catalog.types import CatalogQueries
@@ -51,7 +52,7 @@ from graph.write.errors import error_types
 
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
-class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries, ChangeQueries):
+class Query(NodeQueries, CustomerQueries, OrderQueries, SummaryQueries, CatalogQueries, ChangeQueries, WhoAmIQueries):
     pass
 
 

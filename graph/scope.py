@@ -66,6 +66,11 @@ class Viewer:
         return "admin" in self.scopes and self.customer is None
 
     @property
+    def known(self) -> Mapping[str, Any]:
+        """What he is told of himself, by the names of the API."""
+        return {"name": self.name, "scopes": [word for word in IMPLIED if word in self.scopes]}
+
+    @property
     def scope(self) -> Scope:
         """What he sees."""
         return SCOPED if self.customer is None else Scope(BOUND, {"customer": self.customer})

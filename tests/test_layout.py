@@ -83,7 +83,7 @@ def domains() -> set[str]:
 
 def allowed(room: str) -> set[str]:
     if room == "schema":
-        return DOMAIN | domains() | {"operations", "feed"}
+        return DOMAIN | domains() | {"operations", "feed", "access"}
     if room == "serve":
         above = {"access", "schema", "migrate"}
         return above | {"settings", "observations", "database", "context", "read", "write", "feed", "operations"}

@@ -45,9 +45,9 @@ from graph.read.payloads.fragments import see_expired
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
 from graph.read.planning.cost import Cost, Price, bytes_of, cost_of, prices, too_expensive, total
-from graph.read.planning.selection import PlanningContext, meta_keys, plan_query
+from graph.read.planning.selection import PlanningContext, meta_keys, plan_query, tells_viewer
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import LIMIT, META, Statement, write
+from graph.read.sql.statement import KNOWN, LIMIT, META, Statement, write
 from graph.scope import BOUND, Scope
 from graph.settings import Settings
 
@@ -67,12 +67,16 @@ TOO_HEAVY = "A request may have at most {} bytes, unless all it does is to inser
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The statement of a plan, its cost, and how many bytes it may make. `meta` names the introspection fields at its root."""
+    """The statement of a plan, its cost, and how many bytes it may make.
+
+    `meta` names the introspection fields at its root; `tells_viewer` says that it tells who asks what is known of him.
+    """
 
     cost: Cost
     bytes: int
     statement: Statement
-    meta: tuple[str, ...]
+    meta: tuple[str, ...] = ()
+    tells_viewer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,8 @@ class Engine:
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
             values = {**values, META: await self._introspection(document, variables, compiled.meta)}
+        if compiled.tells_viewer and context.viewer is not None:
+            values = {**values, KNOWN: context.viewer.known}
         return Response(await self.fetch(compiled, values, context), cost=lambda: compiled.cost)
 
     async def fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
@@ -223,7 +229,11 @@ class Engine:
         found = prices(plan, self.settings.max_text_length)
         self._afford(found)
         return Compiled(
-            cost_of(found, self.settings.max_cost), bytes_of(found), write(plan, self.dialect, scope), tuple(meta_keys(plan))
+            cost_of(found, self.settings.max_cost),
+            bytes_of(found),
+            write(plan, self.dialect, scope),
+            tuple(meta_keys(plan)),
+            tells_viewer(plan),
         )
 
     def _afford(self, found: Sequence[Price]) -> None:

@@ -81,7 +81,7 @@ def statement_of(engine: Engine, plan: Callable[[int], Plan], scope: Scope, size
     made = plan(size)
     found = prices(made, engine.settings.max_text_length)
     cost = cost_of(found, engine.settings.max_cost)
-    return SizedStatement(Compiled(cost, bytes_of(found), write(made, engine.dialect, scope), ()), size)
+    return SizedStatement(Compiled(cost, bytes_of(found), write(made, engine.dialect, scope)), size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from graph.operations.engine import Engine
 from graph.operations.request_errors import refused
 from graph.read.planning.cost import Cost, cost_of
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import KEYS, LIMIT, META, Statement
+from graph.read.sql.statement import KEYS, KNOWN, LIMIT, META, Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ async def explain(
     if document.kind is OperationType.QUERY:
         compiled = engine.compile(document, variables, context.scope)
         values[META] = dict.fromkeys(compiled.meta, "null")
+        if context.viewer is not None:
+            values[KNOWN] = context.viewer.known
         return Explanation(compiled.cost, (await _explained(context, (), compiled.statement, values),))
     planned = await engine.planned(document, variables, context.scope)
     planned.judge(variables)

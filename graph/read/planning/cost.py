@@ -31,6 +31,7 @@ from graph.read.planning.plan import (
     SummaryPart,
     SummaryRoot,
     Value,
+    ViewerRoot,
 )
 from graph.read.types.mirror import MIRRORS, VALUE_BYTES, mirror_of, width
 
@@ -96,6 +97,8 @@ def prices(plan: Plan, longest: int) -> tuple[Price, ...]:
                 rows, size = (root.size, "first") if root.groups else (1, "")
                 width_ = VALUE_BYTES * len(root.parts)
                 found.append(Price((key,), rows, filter_cost(root.where), fold.parts(root.parts, ()), size, width_))
+            case ViewerRoot(key, _, parts):
+                found += [fold.row((key, part.key), part.entity) for part in parts or () if part.entity is not None]
     return tuple(found)
 
 

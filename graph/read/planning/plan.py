@@ -252,6 +252,25 @@ class Meta:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerPart:
+    """One selected field of the viewer: what is known of him, `__typename`, or the row whose key he has under this name."""
+
+    key: str
+    what: Literal["known", "row", "typename"]
+    name: str
+    entity: Entity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerRoot:
+    """Who asks, among a query's root fields; null where nobody has to say so. `type_name` is that of the field."""
+
+    key: str
+    type_name: str
+    parts: tuple[ViewerPart, ...] | None
+
+
 # ---- summaries
 
 
@@ -279,7 +298,7 @@ class SummaryRoot:
 
 
 Field = Typename | Value | Untold | One | AnyRow | Many | Page
-Root = Typename | Page | Lookup | RowsById | Meta | SummaryRoot
+Root = Typename | Page | Lookup | RowsById | Meta | SummaryRoot | ViewerRoot
 
 
 @dataclass(frozen=True, slots=True)

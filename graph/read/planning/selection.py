@@ -60,13 +60,17 @@ from graph.read.planning.plan import (
     Typename,
     Untold,
     Value,
+    ViewerPart,
+    ViewerRoot,
 )
 from graph.read.planning.unsendable import MESSAGE, unsendable
 from graph.read.refusals import BadUserInput, Forbidden, Over
 from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
-from graph.scope import BOUND
+from graph.scope import BOUND, SCOPED
 from graph.settings import Settings
 
+#: The type of who asks, and the kinds of those who have said who they are.
+VIEWER_TYPE, KNOWN = "Viewer", (SCOPED.kind, BOUND)
 #: The attributes in which a row says the type and the key of another row.
 ANY_ROW = ("type", "key")
 PAGE_INFO = {
@@ -108,6 +112,11 @@ def meta_keys(plan: Plan) -> list[str]:
     return [root.key for root in plan.roots if isinstance(root, Meta)] if isinstance(plan.roots, tuple) else []
 
 
+def tells_viewer(plan: Plan) -> bool:
+    """Whether a plan tells who asks what is known of him."""
+    return isinstance(plan.roots, tuple) and any(isinstance(root, ViewerRoot) and root.parts is not None for root in plan.roots)
+
+
 def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details: FieldDetailsList) -> Root:
     node = details[0].node
     name = node.name.value
@@ -124,6 +133,8 @@ def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details
         return _nodes(operation, key, details, arguments)
     if named.name in SUMMARIES:
         return _summary(operation, key, named.name, details, arguments)
+    if named.name == VIEWER_TYPE and isinstance(named, GraphQLObjectType):
+        return _viewer(operation, key, named, details)
     mirror = MIRRORS[named.name]
     ((by, leaf),) = arguments["by"].items()
     return Lookup(key, mirror.attributes[by], leaf.source, _entity(operation, mirror.name, details))
@@ -182,6 +193,20 @@ def _summary_parts(
         else:
             parts.append(SummaryPart(key, "measure", name))
     return tuple(parts)
+
+
+def _viewer(operation: PlanningContext, key: str, type_: GraphQLObjectType, details: FieldDetailsList) -> ViewerRoot:
+    parts: list[ViewerPart] = []
+    for each, inner in _subfields(operation, type_, details):
+        name = inner[0].node.name.value
+        if name == "__typename":
+            parts.append(ViewerPart(each, "typename", type_.name))
+        elif is_leaf_type(named := get_named_type(type_.fields[name].type)):
+            parts.append(ViewerPart(each, "known", name))
+        else:
+            entity = _entity(operation, named.name, inner)
+            parts.append(ViewerPart(each, "row", name, entity if operation.kind == BOUND else None))
+    return ViewerRoot(key, type_.name, tuple(parts) if operation.kind in KNOWN else None)
 
 
 def _entity(operation: PlanningContext, type_name: str, details: FieldDetailsList) -> Entity:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, inspect, select
 from sqlalchemy.types import TypeEngine
@@ -35,6 +36,7 @@ from graph.read.planning.plan import (
     Typename,
     Untold,
     Value,
+    ViewerRoot,
 )
 from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
@@ -47,13 +49,14 @@ from graph.read.types.mirror import MIRRORS, Mirror, mirror_of
 from graph.read.types.scalars import parse_id
 from graph.scope import SERVER, Scope
 
-#: The variables under which the keys of `RowsByKey`, how many bytes may be made, and introspection by response key are bound.
-#: No GraphQL variable can have such a name.
+#: The variables under which the keys of `RowsByKey`, how many bytes may be made, introspection by response key, and what is known
+#: of who asks are bound. No GraphQL variable can have such a name.
 KEYS = "#keys"
 #: What begins the answer of a statement that was given a cursor which is no more; behind it stands the oldest that works.
 EXPIRED = "#"
 LIMIT = "#limit"
 META = "#meta"
+KNOWN = "#known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ class Writer:
                     members.append((root.key, SummaryWriter(self, self._by_key, root).parts()))
                 case RowsById():
                     members.append((root.key, self._nodes(root)))
+                case ViewerRoot():
+                    members.append((root.key, self._viewer(root)))
         return joined(json_object(members), sum(not isinstance(root, (Typename, Meta)) for root in plan.roots))
 
     def _lookup(self, root: Lookup) -> ColumnElement[str]:
@@ -162,6 +167,22 @@ class Writer:
         encode_ = key_reader(root.entity.type_name) if root.attribute == "id" else unchanged
         column = getattr(row, root.attribute)
         return self._one_row(root.entity, row, IN_LOOKUP, column == self.bind(root.source, column.type, encode_))
+
+    def _viewer(self, root: ViewerRoot) -> list[Part]:
+        """Who asks: what is known of him is carried through, and the row is that of the key which he has."""
+        members: list[tuple[str, list[Part]]] = []
+        for part in root.parts or ():
+            if part.what == "typename":
+                members.append((part.key, [f'"{part.name}"']))
+            elif part.what == "known":
+                members.append((part.key, [self.bind(Given((KNOWN, part.name)), sa.Text(), json_of)]))
+            elif part.entity is None:
+                members.append((part.key, ["null"]))
+            else:
+                row = self.row(MIRRORS[part.entity.type_name])
+                his = self._one_row(part.entity, row, IN_LOOKUP, row.id == self.door.value(part.name, row.id))
+                members.append((part.key, [or_null(his)]))
+        return ["null"] if root.parts is None else json_object(members)
 
     def _by_key(self, entity: Entity, key: ColumnElement[Any]) -> ColumnElement[str]:
         row = self.row(MIRRORS[entity.type_name])
@@ -322,6 +343,11 @@ class Writer:
         row, conditions = self.source(page, parent)
         query = select(func.count()).select_from(row).where(*conditions)
         return (query.correlate(parent) if parent is not None else query).scalar_subquery()
+
+
+def json_of(value: Any) -> str:
+    """A value that is bound as JSON."""
+    return orjson.dumps(value).decode()
 
 
 def constant(compiled: Any, name: str, dialect: Dialect) -> Callable[[Any], Any]:
