@@ -1,0 +1,31 @@
+"""What tests of clients may ask for: a server of the sample on each database, and a workshop for programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.programs import Workshop
+from tests.conftest import made
+from tests.engines import Engines
+from tests.servers import start
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("clients"))
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server before the sample. All clients share it: each makes rows of its own and takes them away."""
+    engines: Engines = request.getfixturevalue("sqlite_engines" if request.param == "sqlite" else "postgres_engines")
+    with made(engines, "northwind") as url:
+        served = asyncio.run(start(url, tmp_path_factory.mktemp("served")))
+        try:
+            yield served.url
+        finally:
+            served.process.terminate()
+            assert served.process.wait(20) == 0
