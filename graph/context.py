@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database import Database
+from graph.database.read_after import ReadAfter
 from graph.scope import OPEN, Scope, Viewer
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Context:
     `running` is the mutation being run and how far it is, set by the engine before its first field. `committed` says, once it is
     closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock. `share` is what
     the answer has of the bytes that all may have together, until it is sent. `spend` takes what an operation costs from what its
-    sender may spend; it may refuse.
+    sender may spend; it may refuse. Where there are replicas `read_after` is what his queries must see, and `wrote` what later
+    ones must, because he has written it meanwhile.
     """
 
     database: Database
@@ -40,6 +42,8 @@ class Context:
     deadline: float | None = None
     share: Share | None = None
     spend: Callable[[int], None] | None = None
+    read_after: ReadAfter | None = None
+    wrote: ReadAfter | None = None
     _session: AsyncSession | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

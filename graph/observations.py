@@ -161,6 +161,17 @@ class TransactionRetried(Observation):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaAsked(Observation):
+    """Where there are replicas, what became of a query there, as a word of `OF_REPLICAS`."""
+
+    outcome: str
+
+
+#: It answered; it does not show yet what the query must see; it failed; there was none to be asked. Then the primary answers.
+OF_REPLICAS = ("answered", "behind", "failed", "none")
+
+
+@dataclass(frozen=True, slots=True)
 class WriteEnded(Observation):
     """A field of a mutation has ended, or was refused before it ran: who sent it, and what became of it.
 

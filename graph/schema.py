@@ -88,7 +88,7 @@ class Schema(strawberry.Schema):
         """
         engine = self._engines.get(database)
         if engine is None:
-            kind = (database.capabilities, replace(database.settings, database_url=""))
+            kind = (database.capabilities, replace(database.settings, database_url="", replica_urls=()))
             engine = self._alike.get(kind) or Engine(self._schema, database.settings, database.dialect, run_mutation)
             database.before_commit += self.before_commit
             self._engines[database] = self._alike[kind] = engine

@@ -25,10 +25,11 @@ class SettingsError(ValueError):
 
 
 class DatabaseUrlError(SettingsError):
-    """`DATABASE_URL` cannot be used; the message names the part and holds no value, which could be a piece of a password."""
+    """A database's URL cannot be used; the message names the part and holds no value, which could be a piece of a password."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"DATABASE_URL: {reason}")
+    def __init__(self, reason: str, variable: str = "DATABASE_URL") -> None:
+        self.reason = reason
+        super().__init__(f"{variable}: {reason}")
 
 
 def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
@@ -40,6 +41,11 @@ class Settings:
     """What an operator may set. Sizes are in bytes, times in seconds, unless the name says otherwise."""
 
     database_url: str = setting("sqlite:///./ordergraph.db", "A file on SQLite, or postgresql://user@host/database", secret=True)
+    replica_urls: tuple[str, ...] = setting((), "PostgreSQL's standbys that answer queries (docs/scale.md)", secret=True)
+    replica_max_lag_seconds: float = setting(
+        10.0, "How old what a standby shows may be; who would see older rows asks the primary"
+    )
+    read_after_cookie: bool = setting(False, "Whether browsers keep in a cookie what a standby must show them (docs/scale.md)")
     currency: str = setting("USD", "ISO 4217 code of the one currency of this deployment")
 
     max_tokens: int = setting(2_000, "Tokens in a GraphQL document, comments counted")

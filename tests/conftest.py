@@ -29,6 +29,7 @@ from tests.stock import Making
 
 if TYPE_CHECKING:
     from tests.remote import Remote
+    from tests.standbys import Pair
 
 #: Opens a shop over a network under some settings.
 RemoteWith = Callable[..., AbstractAsyncContextManager["Remote"]]
@@ -338,6 +339,15 @@ def postgres_url(postgres_engines: Postgres, begins_with: str, audited: bool) ->
     """`empty_url` of a test that is about PostgreSQL alone."""
     with made(postgres_engines, begins_with, audited=audited) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[Pair]:
+    """A primary and its standby. Who holds its replay lets it go on; who ends one of them makes a pair of his own."""
+    from tests.standbys import paired
+
+    with paired() as made:
+        yield made
 
 
 @pytest.fixture

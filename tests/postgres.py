@@ -130,12 +130,16 @@ class Own:
 
 
 @contextmanager
-def started(programs: Path, *more: str) -> Iterator[Own]:
-    """A server of our own, stopped and removed at the end."""
+def started(programs: Path, *more: str, source: Own | None = None) -> Iterator[Own]:
+    """A server of our own, or a standby of a `source`; stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="ordergraph-"))
     own = Own(programs, folder, *more)
     try:
-        own.run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        if source is None:
+            own.run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        else:
+            copied = ("-h", str(source.folder), "-U", "postgres", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+            own.run("pg_basebackup", *copied)
         own.start()
         # The keeper waits for the end of its input, which comes when this process ends in whatever way, then stops the server.
         stop: list[str | Path] = [*own.before, programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"]

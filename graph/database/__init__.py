@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from graph.database.backends import backend_of, capabilities, configured
+from graph.database.backends import backend_of, capabilities, configured, configured_replicas
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
+from graph.database.heartbeat import Heartbeat
 from graph.database.protocol import Capabilities, Connections, Purpose
+from graph.database.read_after import ReadAfter
+from graph.database.replicas import Replicas, Standby
 from graph.database.telling import Watch
 from graph.database.transactions import transaction
 from graph.database.turns import Turns
@@ -33,6 +37,9 @@ BeforeCommit = Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]
 #: Mutations that are prepared at once for each connection that can write. One that is refused in the end costs as much as one
 #: that writes, so a crowd that waited there would leave those whose turn comes no time.
 AHEAD = 16
+
+#: What a session notes of its transaction: whether replicas are to be able to show it, and by what they do (`ReadAfter`).
+REPLICATED, WRITTEN = "replicated", "written"
 
 
 async def rows_within(session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
@@ -67,11 +74,23 @@ class Database:
         #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
         self.line = Turns(AHEAD * self._primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
         self.watch = Watch(self._primary.engine, self.capabilities.system)
+        self._pulse: Connections | None = None
+        self.replicas: Replicas | None = None
+        if settings.replica_urls:
+            # Beats stand behind nobody in a line.
+            self._pulse = backend.connect(self.target, replace(settings, pool_size=1))
+            self.replicas = Replicas(
+                [self._standby(backend.connect(target, settings), target.shown) for target in configured_replicas(settings)],
+                Heartbeat(self._pulse, settings.replica_max_lag_seconds),
+            )
+
+    def _standby(self, server: Connections, shown: str) -> Standby:
+        return Standby(server, Watch(server.engine, self.capabilities.system), shown)
 
     def connections(self, purpose: Purpose) -> Connections:
-        """What a read or a write runs on: this is decided here and nowhere else.
+        """What a read or a write runs on, which is the primary: replicas answer what `query` is asked, and nothing else.
 
-        There is one database so far. Whoever adds replicas (for `Purpose.READ` alone) or several shops lets this choose.
+        This is decided in this class and nowhere else. Whoever adds several shops lets this choose.
         """
         return self._primary
 
@@ -88,11 +107,28 @@ class Database:
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
         connections = self.connections(Purpose.WRITE)
-        info = {"connections": connections, "watch": self.watch}
+        info = {"connections": connections, "watch": self.watch, REPLICATED: self.replicas is not None}
         return AsyncSession(connections.engine, expire_on_commit=False, autoflush=False, info=info)
 
+    async def query(
+        self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None, after: ReadAfter | None = None
+    ) -> Any:
+        """The answer of a client's query: by a replica that shows what it must, `after` if that is given, else by the primary.
+
+        Raises as `fetch` does.
+        """
+        if self.replicas is not None:
+            limit = max_bytes or self.settings.max_answer_bytes
+            try:
+                found = await self.replicas.fetch(sql, arguments, limit, after)
+            except Exception as error:
+                raise self._judged(error) from error
+            if found is not None:
+                return self._bounded(found, limit)
+        return await self.fetch(sql, arguments, max_bytes)
+
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None) -> Any:
-        """The answer of a compiled read, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
+        """The answer of a compiled read by the primary, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
         limit = max_bytes or self.settings.max_answer_bytes
         began = self.watch.began(sql)
         try:
@@ -135,9 +171,16 @@ class Database:
             logger.warning("It is not known whether a transaction was committed: %s", unknown)
             raise
 
+    async def beat(self) -> None:
+        """Tell replicas the time until cancelled, where there are any: without it none of them is asked."""
+        if self.replicas is not None:
+            await self.replicas.heartbeat.run()
+
     async def probe(self) -> None:
         """See that connections are what the settings say. Raises `Unavailable`, in a sentence for whoever starts the process."""
         await self._primary.probe()
+        if self.replicas is not None:
+            await self.replicas.probe()
 
     async def give_up(self, session: AsyncSession) -> None:
         """Drop the connection of a session, whatever is running on it."""
@@ -147,3 +190,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._primary.close()
+        if self.replicas is not None:
+            await self.replicas.close()
+        if self._pulse is not None:
+            await self._pulse.close()

@@ -9,14 +9,14 @@ Another kind is a module as `graph.database.protocol.Backend` says, and a line h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
 
 from graph.database import postgres, sqlite
 from graph.database.protocol import Backend, Capabilities, DatabaseUrl
-from graph.settings import DatabaseUrlError, Settings
+from graph.settings import DatabaseUrlError, Settings, variable
 
 #: By the name of their SQLAlchemy dialect.
 BACKENDS: Mapping[str, Backend] = {"postgresql": postgres, "sqlite": sqlite}
@@ -55,4 +55,31 @@ def configured(settings: Settings) -> DatabaseUrl:
     """The database that the settings name. Raises `SettingsError`."""
     target = database_url(settings.database_url)
     backend_of(target).check(settings)
+    configured_replicas(settings)
     return replace(target, pooled=settings.pgbouncer)
+
+
+def configured_replicas(settings: Settings) -> list[DatabaseUrl]:
+    """The replicas that the settings name. Raises `SettingsError`."""
+    name, backend = variable("replica_urls"), backend_of(database_url(settings.database_url))
+    found: list[DatabaseUrl] = []
+    for text in whole_urls(settings.replica_urls):
+        try:
+            target = database_url(text)
+        except DatabaseUrlError as error:
+            raise DatabaseUrlError(error.reason, name) from None
+        if backend_of(target) is not backend:
+            raise DatabaseUrlError("a replica must be of the same kind as DATABASE_URL", name)
+        found.append(replace(target, pooled=settings.pgbouncer, replica=True))
+    return found
+
+
+def whole_urls(parts: Sequence[str]) -> list[str]:
+    """URLs whose list was split at its commas: those between the hosts of one URL join it again."""
+    found: list[str] = []
+    for part in parts:
+        if found and "://" not in part:
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found

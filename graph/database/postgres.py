@@ -129,6 +129,8 @@ class Server:
         self._silence = Trouble.SLOW if target.pooled else Trouble.LOST
         self._transaction_limits = limiting(limits) if target.pooled else None
         self._pooled = target.pooled
+        # Who does not answer on one connection of a replica may not on another, and the primary is asked sooner.
+        self._tries = 1 if target.replica else 2
         self._arguments, self._limits = arguments, limits
         self._left: set[asyncio.Task[bool]] = set()
 
@@ -148,7 +150,7 @@ class Server:
     async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Any:
         """`fetch`, whose turn has come."""
         pool = self._pool
-        for attempt in (1, 2):
+        for attempt in range(1, self._tries + 1):
             era = pool.era
             try:
                 connection: Any = await pool.for_read()
@@ -172,7 +174,7 @@ class Server:
                 if met is None:
                     raise
                 # A read changes nothing, so it may be repeated once on another connection.
-                if met is not Trouble.LOST or attempt == 2:
+                if met is not Trouble.LOST or attempt == self._tries:
                     raise Unavailable(told(error)) from error
         raise AssertionError("unreachable")
 

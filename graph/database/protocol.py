@@ -26,7 +26,7 @@ Host = tuple[str, int | None]
 class Purpose(enum.Enum):
     """What a connection is wanted for."""
 
-    READ = "one query, which sees what is committed and no more"
+    READ = "one query of the product's own, which sees all that is committed"
     WRITE = "a transaction, and all that is read in it"
 
 
@@ -52,6 +52,8 @@ class DatabaseUrl:
     socket_options: tuple[tuple[int, int, int], ...] = ()
     #: Whether a pooler stands before the server, so that two transactions of one connection may meet two sessions.
     pooled: bool = False
+    #: Whether it follows another server, who is asked where this one fails.
+    replica: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

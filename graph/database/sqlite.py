@@ -92,6 +92,8 @@ def check(settings: Settings) -> None:
     """Refuse a setting that means a server. Raises `SettingsError`."""
     if settings.pgbouncer:
         raise SettingsError("ORDERGRAPH_PGBOUNCER is set, but DATABASE_URL is a file on SQLite")
+    if settings.replica_urls:
+        raise SettingsError("ORDERGRAPH_REPLICA_URLS is set, but DATABASE_URL is a file on SQLite, which nobody follows")
 
 
 def connect(target: DatabaseUrl, settings: Settings) -> File:

@@ -24,7 +24,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import visitors
 
 from graph.base import Base, Choice, Key, Utc, kind_of_viewer, utc_now
-from graph.database import capabilities, rows_within
+from graph.database import REPLICATED, WRITTEN, capabilities, rows_within
+from graph.database.read_after import ReadAfter
 from graph.feed.positions import TAG, cursor_at
 from graph.read.sql.connections import cursor_text
 from graph.read.types.mirror import MIRRORS, expression_of
@@ -129,6 +130,8 @@ SELECT told.*, $2::timestamptz, $3::text FROM json_to_recordset($1::json) AS tol
     root_type text, root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint,
     mutation text)
 """
+#: Where there are replicas: any of the rows proves that a server shows the transaction.
+RETURNED = "RETURNING id"
 #: Nobody else writes meanwhile, so the next ids are known.
 BY_JSON = """
 INSERT INTO changes
@@ -145,7 +148,10 @@ async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
     told = orjson.dumps([_told(change) for change in changes]).decode()
     now, record = utc_now(), record_of(session)
     by = None if record is None else record.by
-    if capabilities(session.get_bind().dialect).arrays:
+    if session.info.get(REPLICATED):
+        ids = await rows_within(session, BY_RECORDS + RETURNED, [told, now, by])
+        session.info[WRITTEN] = ReadAfter.of(max(id_ for (id_,) in ids), now)
+    elif capabilities(session.get_bind().dialect).arrays:
         await rows_within(session, BY_RECORDS, [told, now, by])
     else:
         at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it

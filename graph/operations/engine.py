@@ -11,7 +11,9 @@ or SQL construction: what is new is made beside the loop (`graph.operations.lear
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -46,6 +48,7 @@ from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
 from graph.read.planning.cost import Cost, Price, bytes_of, cost_of, prices, too_expensive, total
 from graph.read.planning.selection import PlanningContext, meta_keys, plan_query, tells_viewer
+from graph.read.refusals import CursorExpired
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import KNOWN, LIMIT, META, Statement, write
 from graph.scope import BOUND, Scope
@@ -53,6 +56,9 @@ from graph.settings import Settings
 
 #: Executes the fields of a mutation operation, once or more, in the transactions it asks for.
 Around = Callable[[Context, Callable[[], Awaitable[ExecutionResult]]], Awaitable[ExecutionResult]]
+
+#: How a statement is asked for: the SQL, its arguments, how many bytes it may make.
+Ask = Callable[[str, list[Any], int], Awaitable[Any]]
 
 #: How much text the kept documents and the kept statements may have together, in characters. A document's syntax tree takes
 #: about fifty bytes a character, a plan with its statement about ten.
@@ -202,16 +208,21 @@ class Engine:
             values = {**values, META: await self._introspection(document, variables, compiled.meta)}
         if compiled.tells_viewer and context.viewer is not None:
             values = {**values, KNOWN: context.viewer.known}
-        return Response(await self.fetch(compiled, values, context), cost=lambda: compiled.cost)
+        database, after = context.database, context.wrote or context.read_after
+        if database.replicas is not None:
+            with suppress(CursorExpired):  # one that is newer than all that a replica has looks so there
+                found = await self.fetch(compiled, values, context, partial(database.query, after=after))
+                return Response(found, cost=lambda: compiled.cost)
+        return Response(await self.fetch(compiled, values, context, database.fetch), cost=lambda: compiled.cost)
 
-    async def fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context) -> Any:
+    async def fetch(self, compiled: Compiled, values: Mapping[str, Any], context: Context, ask: Ask) -> Any:
         """What a statement makes, within the share that its answer has of all bytes. Raises as `Database.fetch` does."""
         sql, share, greatest = compiled.statement.sql, context.share, self.settings.max_answer_bytes
         small = compiled.bytes <= SMALL
         limit = greatest if share is None else min(SMALL, greatest) if small else await share.ask(compiled.bytes)
         while True:
             try:
-                found = await context.database.fetch(sql, compiled.statement.arguments({**values, LIMIT: limit}), limit)
+                found = await ask(sql, compiled.statement.arguments({**values, LIMIT: limit}), limit)
             except AnswerTooLarge:
                 if share is None or limit == greatest:
                     raise

@@ -114,7 +114,7 @@ class FeedReader:
 
     async def _page(self, after: int, paged: SizedStatement) -> list[Told]:
         values = with_viewer({**self.asked.operation.variables.coerced, AFTER: cursor_at(after)}, self.scope)
-        made = await self.engine.fetch(paged.compiled, values, Context(self.database, scope=self.scope))
+        made = await self.engine.fetch(paged.compiled, values, Context(self.database, scope=self.scope), self.database.fetch)
         text = one_line(made)
         edges, place = raw_decode(text, len('{"feed":{"edges":'))
         nodes, _ = spans(text, place + len(',"nodes":'))
@@ -172,7 +172,8 @@ class StateReader:
             return {}
         ids = [f"{self.type_name}:{key}" for key in keys]
         values = with_viewer({**self.asked.operation.variables.coerced, IDS: ids}, self.scope)
-        made = await self.engine.fetch(self.paged.compiled, values, Context(self.outlook.database, scope=self.scope))
+        database = self.outlook.database
+        made = await self.engine.fetch(self.paged.compiled, values, Context(database, scope=self.scope), database.fetch)
         text, place, found = one_line(made), 0, dict[str, dict[int, str]]()
         for member, what in self.members:
             if what == "row":

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import cache
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import State
@@ -80,7 +81,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
-        tasks = [asyncio.create_task(each) for each in (keep_purging(database), purge.keep_purging(database), sequencer.run())]
+        tasks = [asyncio.create_task(each) for each in beside_requests(database, sequencer)]
         if gatekeeper is not None and gatekeeper.credentials is not None:
             tasks.append(asyncio.create_task(gatekeeper.credentials.keep()))
         with ExitStack() as listening:
@@ -129,6 +130,11 @@ def create_app(settings: Settings | None = None) -> Starlette:
     }
     app.state = State(parts)
     return app
+
+
+def beside_requests(database: Database, sequencer: Sequencer) -> Sequence[Coroutine[Any, Any, None]]:
+    """What a process does all the time, whoever asks it what."""
+    return keep_purging(database), purge.keep_purging(database), sequencer.run(), database.beat()
 
 
 def page_routes(tour: Tour, called: list[Middleware]) -> list[BaseRoute]:

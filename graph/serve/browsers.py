@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from graph.serve.own_writes import HEADER as READ_AFTER
 from graph.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "QUERY")
@@ -50,7 +51,7 @@ def cors(settings: Settings, app: ASGIApp) -> CORSMiddleware:
         allow_methods=METHODS,
         allow_headers=["*"],  # a browser adds none that gives a right: a page that sends a token has it
         allow_credentials=settings.cors_credentials,
-        expose_headers=EXPOSED,
+        expose_headers=(*EXPOSED, READ_AFTER) if settings.replica_urls else EXPOSED,
         max_age=PREFLIGHT_SECONDS,
     )
 

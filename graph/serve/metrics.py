@@ -25,6 +25,7 @@ from graph.feed.sequence import waiting_since
 from graph.observations import (
     Operation,
     OperationFinished,
+    ReplicaAsked,
     RequestShed,
     SubscribersCounted,
     TransactionRetried,
@@ -62,6 +63,11 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], str]] = {
         "Time that those who had to wait did; `came` says whether in vain",
     ),
     "ordergraph_retries": ("counter", (), "Transactions that were run again"),
+    "ordergraph_replica_reads": (
+        "counter",
+        ("outcome",),
+        "Queries at replicas: `answered`, `behind`, `failed`, or there was `none`; then the primary answered",
+    ),
     "ordergraph_shed": ("counter", ("code",), "Requests refused before they were looked at: load, room, heads, protocol"),
     "ordergraph_subscribers": ("livesum", (), "Subscribers"),
     "ordergraph_feed_lag_seconds": ("livemostrecent", (), "Age of the oldest change that has no place in the feed yet"),
@@ -127,6 +133,7 @@ class Metrics:
             (OperationFinished, self._finished),
             (TurnWaited, lambda seen: self.child("wait_seconds", seen.place, str(seen.came).lower()).observe(seen.seconds)),
             (TransactionRetried, lambda _: self.families["ordergraph_retries"].inc()),
+            (ReplicaAsked, lambda seen: self.child("replica_reads", seen.outcome).inc()),
             (RequestShed, lambda seen: self.child("shed", seen.code).inc()),
             (SubscribersCounted, lambda seen: self.families["ordergraph_subscribers"].set(seen.count)),
         )

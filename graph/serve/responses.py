@@ -55,12 +55,12 @@ def headers_of(status: int, length: int, request_id: str, media: str = GRAPHQL_R
 
 
 def answer_body(
-    answer: Response, request_id: str, max_bytes: int, *, with_cost: bool, explained: dict[str, Any] | None = None
+    answer: Response, request_id: str, max_bytes: int, *, with_cost: bool, more: dict[str, Any] | None = None
 ) -> tuple[int, bytes]:
-    """The response to an operation that ran, its cost and its explanation where they were asked for."""
+    """The response to an operation that ran, its cost where that was asked for, and `more` extensions."""
     extensions = {"cost": answer.cost().report} if with_cost and answer.cost is not None else None
-    if explained is not None:
-        extensions = {**(extensions or {}), "explain": explained}
+    if more:
+        extensions = {**(extensions or {}), **more}
     if answer.data is not None:
         told = b',"extensions":%b' % orjson.dumps(extensions) if extensions else b""
         return 200, b'{"data":%b%b}' % (answer.data, told)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from starlette.responses import Response as Plain
 from starlette.types import Receive, Scope, Send
@@ -23,6 +24,7 @@ from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
+from graph.serve import own_writes
 from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
@@ -63,6 +65,7 @@ class GraphQLView:
         self.settings = settings
         self.events = events
         self.gatekeeper = gatekeeper
+        self.varies = own_writes.varies(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
@@ -125,6 +128,8 @@ class GraphQLView:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 context = Context(self.database, sender.viewer, deadline=over - half / 5, share=share, spend=sender.spend)
+                if self.database.replicas is not None:
+                    context.read_after = own_writes.brought(self.settings, scope, asked.extensions)
                 only_queries = scope["method"] != "POST"
                 status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
         except ClientGone:
@@ -139,6 +144,8 @@ class GraphQLView:
             if isinstance(error, RequestRefused):
                 more = error.headers
         operation.status = status
+        if context is not None and context.wrote is not None:
+            more = [*more, *own_writes.told(self.settings, scope, context.wrote)]
         return status, body, more
 
     def _looks(self, scope: Scope) -> bool:
@@ -161,17 +168,19 @@ class GraphQLView:
         return with_text(asked, self.engine.persisted)
 
     async def _run(self, asked: Asked, context: Context, request_id: str, *, only_queries: bool) -> tuple[int, bytes]:
-        explained = None
+        more: dict[str, Any] = {}
         if asked.extensions.get("explain") is True:  # before it runs: what cannot be explained does nothing
-            explained = await explanation(self.engine, asked, context)
+            more["explain"] = await explanation(self.engine, asked, context)
         try:
             answer = await self.engine.run(
                 asked.query, asked.variables, asked.operation_name, context, only_queries=only_queries, size=asked.size
             )
         finally:
             await context.close()
+        if context.wrote is not None:
+            more[own_writes.EXTENSION] = str(context.wrote)
         limit = self.settings.max_answer_bytes
-        return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True, explained=explained)
+        return answer_body(answer, request_id, limit, with_cost=asked.extensions.get("cost") is True, more=more)
 
     async def _message(
         self, scope: Scope, status: int, body: bytes, own: Headers, operation: Operation, media: str
@@ -179,7 +188,7 @@ class GraphQLView:
         """Status, headers and body as they are sent."""
         more = [*own, (b"traceresponse", operation.trace.encode())] if operation.trace else [*own]
         if scope["method"] in SAFE:
-            more += cache_headers(status, body, self.settings.cache_control)
+            more += cache_headers(status, body, self.settings.cache_control) + self.varies
             if status == 200 and is_kept(header(scope, b"if-none-match"), body):
                 return 304, [*more, VARY, (b"x-request-id", operation.request_id.encode())], b""
         if status == 405:

@@ -33,6 +33,7 @@ from graph.operations.request_errors import RequestRefused, refused
 from graph.operations.subscriptions import Broadcast
 from graph.serve.browsers import may_open
 from graph.serve.guarded import whole_refusal
+from graph.serve.own_writes import EXTENSION, in_extensions
 from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
 from graph.serve.responses import answer_body, refusal_body
 from graph.serve.socket_messages import Closed, closing, id_of, next_message, payload_in
@@ -266,6 +267,7 @@ class Conversation:
                     observed.status = 200
                     return None
                 context = Context(self.view.database, self.sender.viewer, deadline=over, share=share, spend=self.sender.spend)
+                context.read_after = in_extensions(asked.extensions)
                 try:
                     answer = await self.view.engine.run(
                         asked.query, asked.variables, asked.operation_name, context, size=asked.size
@@ -277,7 +279,9 @@ class Conversation:
                 raise CommitUnknown("the time was over after a COMMIT") from None
             raise
         with_cost = asked.extensions.get("cost") is True
-        observed.status, body = answer_body(answer, observed.request_id, self.settings.max_answer_bytes, with_cost=with_cost)
+        more = {} if context.wrote is None else {EXTENSION: str(context.wrote)}
+        limit = self.settings.max_answer_bytes
+        observed.status, body = answer_body(answer, observed.request_id, limit, with_cost=with_cost, more=more)
         share.keep(len(body))
         return body.decode()
 

@@ -19,7 +19,9 @@ from sqlalchemy.exc import IntegrityError
 
 from graph import observations
 from graph.context import Context
+from graph.database import REPLICATED, WRITTEN
 from graph.database.failures import AnswerTooLarge, CommitUnknown, TransientError, Unavailable
+from graph.database.read_after import BY_PRIMARY
 from graph.read.payloads.running import RunningField, SharedTransaction, running_in
 from graph.write import idempotency
 from graph.write.answers import Answer, Payload, entry_type, keep, note_missing, payload_of, recall
@@ -163,6 +165,8 @@ class Call(Generic[P]):
         key = None if running_in(context).dry_run else idempotency.key_of(context, field)
         kept = None if key is None else await idempotency.claim(context.session, context.database, key)
         if kept is not None:
+            if context.session.info.get(REPLICATED):
+                context.session.info[WRITTEN] = BY_PRIMARY  # what was written then by is not known
             answer = recall(self.payload, kept)
             await note_missing(answer, context.session, context.scope, self.entries)
             return await payload_of(context, field, order, self.payload, answer)

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from graph.context import Context
+from graph.database import WRITTEN
 from graph.database.failures import CommitUnknown
 from graph.write.errors import Row
 
@@ -190,6 +191,7 @@ async def savepoint(session: AsyncSession) -> AsyncIterator[None]:
 
 
 def _note(context: Context, field: str, changes: Sequence[Change]) -> None:
+    context.wrote = context.session.info.get(WRITTEN, context.wrote)
     if context.running is not None:
         context.running.written[field] = changes
 
@@ -211,6 +213,7 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
         nonlocal changes
         if not (database.listeners or database.before_commit):
             return await work()
+        session.info.pop(WRITTEN, None)
         record = session.info[RECORD] = Record(context.client or None)
         result = await work()
         changes = record.changes()
@@ -227,9 +230,11 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
         if changes and "committed" in session.info:  # the work was done, and a COMMIT was sent
             _note(context, field, changes)
         raise
+    else:
+        _note(context, field, changes)
     finally:
         session.info.pop(RECORD, None)
-    _note(context, field, changes)
+        session.info.pop(WRITTEN, None)
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
     for listener in database.listeners if changes else ():
         try:
