@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import asyncpg
@@ -17,6 +17,8 @@ from sqlalchemy import make_url
 from sqlalchemy.pool import QueuePool
 
 from graph.database import Database
+
+Connection = sqlite3.Connection | asyncpg.Connection
 
 #: Each finds the rows that break a rule; the same text on both databases.
 RULES = {
@@ -49,28 +51,53 @@ PIECES = """
     WHERE i.stock IS NOT NULL GROUP BY i.id, i.sku, i.stock"""
 
 
-async def rows_of(url: str, *queries: str) -> list[Sequence[Any]]:
-    """What queries find, on a connection that the product knows nothing of."""
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    """A connection that the product knows nothing of."""
     where = make_url(url)
     if where.get_backend_name() == "sqlite":
-        with closing(sqlite3.connect(str(where.database), isolation_level=None)) as connection:
-            return [connection.execute(query).fetchall() for query in queries]
-    connected = await asyncpg.connect(url)
+        with closing(sqlite3.connect(str(where.database), isolation_level=None)) as file:
+            yield file
+        return
+    connection = await asyncpg.connect(url)
     try:
-        return [[tuple(row) for row in await connected.fetch(query)] for query in queries]
+        yield connection
     finally:
-        await connected.close()
+        await connection.close()
+
+
+async def fetch(connection: Connection, query: str) -> Sequence[Any]:
+    """The rows that a query finds."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection.execute(query).fetchall()
+    return [tuple(row) for row in await connection.fetch(query)]
+
+
+async def rows_of(url: str, *queries: str) -> list[Sequence[Any]]:
+    """What queries find, on a connection of their own."""
+    async with connected(url) as connection:
+        return [await fetch(connection, query) for query in queries]
 
 
 async def audit_url(url: str) -> None:
     """Hold a database against all rules."""
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    async with connected(url) as connection:
+        await audit_by(connection)
+
+
+async def audit_by(connection: Connection) -> None:
+    """Hold the database of a connection against all rules: one statement tells which are broken."""
+    is_sqlite = isinstance(connection, sqlite3.Connection)
     tables = "sqlite_master WHERE type = 'table' AND name" if is_sqlite else "pg_tables WHERE tablename"
-    if (await rows_of(url, f"SELECT count(*) FROM {tables} = 'idempotency_key'"))[0][0][0] == 0:
+    if not await fetch(connection, f"SELECT 1 FROM {tables} = 'idempotency_key'"):
         return
-    checks = ["PRAGMA integrity_check", "PRAGMA foreign_key_check"] if is_sqlite else []
-    emails, *found = await rows_of(url, EMAILS, *RULES.values(), *checks)
-    broken = {name: rows for name, rows in zip([*RULES, *checks], found, strict=True) if rows and list(rows) != [("ok",)]}
+    (flags,) = await fetch(connection, f"SELECT {', '.join(f'EXISTS ({query})' for query in RULES.values())}")
+    broken = {name: await fetch(connection, RULES[name]) for name, flag in zip(RULES, flags, strict=True) if flag}
+    for check in ("PRAGMA integrity_check", "PRAGMA foreign_key_check") if is_sqlite else ():
+        rows = await fetch(connection, check)
+        if rows and list(rows) != [("ok",)]:
+            broken[check] = rows
+    emails = await fetch(connection, EMAILS)
     normal = Counter(email.strip().lower() for (email,) in emails)
     wrong = [email for (email,) in emails if email != email.strip().lower() or normal[email] > 1]
     if wrong:

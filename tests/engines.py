@@ -15,18 +15,18 @@ import shutil
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
+from asyncpg.exceptions import InterfaceError, PostgresError
 
 from graph import migrate, sample
 from graph.base import Base
 from graph.database import Database
 from graph.settings import Settings
 from tests import postgres, shop
-from tests.audit import audit_url
+from tests.audit import audit_by, audit_url
 
 T = TypeVar("T")
 
@@ -53,6 +53,11 @@ TEMPLATES: dict[str, tuple[str, Callable[[str], Coroutine[Any, Any, None]]]] = {
 }
 #: Templates whose rows are too many to be written anew, as are those that start as one.
 LARGE = ("nothing", "northwind", "varied")
+
+
+def is_small(template: str) -> bool:
+    """Whether a template has so few rows that a database is filled with them anew."""
+    return template not in LARGE and TEMPLATES[template][0] not in LARGE[1:]
 
 
 class Engines(Protocol):
@@ -150,32 +155,36 @@ OTHERS = """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"""
 
 
+#: How many bytes tables and indexes take. Rows that are gone are not cleared away: who left many is not used again.
+SIZE = """SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')"""
+GROWN = 4 * 2**20
+
+
 @dataclass(frozen=True)
 class Contents:
-    """What a small database holds: its shape, the rows of each table, where each sequence stands."""
+    """What a small database holds: its shape, and the statements that make its rows and sequences what they are."""
 
     shape: str
-    rows: dict[str, bytes]
-    sequences: str
+    statements: str
 
     @classmethod
     async def of(cls, connection: asyncpg.Connection) -> Contents:
-        rows = {}
-        for table in Base.metadata.sorted_tables:
-            await connection.copy_from_table(table.name, output=(out := BytesIO()), format="binary")
-            rows[table.name] = out.getvalue() if await connection.fetchval(f"SELECT count(*) FROM {table.name}") else b""
-        return cls(await connection.fetchval(SHAPE), rows, await sequences(connection))
+        tables = Base.metadata.sorted_tables
+        statements = [f"DELETE FROM {table.name}" for table in reversed(tables)]
+        for table in tables:
+            columns = [column.name for column in table.columns if column.computed is None]
+            row = " || ', ' || ".join(f"quote_nullable({name}::text)" for name in columns)
+            rows = await connection.fetchval(f"SELECT string_agg('(' || {row} || ')', ', ') FROM {table.name}")
+            if rows:
+                statements.append(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {rows}")
+        return cls(await connection.fetchval(SHAPE), "; ".join([*statements, await sequences(connection)]))
 
     async def restore(self, connection: asyncpg.Connection) -> bool:
         """Make the rows what they were, if all else is as it was."""
-        if await connection.fetchval(SHAPE) != self.shape or await connection.fetchval(OTHERS):
+        shape, others, size = await connection.fetchrow(f"SELECT ({SHAPE}), ({OTHERS}), ({SIZE})")
+        if shape != self.shape or others or size > GROWN:
             return False
-        tables = [f"DELETE FROM {name}" for name in reversed(self.rows)]
-        await connection.execute(f"SET lock_timeout = 1000; BEGIN; {'; '.join(tables)}; {self.sequences}")
-        for name, rows in self.rows.items():
-            if rows:
-                await connection.copy_to_table(name, source=BytesIO(rows), format="binary")
-        await connection.execute("COMMIT")
+        await connection.execute(f"SET lock_timeout = 1000; BEGIN; {self.statements}; COMMIT")
         return True
 
 
@@ -188,6 +197,20 @@ async def sequences(connection: asyncpg.Connection) -> str:
     )
 
 
+#: How many connections are kept.
+KEPT = 8
+
+
+async def answers(connection: asyncpg.Connection) -> bool:
+    """Whether a connection that was kept still serves: tests end connections of others. One that does not is given up."""
+    try:
+        await connection.fetchval("SELECT 1")
+    except (PostgresError, InterfaceError, OSError):
+        connection.terminate()
+        return False
+    return True
+
+
 class Postgres:
     """Databases on one server."""
 
@@ -198,13 +221,25 @@ class Postgres:
         self.lent: dict[str, str] = {}
         self.contents: dict[str, Contents] = {}
         self.templates = {"nothing": "template0"}
-        self._connection: asyncpg.Connection | None = None
+        self.connections: dict[str, asyncpg.Connection] = {}
+
+    async def _connected(self, url: str) -> asyncpg.Connection:
+        """A connection that is kept from test to test: a new one costs ten times what it is asked. The latest few are."""
+        kept = self.connections.pop(url, None)
+        if kept is not None and not await answers(kept):
+            kept = None
+        self.connections[url] = kept = kept or await asyncpg.connect(url)
+        if len(self.connections) > KEPT:
+            await self._disconnect(next(iter(self.connections)))
+        return kept
+
+    async def _disconnect(self, url: str) -> None:
+        if url in self.connections:
+            await self.connections.pop(url).close()
 
     async def _fetch(self, query: str) -> Any:
-        """A value, asked outside any test database, on a connection that is kept."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(self.server.url)
-        return await self._connection.fetchval(query)
+        """A value, asked outside any test database."""
+        return await (await self._connected(self.server.url)).fetchval(query)
 
     async def _state(self) -> str:
         """Which transactions of the server are seen: the same text, the same rows."""
@@ -216,13 +251,11 @@ class Postgres:
             made = postgres.new_name()
             url = await self._create(made, await self._template(before))
             await fill(url)
-            connection = await asyncpg.connect(url)
-            try:
-                await connection.execute(await sequences(connection))
-                if name not in LARGE and before not in LARGE[1:]:
-                    self.contents[name] = await Contents.of(connection)
-            finally:
-                await connection.close()
+            connection = await self._connected(url)
+            await connection.execute(await sequences(connection))
+            if name == "empty":
+                self.contents[name] = await Contents.of(connection)
+            await self._disconnect(url)
             self.templates[name] = made
         return self.templates[name]
 
@@ -234,11 +267,37 @@ class Postgres:
         return await self._create(postgres.new_name(), await self._template(template))
 
     async def _drop(self, url: str) -> None:
+        await self._disconnect(url)
         await self._fetch(postgres.DROP.format(name=url.partition("?")[0].rpartition("/")[2]))
 
+    async def _small(self, template: str) -> str:
+        """A database of few rows: that of another template, filled anew, or else a new one."""
+        await self._template("empty")
+        for free in (self.free[name] for name in self.free if is_small(name)):
+            while free:
+                if await self._refill(url := free.pop(), template):
+                    return url
+                await self._drop(url)
+        await self._refill(url := await self._new("empty"), template)
+        return url
+
+    async def _refill(self, url: str, template: str) -> bool:
+        """Give a database of few rows those of a template, if all else in it is as it was."""
+        connection = await self._connected(url)
+        if template in self.contents:
+            return await self.contents[template].restore(connection)
+        if not await self.contents["empty"].restore(connection):
+            return False
+        await TEMPLATES[template][1](url)
+        await connection.execute(await sequences(connection))
+        self.contents[template] = await Contents.of(connection)
+        return True
+
     async def _lend(self, template: str) -> str:
-        free = self.free.get(template)
-        url = free.pop() if free else await self._new(template)
+        if free := self.free.get(template):
+            url = free.pop()
+        else:
+            url = await (self._small(template) if is_small(template) else self._new(template))
         self.lent[url] = await self._state()
         return url
 
@@ -246,8 +305,8 @@ class Postgres:
         unchanged = self.lent.pop(url) == await self._state()
         try:
             if not unchanged and audited:
-                await audit_url(url)
-            again = unchanged or (template in self.contents and await self._restored(url, template))
+                await audit_by(await self._connected(url))
+            again = unchanged or (template in self.contents and await self._refill(url, template))
         except BaseException:
             await self._drop(url)
             raise
@@ -255,13 +314,6 @@ class Postgres:
             self.free.setdefault(template, []).append(url)
         else:
             await self._drop(url)
-
-    async def _restored(self, url: str, template: str) -> bool:
-        connection = await asyncpg.connect(url)
-        try:
-            return await self.contents[template].restore(connection)
-        finally:
-            await connection.close()
 
     def new(self, template: str) -> str:
         return self.aside.run(self._new(template))
@@ -280,8 +332,8 @@ class Postgres:
             await self._drop(url)
         for name in set(self.templates.values()) - {"template0"}:
             await self._fetch(postgres.DROP.format(name=name))
-        if self._connection is not None:
-            await self._connection.close()
+        for connection in self.connections.values():
+            await connection.close()
 
     def close(self) -> None:
         self.aside.run(self._close())
