@@ -105,12 +105,17 @@ async def test_an_unknown_revision_is_refused_and_nothing_changes(empty_url: str
     assert await migrate.is_current(empty_url)
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["upgrade", "head", "--sql"]])
-def test_alembic_itself_works_in_a_checkout(empty_url: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+#: What a process needs longest for is to begin: one runs both commands.
+ALEMBIC = "from alembic.config import main; main(['check']); main(['upgrade', 'head', '--sql'])"
+
+
+def test_alembic_itself_works_in_a_checkout(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_url)
-    done = subprocess.run([sys.executable, "-m", "alembic", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", ALEMBIC], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "No new upgrade operations" in done.stdout or 'COLLATE "C"' in done.stdout
+    checked, _, script = done.stdout.partition("\n")
+    assert "No new upgrade operations" in checked
+    assert 'COLLATE "C"' in script
 
 
 def test_no_migration_names_a_schema() -> None:
