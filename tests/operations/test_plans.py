@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from graph.operations import engine
+from graph.read.planning.plan import Plan
+from graph.read.sql.statement import Statement, write
+from graph.read.types.mirror import MIRRORS
 from tests.conftest import Ask
 
 SHOP = "varied"
@@ -41,6 +45,22 @@ CASES: dict[str, tuple[str, list[dict[str, Any]]]] = {
         [{"g": ["STATUS"]}, {"g": ["MONTH"]}, {}],
     ),
 }
+
+
+async def test_errors_that_name_rows_alike_share_their_statements(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of a row is one statement for each type, however many kinds of error name it; what differs is its own."""
+    written: list[Plan] = []
+
+    def watched(plan: Plan, *rest: Any) -> Statement:
+        written.append(plan)
+        return write(plan, *rest)
+
+    monkeypatch.setattr(engine, "write", watched)
+    shown = (("StaleVersionError", "current", "id"), ("ArchivedError", "node", "id"), ("UniqueError", "existing", "__typename"))
+    errors = " ".join(f"... on {error} {{ {field}: {field} {{ {name} }} }}" for error, field, name in shown)
+    query = f'mutation {{ updateItem(input: {{id: "Item:1", expectedVersion: 99}}) {{ errors {{ {errors} }} }} }}'
+    assert await shop(query) == {"data": {"updateItem": {"errors": [{"current": {"id": "Item:1"}}]}}}
+    assert len(written) == len(set(written)) == 2 * len([mirror for mirror in MIRRORS.values() if mirror.is_node])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -110,6 +110,8 @@ class _Planner:
         self.afford = afford
         self.planned = PlannedMutation(frozenset(directive.name.value for directive in operation.node.directives or ()))
         self.each: list[Price] = []
+        #: Errors of several kinds are mostly asked for the same of the rows they name: that is one statement.
+        self.made: dict[Plan, Statement] = {}
 
     def walk(
         self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...], *, listed: bool = False
@@ -149,7 +151,8 @@ class _Planner:
     def _write(self, plan: Plan, path: tuple[str, ...]) -> tuple[Statement, Price]:
         price = replace(prices(plan, self.operation.settings.max_text_length)[0], path=path)
         self.afford([price])
-        made = self.statement(plan)
-        self.planned.weight += len(made.sql)
+        if (made := self.made.get(plan)) is None:
+            made = self.made[plan] = self.statement(plan)
+            self.planned.weight += len(made.sql)
         self.planned.judged += made.judged
         return made, price
