@@ -1,8 +1,8 @@
 """How many cases a test tries that has more than a run has time for: few, all, or many more.
 
 What goes in: `HYPOTHESIS_PROFILE` in the environment. Without it a run tries few cases, the same ones each time. `all` is what
-.ci/run asks for: every case of those that can be counted, twice as many generated ones. `thorough` looks deeper: forty times as
-many generated ones, others each time.
+.ci/run asks for: every case of those that can be counted, three times as many generated ones. `thorough` looks deeper: sixty
+times as many generated ones, others each time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALL = THOROUGH or PROFILE == "all"
 
 def examples(many: int) -> int:
     """The number of generated cases where `many` are enough for .ci/run."""
-    return many * 20 if THOROUGH else many if ALL else (many + 1) // 2
+    return many * 20 if THOROUGH else many if ALL else -(-many // 3)
 
 
 def some(cases: Iterable[T], of: Any, part: int) -> Sequence[T]:

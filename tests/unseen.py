@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from graph.context import Context
 from graph.database import Database
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
+from graph.operations.engine import Engine
 from graph.read import rows
 from graph.schema import schema
 from graph.scope import BOUND, OPEN, Scope, Viewer
@@ -184,6 +185,10 @@ async def changed(change: Change, kind: str, url: str) -> None:
     await database.close()
 
 
+#: The engine of these shops for each kind of database: its documents and plans are kept from test to test.
+KNOWING: dict[str, Engine] = {}
+
+
 @contextmanager
 def pair(engines: Engines, kind: str, change: Change = hide) -> Iterator[Pair]:
     """A pair for a kind of viewer. Reads of tests are not refused for their cost.
@@ -199,6 +204,7 @@ def pair(engines: Engines, kind: str, change: Change = hide) -> Iterator[Pair]:
         asyncio.Runner() as runner,
     ):
         whole, other = (Database(Settings(database_url=url, max_cost=10**9, max_aliases=1000)) for url in (one, two))
+        KNOWING[whole.dialect.name] = schema.engine(whole)
         who = Asked(whole, VIEWERS[kind], BEA if kind == BOUND else None)
         yield Pair(runner, who, Asked(other, OPEN) if change is hide else replace(who, database=other), runner.run(load(whole)))
         runner.run(whole.close())

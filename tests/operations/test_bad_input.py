@@ -456,7 +456,7 @@ def attempted(root: GraphQLObjectType, ask: Ask) -> Sequence[Attempt]:
         return first or new
 
     found = (attempt for place in places(root) for attempt in attempts(place) if differs(attempt))
-    return some(found, lambda attempt: attempt.place, 4)
+    return some(found, lambda attempt: attempt.place, 8)
 
 
 def told(answer: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from graph.database import Database
-from tests.audit import audit, pieces, rows_of
+from tests.audit import audit, checked_out, connected, fetch, pieces, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, passing, places
 from tests.servers import Client, Served, start
@@ -222,22 +222,24 @@ TABLES = [
 async def fails_everywhere(shop: Ask, url: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     """Statement n fails, for every n in turn, reading the payload and the commit too; the answer once there is no n."""
     database: Database = shop.app.state.database
-    before = await rows_of(url, *TABLES)
-    for n in range(1, 200):
+    async with connected(url) as connection:
+        before = [await fetch(connection, table) for table in TABLES]
+        for n in range(1, 200):
 
-        def fail(place: Places, n: int = n) -> None:
-            if place.last == n:
-                raise Broken(place.seen[-1])
+            def fail(place: Places, n: int = n) -> None:
+                if place.last == n:
+                    raise Broken(place.seen[-1])
 
-        with places(database, fail) as passed:
-            answer = await shop(query, variables)
-        if passed.last < n:
-            assert n > 4
-            assert await rows_of(url, *TABLES) != before
-            return answer
-        assert {error["extensions"]["code"] for error in answer["errors"]} == {"INTERNAL_SERVER_ERROR"}, passed.seen
-        assert await rows_of(url, *TABLES) == before, passed.seen[-1]
-        await audit(database)
+            with places(database, fail) as passed:
+                answer = await shop(query, variables)
+            after = [await fetch(connection, table) for table in TABLES]
+            if passed.last < n:
+                assert n > 4
+                assert after != before
+                return answer
+            assert {error["extensions"]["code"] for error in answer["errors"]} == {"INTERNAL_SERVER_ERROR"}, passed.seen
+            assert after == before, passed.seen[-1]
+            assert checked_out(database) == 0, "a connection was not given back"
     raise AssertionError("there is always another statement")
 
 

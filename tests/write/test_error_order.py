@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import IdentitySet
 
 from tests.conftest import Ask
+from tests.examples import ALL
 from tests.stock import customer, item, line
 from tests.words import ERRORS, codes, count, done, mutate, refusals, stocks
 
@@ -224,7 +225,7 @@ async def test_a_bulk_change_tells_all_that_is_wrong(shop: Ask) -> None:
 # ---- the same in every run
 
 
-@pytest.fixture(params=range(6))
+@pytest.fixture(params=range(6 if ALL else 2))
 def shuffled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions that name their changed and deleted rows in an order of chance, as sets may."""
     chance = random.Random(request.param)
