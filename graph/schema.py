@@ -39,7 +39,7 @@ from graph.orders.summary import SummaryQueries
 from graph.orders.types import OrderQueries
 from graph.read.payloads.fragments import splice
 from graph.read.planning import groups, weights
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import BadUserInput, all_of
 from graph.read.types import checks, permissions
 from graph.read.types.fields import NodeQueries
 from graph.read.types.scalars import DEFINITIONS
@@ -114,7 +114,7 @@ class Schema(strawberry.Schema):
         except RequestRefused as refusal:
             return ExecutionResult(data=None, errors=refusal.errors)
         except (AnswerTooLarge, BadUserInput) as refusal:
-            return ExecutionResult(data=None, errors=[refusal])
+            return ExecutionResult(data=None, errors=all_of(refusal))
         finally:
             if own:
                 await context.close()

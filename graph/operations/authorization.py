@@ -10,7 +10,7 @@ All that a document can need is known once it is kept. Only where that is more t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,11 +28,10 @@ from graphql import (
 from graphql.execution.collect_fields import FragmentDetails, collect_fields
 
 from graph.operations.request_errors import RequestRefused
-from graph.operations.validation import MAX_ERRORS
 from graph.read.payloads.running import RunningMutation
-from graph.read.planning.selection import PlanningContext
+from graph.read.planning.planning_context import PlanningContext
 from graph.read.planning.unsendable import MESSAGE, unsendable
-from graph.read.refusals import Forbidden
+from graph.read.refusals import MAX_ERRORS, Forbidden
 from graph.read.types.permissions import is_unbound, scope_of
 from graph.scope import IMPLIED, Viewer
 
@@ -95,7 +94,14 @@ def permit(operation: PlanningContext, needs: Needs, viewer: Viewer) -> None:
         elif is_unbound(field) and viewer.customer is not None:
             found.append(GraphQLError(MESSAGE.format(place), path=[key], extensions={"code": Forbidden.code}))
     if found:
-        raise RequestRefused(found, 403)
+        lacked = {str(error.extensions["scope"]) for error in found if error.extensions and "scope" in error.extensions}
+        raise RequestRefused(found, 403, insufficient(lacked) if lacked else ())
+
+
+def insufficient(scopes: Collection[str]) -> tuple[tuple[bytes, bytes]]:
+    """The header that names scopes which a viewer would need and does not have (RFC 6750, section 3.1)."""
+    words = " ".join(word for word in IMPLIED if word in scopes)
+    return ((b"www-authenticate", f'Bearer error="insufficient_scope", scope="{words}"'.encode()),)
 
 
 def lacking(key: str, place: str, scope: str, viewer: Viewer) -> GraphQLError:

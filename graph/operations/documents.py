@@ -45,10 +45,10 @@ from graph.operations.authorization import Needs, needs_of
 from graph.operations.coercers import Coercer, coercer
 from graph.operations.faults import ROWS, Fault, Path, counted, faults, too_many
 from graph.operations.request_errors import RequestRefused, refused
-from graph.operations.validation import MAX_ERRORS, argument_path, path_of, rules
+from graph.operations.validation import argument_path, path_of, rules
 from graph.read.planning.arguments import Shaper, id_type, ids_shape, shaper
 from graph.read.planning.cursors import cursor_shape
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import MAX_ERRORS, BadUserInput
 from graph.settings import Settings
 
 #: Arguments whose values stand in the SQL or pick its form, whatever their type: page sizes, cursors, ids of any type.

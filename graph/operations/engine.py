@@ -47,7 +47,8 @@ from graph.read.payloads.fragments import see_expired
 from graph.read.payloads.planned import PlannedMutation, plan_mutation
 from graph.read.payloads.running import judge_mutation
 from graph.read.planning.cost import Cost, Price, bytes_of, cost_of, prices, too_expensive, total
-from graph.read.planning.selection import PlanningContext, meta_keys, plan_query, tells_viewer
+from graph.read.planning.planning_context import PlanningContext
+from graph.read.planning.selection import meta_keys, plan_query, tells_viewer
 from graph.read.refusals import CursorExpired
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import KNOWN, LIMIT, META, Statement, write

@@ -38,7 +38,8 @@ from graph.feed.reach import concerns
 from graph.operations.engine import Compiled, Engine
 from graph.read.planning.cost import bytes_of, cost_of, prices
 from graph.read.planning.plan import Plan
-from graph.read.planning.selection import PlanningContext, plan_query
+from graph.read.planning.planning_context import PlanningContext
+from graph.read.planning.selection import plan_query
 from graph.read.rows import with_viewer
 from graph.read.sql.statement import write
 from graph.scope import Scope

@@ -52,10 +52,8 @@ from graphql.validation import ASTValidationRule, NoSchemaIntrospectionCustomRul
 from graphql.validation.rules.variables_in_allowed_position import allowed_variable_usage
 
 from graph.operations.faults import faults
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import MAX_ERRORS, BadUserInput
 from graph.settings import Settings
-
-MAX_ERRORS = 20
 
 
 @cache

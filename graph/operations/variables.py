@@ -18,8 +18,7 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 from graph.operations.documents import Document, Use
 from graph.operations.faults import MAX_STEPS, Fault, counted, list_limit, text_limit, too_many
 from graph.operations.request_errors import RequestRefused
-from graph.operations.validation import MAX_ERRORS
-from graph.read.refusals import BadUserInput
+from graph.read.refusals import MAX_ERRORS, BadUserInput
 from graph.read.types.scalars import is_storable
 from graph.settings import Settings
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from graphql import GraphQLError
 
+#: Errors of a request at most.
+MAX_ERRORS = 20
+
 
 class Over(str):
     """A message about a limit, which knows it, and what was sent."""
@@ -35,9 +38,15 @@ class BadUserInput(GraphQLError):
 
 
 class Forbidden(BadUserInput):
-    """An input that whoever sends it may not send."""
+    """An input that whoever sends it may not send; `beside` are others of the same operation."""
 
     code = "FORBIDDEN"
+    beside: Sequence[Forbidden] = ()
+
+
+def all_of(error: GraphQLError) -> list[GraphQLError]:
+    """A refusal and those beside it."""
+    return [error, *error.beside] if isinstance(error, Forbidden) else [error]
 
 
 class CursorExpired(GraphQLError):

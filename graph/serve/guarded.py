@@ -7,20 +7,25 @@ he is (401), and who is no administrator of all (403).
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from graph.access.gatekeeper import Gatekeeper
 from graph.database.failures import Unavailable
+from graph.operations.authorization import insufficient
 from graph.operations.request_errors import RequestRefused, refused
 from graph.serve.requests import header
 from graph.serve.responses import headers_of, refusal_body
 
 Page = Callable[[Request], Awaitable[Response]]
 
-NOT_YOURS = refused("FORBIDDEN", "This takes the scope `admin`, and no customer.", 403)
+
+def not_yours(scopes: Collection[str]) -> RequestRefused:
+    """The refusal of who has these scopes and is no administrator of all."""
+    error = refused("FORBIDDEN", "This takes the scope `admin`, and no customer.", 403)
+    return error if "admin" in scopes else RequestRefused(error.errors, error.status, insufficient(["admin"]))
 
 
 def guarded(page: Page, gatekeeper: Gatekeeper | None) -> Page:
@@ -32,7 +37,7 @@ def guarded(page: Page, gatekeeper: Gatekeeper | None) -> Page:
         try:
             viewer = (await gatekeeper.admit(header(request.scope, b"authorization"), request.client)).viewer
             if viewer is not None and not viewer.is_operator:
-                raise NOT_YOURS
+                raise not_yours(viewer.scopes)
         except (RequestRefused, Unavailable) as error:
             return whole_refusal(error)
         return await page(request)

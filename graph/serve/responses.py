@@ -18,7 +18,7 @@ from graph.observations import running
 from graph.operations.engine import Response
 from graph.operations.request_errors import RequestRefused
 from graph.read.payloads.fragments import splice
-from graph.read.refusals import Forbidden, each_cause_once, is_refusal, root
+from graph.read.refusals import Forbidden, all_of, each_cause_once, is_refusal, root
 from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON
 
 #: What a response has beside its data: errors, an id.
@@ -115,7 +115,7 @@ def refusal_body(error: Exception, request_id: str) -> tuple[int, bytes]:
     if isinstance(error, RequestRefused):
         status, errors = error.status, error.errors
     elif isinstance(error, GraphQLError) and is_refusal(error):
-        status, errors = 403 if isinstance(error, Forbidden) else 422, [error]
+        status, errors = 403 if isinstance(error, Forbidden) else 422, all_of(error)
     elif isinstance(error, (Unavailable, TimeoutError)):
         status = 503
     return status, orjson.dumps({"errors": told(errors, request_id)})

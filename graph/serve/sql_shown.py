@@ -13,7 +13,7 @@ from graph.context import Context
 from graph.operations.engine import Engine
 from graph.operations.explain import explain
 from graph.operations.request_errors import refused
-from graph.serve.guarded import NOT_YOURS
+from graph.serve.guarded import not_yours
 from graph.serve.requests import Asked
 
 OFF = refused("FORBIDDEN", "Explanations are switched off here (ORDERGRAPH_EXPLAIN).", 403)
@@ -24,7 +24,7 @@ async def explanation(engine: Engine, asked: Asked, context: Context) -> dict[st
     if not engine.settings.explain:
         raise OFF
     if context.viewer is not None and not context.viewer.is_operator:
-        raise NOT_YOURS
+        raise not_yours(context.viewer.scopes)
     own = Context(context.database, context.viewer, deadline=context.deadline)
     try:
         return (await explain(engine, own, asked.query, asked.variables, asked.operation_name)).report

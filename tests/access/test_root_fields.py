@@ -30,6 +30,7 @@ from graphql import (
 )
 
 from graph.access import api_keys, key_lookup
+from graph.access.credentials import EXPIRED, INVALID, MISSING
 from graph.feed.positions import cursor_at
 from graph.feed.sequence import number_some
 from graph.read.types.permissions import is_unbound, root_types, scope_of, sendable
@@ -68,25 +69,29 @@ VALUES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Player:
-    """Somebody who plays every field: his words, whether he belongs to a customer, whether his credentials are good."""
+    """Somebody who plays every field: his words, whether he belongs to a customer, and what is said of bad credentials."""
 
     scopes: frozenset[str] = frozenset()
     bound: bool = False
-    good: bool = True
+    said: str = ""
 
     def is_refused(self, field: Any) -> str:
         """The code by which he is refused as a whole, if he is; by what is declared."""
-        if not self.good:
+        if self.said:
             return "UNAUTHENTICATED"
         return "FORBIDDEN" if scope_of(field) not in self.scopes or (self.bound and is_unbound(field)) else ""
 
+    def challenge(self, field: Any) -> str:
+        """What `WWW-Authenticate` says to him who is refused."""
+        lacks = scope_of(field) not in self.scopes
+        return self.said or (f'Bearer error="insufficient_scope", scope="{scope_of(field)}"' if lacks else "")
 
-STRANGER = Player(good=False)
+
 PLAYERS = {
-    "nobody": STRANGER,
-    "expired": STRANGER,
-    "revoked": STRANGER,
-    "another audience": STRANGER,
+    "nobody": Player(said=MISSING.decode()),
+    "expired": Player(said=EXPIRED.decode()),
+    "revoked": Player(said=INVALID.decode()),
+    "another audience": Player(said=INVALID.decode()),
     "read": Player(frozenset(IMPLIED["read"])),
     "write": Player(frozenset(IMPLIED["write"])),
     "admin": Player(frozenset(IMPLIED["admin"])),
@@ -174,7 +179,7 @@ class Stage:
         """Status, challenge and body of what somebody is answered; of a stream its first response."""
         query, variables = operation(root, name)
         head = self.heads[who]
-        if root is not SDL.subscription_type or not PLAYERS[who].good:
+        if root is not SDL.subscription_type or PLAYERS[who].said:
             accept = {"accept": "text/event-stream"} if root is SDL.subscription_type else {}
             answer = await self.ask.client.post("/graphql", json={"query": query, "variables": variables}, headers=head | accept)
             return answer.status_code, answer.headers.get("www-authenticate", ""), answer.content
@@ -234,7 +239,7 @@ async def test_every_root_field_as_everybody(stage: Stage, statements: Statement
             status, challenge, body = await stage.play(who, root, name)
             outcomes[f"{root.name}.{name}", who] = told(status, body)
             assert outcomes[f"{root.name}.{name}", who] == CODES[refusal], (name, who, body)
-            assert challenge.startswith("Bearer") == (refusal == "UNAUTHENTICATED"), (name, who)
+            assert challenge == PLAYERS[who].challenge(root.fields[name]), (name, who)
             assert set(statements.sql) <= {key_lookup.SQLITE, key_lookup.POSTGRES}, (name, who)
     for (root, name, who), refusal in refusals.items():
         if not refusal:

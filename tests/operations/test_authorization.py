@@ -16,7 +16,7 @@ from graph.schema import schema
 from graph.scope import IMPLIED, Viewer
 from tests import stock
 from tests.conftest import Ask, Statements
-from tests.viewers import ADMIN, NOBODY, READER, WRITER, answered
+from tests.viewers import ADMIN, NOBODY, READER, WRITER, answered, viewer
 
 SHOP = [stock.item("A", 1, 9), stock.customer("Ada", [stock.line("A", 2)])]
 
@@ -61,6 +61,19 @@ async def test_an_operation_is_refused_as_a_whole_for_each_field_whose_scope_is_
         for asks in everybody:
             status, answer = await answered(shop.database, asks, query, variables)
             assert (status, "errors" in answer) == (200, False), (query, answer)
+
+
+async def test_every_scope_that_is_missing_is_named_once(shop: Ask) -> None:
+    query = f"mutation {{ a: purgeArchived{PURGE} b: createItem{MAKE} c: createItem{MAKE} }}"
+    for who, words in (
+        (NOBODY, "write admin"),
+        (READER, "write admin"),
+        (WRITER, "admin"),
+        (viewer("write", customer=1), "admin"),
+    ):
+        with pytest.raises(RequestRefused) as refused:
+            await schema.engine(shop.database).run(query, {}, None, Context(shop.database, viewer=who))
+        assert refused.value.headers == ((b"www-authenticate", f'Bearer error="insufficient_scope", scope="{words}"'.encode()),)
 
 
 async def test_a_field_that_is_left_out_needs_nothing(shop: Ask) -> None:

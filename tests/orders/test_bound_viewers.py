@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from graph.context import Context
 from graph.feed.sequence import number_some
 from graph.read.planning import groups
 from graph.read.planning.groups import SummaryError
+from graph.read.refusals import MAX_ERRORS
 from graph.read.types import checks
 from graph.read.types.mirror import MirrorError
 from graph.read.types.permissions import NOT_TOLD, is_unbound
@@ -205,6 +207,24 @@ async def test_stock_is_null_for_bound_viewers_who_cannot_ask_for_rows_by_it(sho
         stock_of = {"stock": pieces}
         nodes = [{"n": pieces}, {"n": None}]
         assert answer["data"] == {"items": {"nodes": nodes}, "node": stock_of, "order": {"items": [{"item": stock_of}]}}
+
+
+async def test_every_place_of_an_operation_is_told_and_before_all_else_that_is_wrong(shop: Ask) -> None:
+    query = """query ($many: [ItemWhere!]) {
+      a: items(where: {stock: {gt: 1}, or: [{name: {eq: "A"}}, {stock: {}}]}, orderBy: [{field: STOCK}]) { totalCount }
+      b: items(first: -1, where: {stock: {eq: 1}}) { totalCount }
+      c: node(id: "Customer:1") { ... on Customer { orders(where: {items: {some: {item: {stock: {eq: 1}}}}}) { totalCount } } }
+      d: items(where: {and: $many}) { totalCount }
+    }"""
+    places = ["a where.or.1.stock", "a where.stock", "a orderBy.0.field", "b where.stock"]
+    status, answer = await answered(shop.database, ADA, query.replace("first: -1, ", ""))
+    assert (status, [f"{key} {place}" for key, _, place in refused(answer)]) == (403, [*places, "c where.items.some.item.stock"])
+    status, answer = await answered(shop.database, ADA, query)
+    assert (status, [f"{key} {place}" for key, _, place in refused(answer)]) == (403, places)
+    found = await schema.execute(query, {"many": [{"stock": {"eq": 1}}] * 50}, Context(shop.database, viewer=ADA))
+    assert len(found.errors or ()) == 4
+    _, answer = await answered(shop.database, ADA, query.replace("first: -1, ", ""), {"many": [{"stock": {"eq": 1}}] * 50})
+    assert len(answer["errors"]) == MAX_ERRORS
 
 
 async def test_how_many_pieces_there_are_is_not_told_where_there_are_too_few(shop: Ask) -> None:

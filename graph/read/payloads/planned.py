@@ -27,7 +27,8 @@ from graphql.execution.values import VariableValues
 from graph.read.planning.arguments import resolve
 from graph.read.planning.cost import Price, prices
 from graph.read.planning.plan import Plan
-from graph.read.planning.selection import PlanningContext, plan_rows
+from graph.read.planning.planning_context import PlanningContext
+from graph.read.planning.selection import plan_rows
 from graph.read.sql.statement import Parameter, Statement
 from graph.read.types.mirror import MIRRORS
 

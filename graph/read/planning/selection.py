@@ -7,27 +7,20 @@ arguments that only planning can judge (page sizes, cursors, nulls in filters) r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
-    FieldNode,
-    GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
-    GraphQLSchema,
-    OperationDefinitionNode,
     get_named_type,
     get_nullable_type,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
 )
-from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues
+from graphql.execution.collect_fields import FieldDetailsList, collect_fields, collect_subfields
 
-from graph.read.planning.arguments import Leaf, id_type, read_arguments
+from graph.read.planning.arguments import Leaf, id_type
 from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.filters import EVERYTHING, mentions, read_where
 from graph.read.planning.groups import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
@@ -63,8 +56,8 @@ from graph.read.planning.plan import (
     ViewerPart,
     ViewerRoot,
 )
-from graph.read.planning.unsendable import MESSAGE, unsendable
-from graph.read.refusals import BadUserInput, Forbidden, Over
+from graph.read.planning.planning_context import PlanningContext
+from graph.read.refusals import BadUserInput, Over
 from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
 from graph.scope import BOUND, SCOPED
 from graph.settings import Settings
@@ -82,29 +75,23 @@ PAGE_INFO = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PlanningContext:
-    """What the planner needs of a request: the operation, its fragments and coerced variables, the kind of viewer who asks."""
-
-    schema: GraphQLSchema
-    settings: Settings
-    node: OperationDefinitionNode
-    fragments: Mapping[str, FragmentDetails]
-    variables: VariableValues
-    kind: str
-
-
 def plan_query(operation: PlanningContext) -> Plan:
     """The plan of a whole query operation."""
     root = operation.schema.query_type
     assert root is not None
     collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
-    return Plan(tuple(_root(operation, root, key, details) for key, details in collected.grouped_field_set.items()))
+    roots: list[Root] = []
+    with operation.permitted():
+        for key, details in collected.grouped_field_set.items():
+            with operation.below(key):
+                roots.append(_root(operation, root, key, details))
+    return Plan(tuple(roots))
 
 
 def plan_rows(operation: PlanningContext, type_name: str, details: FieldDetailsList) -> Plan:
     """The plan of rows of a type that a mutation has written, as the fields in `details` select them."""
-    return Plan(RowsByKey(_entity(operation, type_name, details)))
+    with operation.permitted():
+        return Plan(RowsByKey(_entity(operation, type_name, details)))
 
 
 def meta_keys(plan: Plan) -> list[str]:
@@ -125,7 +112,7 @@ def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details
     if name.startswith("__"):
         return Meta(key)
     field = root.fields[name]
-    arguments = _arguments(operation, field, node)
+    arguments = operation.arguments(field, node)
     if connection_node(field.type) is not None:
         return _page(operation, key, None, field.type, details, arguments)
     named = get_named_type(field.type)
@@ -138,15 +125,6 @@ def _root(operation: PlanningContext, root: GraphQLObjectType, key: str, details
     mirror = MIRRORS[named.name]
     ((by, leaf),) = arguments["by"].items()
     return Lookup(key, mirror.attributes[by], leaf.source, _entity(operation, mirror.name, details))
-
-
-def _arguments(operation: PlanningContext, field: GraphQLField, node: FieldNode) -> dict[str, Any]:
-    """The arguments of a field. Raises `Forbidden` for what the viewer may not send."""
-    arguments = read_arguments(field, node, operation.variables.coerced)
-    for name, value in arguments.items() if operation.kind == BOUND else ():
-        for path in unsendable(field.args[name].type, value, (name,)):
-            raise Forbidden(MESSAGE.format(".".join(path)), path)
-    return arguments
 
 
 def _nodes(operation: PlanningContext, key: str, details: FieldDetailsList, arguments: dict[str, Any]) -> Root:
@@ -238,7 +216,7 @@ def _field(
         nodes = [each.name for each in MIRRORS.values() if each.is_node and each.name in operation.schema.type_map]
         return AnyRow(key, *ANY_ROW, tuple(_entity(operation, node, details) for node in nodes))
     if connection_node(field.type) is not None:
-        arguments = _arguments(operation, field, details[0].node)
+        arguments = operation.arguments(field, details[0].node)
         return _page(operation, key, attribute, field.type, details, arguments)
     relation = mirror.mapper.relationships[attribute]
     target = mirror_of(relation.mapper.class_)
