@@ -37,7 +37,7 @@ class Item(Node):
     updated_at: DateTime = strawberry.field(description="When the item was last changed; stock does not count.")
     archived: bool = strawberry.field(description="Whether the item is archived: kept for old orders, no longer sold.")
     archived_at: DateTime | None = strawberry.field(description="When the item was archived.")
-    archived_by: str | None = strawberry.field(description="Who archived the item.")
+    archived_by: str | None = strawberry.field(description="Who archived the item.", metadata=NOT_TOLD)
     order_items: Connection[Annotated[OrderItem, strawberry.lazy("graph.orders.types")]] = connection(
         "OrderItem", "The order lines that sell this item."
     )

@@ -11,6 +11,7 @@ from graph.feed.types import ToldChange, of_root, own_changes
 from graph.read.rows import Door
 from graph.read.types.fields import Connection, connection, one_by
 from graph.read.types.mirror import Node, mirror
+from graph.read.types.permissions import NOT_TOLD
 from graph.read.types.scalars import DateTime, Money
 from graph.scope import BOUND
 
@@ -41,7 +42,7 @@ class Customer(Node):
     updated_at: DateTime = strawberry.field(description="When the customer was last changed.")
     archived: bool = strawberry.field(description="Whether the customer is archived and can no longer order.")
     archived_at: DateTime | None = strawberry.field(description="When the customer was archived.")
-    archived_by: str | None = strawberry.field(description="Who archived the customer.")
+    archived_by: str | None = strawberry.field(description="Who archived the customer.", metadata=NOT_TOLD)
     order_count: int = strawberry.field(description="How many orders the customer has, whatever their status.")
     total_spent: Money = strawberry.field(description="The sum over the customer's paid and shipped orders.")
     orders: Connection[Annotated[Order, strawberry.lazy("graph.orders.types")]] = connection("Order", "The customer's orders.")

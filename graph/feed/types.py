@@ -23,7 +23,7 @@ from graph.feed.outbox import ChangeRow
 from graph.feed.reach import when_moved, within_reach
 from graph.read.types.fields import Connection, argument, event_field
 from graph.read.types.mirror import MIRRORS, Link, Node, mirror
-from graph.read.types.permissions import root_use
+from graph.read.types.permissions import NOT_TOLD, root_use
 from graph.read.types.scalars import DateTime
 from graph.write.record import Kind
 
@@ -74,7 +74,7 @@ class ToldChange:
     )
     fields: list[str] = strawberry.field(description="The names of the fields that changed, for UPDATED.")
     at: DateTime = strawberry.field(description="When it happened.")
-    by: str | None = strawberry.field(description="Who did it, where that is known.")
+    by: str | None = strawberry.field(description="Who did it, where that is known.", metadata=NOT_TOLD)
     count: int = strawberry.field(description="How many rows: 1, but for MANY.")
     node: Node | None = strawberry.field(description="What changed, as it is now; null where it is gone, and for MANY.")
 

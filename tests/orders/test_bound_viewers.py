@@ -18,7 +18,7 @@ from graph.read.types.permissions import NOT_TOLD, is_unbound
 from graph.schema import schema
 from tests import stock
 from tests.conftest import Ask
-from tests.viewers import WRITER, answered, viewer
+from tests.viewers import ADMIN, READER, WRITER, answered, viewer
 
 SHOP = [
     stock.item("A", 1, 9, name="Anvil"),
@@ -238,6 +238,35 @@ async def test_how_many_pieces_there_are_is_not_told_where_there_are_too_few(sho
             {"message": words, "path": ["input", "items", "1", "quantity"], "requested": 8, "available": available}
         ]
     assert await shop.snapshots.take() == before
+
+
+WHO = """{
+  customer(by: {id: "Customer:1"}) { archived archivedBy changes(last: 1) { nodes { kind by fields } } }
+  items(where: {archived: {eq: true}}) { nodes { sku archivedBy } }
+  changes(last: 2) { nodes { entityId by } }
+}"""
+
+
+async def test_who_did_it_is_told_to_the_house_alone(shop: Ask) -> None:
+    for change in ('archiveCustomer(input: {id: "Customer:1"})', 'archiveItem(input: {id: "Item:2"})'):
+        assert (await answered(shop.database, ADMIN, f"mutation {{ {change} {{ errors {{ code }} }} }}"))[0] == 200
+    while await number_some(shop.database):
+        pass
+    for who, by in ((READER, "staff admin"), (ADA, None)):
+        _, answer = await answered(shop.database, who, WHO)
+        names = ["version", "updatedAt", "archived", "archivedAt", *(["archivedBy"] if by else [])]
+        changes = {"nodes": [{"kind": "UPDATED", "by": by, "fields": names}]}
+        assert answer["data"] == {
+            "customer": {"archived": True, "archivedBy": by, "changes": changes},
+            "items": {"nodes": [{"sku": "B", "archivedBy": by}]},
+            "changes": {"nodes": [{"entityId": "Customer:1", "by": by}, {"entityId": "Item:2", "by": by}]},
+        }
+    for query, place in (
+        ('{ customers(where: {archivedBy: {eq: "staff admin"}}) { totalCount } }', "where.archivedBy"),
+        ("{ items(where: {not: {archivedBy: {isNull: true}}}) { totalCount } }", "where.not.archivedBy"),
+    ):
+        status, answer = await answered(shop.database, ADA, query)
+        assert (status, [error["extensions"]["path"] for error in answer["errors"]]) == (403, [place.split(".")])
 
 
 async def test_changes_name_no_field_that_is_not_told(shop: Ask) -> None:
