@@ -33,6 +33,7 @@ from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused
 from graph.orders import mutations as orders
 from graph.orders.changes import OrderSubscriptions
+from graph.orders.prices import keep_prices
 from graph.orders.reservations import move_stock, release
 from graph.orders.rules import keep_orders
 from graph.orders.summary import SummaryQueries
@@ -156,7 +157,7 @@ _finish(_built)
 schema.before_commit.append(outbox.keep)
 subscriptions.STATES.update({"orderChanged": subscriptions.States("Order", "order", "Customer", "customer")})
 locks.ORDER[:] = [Customer, Order, Item]
-unit.RULES[:] = [keep_orders, move_stock]
+unit.RULES[:] = [keep_orders, keep_prices, move_stock]
 unit.BEFORE_DELETE.update({Order: (release,)})
 weights.weigh(_built, Settings())
 checks.check(_built)

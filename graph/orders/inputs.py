@@ -9,7 +9,7 @@ import strawberry
 from graph.models import OrderItem
 from graph.orders.status import OrderStatus
 from graph.read.types.filter_inputs import generated
-from graph.read.types.permissions import NOT_SENT, only_sent
+from graph.read.types.permissions import BOUND_VIEWERS, NOT_SENT, only_sent
 from graph.read.types.scalars import DateTime, Money, Percent
 from graph.write.batches import OnError
 from graph.write.bounds import allowed
@@ -25,6 +25,7 @@ else:
     OrderWhere = generated("OrderWhere")
 
 PIECES = allowed(OrderItem, "quantity")
+AT_ITS_PRICE = f"{BOUND_VIEWERS.capitalize()} raise it only while the item has the line's price."
 VERSION = "Refuse the change if the order is not at this version any more."
 
 
@@ -68,7 +69,7 @@ class UpdateOrderItemInput:
     item: strawberry.Maybe[Annotated[ItemReference, strawberry.lazy("graph.catalog.inputs")] | None] = strawberry.field(
         description="What is ordered."
     )
-    quantity: strawberry.Maybe[int | None] = strawberry.field(description=f"How many pieces, {PIECES}.")
+    quantity: strawberry.Maybe[int | None] = strawberry.field(description=f"How many pieces, {PIECES}. {AT_ITS_PRICE}")
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(description="The price of one piece.", metadata=NOT_SENT)
 
 
@@ -79,7 +80,7 @@ class ReplaceOrderItemInput:
         description="What is ordered; a new line needs it.", metadata={NEEDED: True}
     )
     quantity: strawberry.Maybe[int | None] = strawberry.field(
-        description=f"How many pieces, {PIECES}; a new line needs it.", metadata={NEEDED: True}
+        description=f"How many pieces, {PIECES}; a new line needs it. {AT_ITS_PRICE}", metadata={NEEDED: True}
     )
     price_paid: strawberry.Maybe[Money | None] = strawberry.field(
         description="The price of one piece; the item's price for a new line.", metadata=NOT_SENT

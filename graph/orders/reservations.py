@@ -24,7 +24,7 @@ from graph.stock import MOST_PIECES, out_of_stock, over_stocked
 from graph.write import door
 from graph.write.errors import ROOT, Refused
 from graph.write.locks import Lock, locked
-from graph.write.pending import PendingRows, parent_of
+from graph.write.pending import PendingRows, former_value, parent_of
 from graph.write.unit import Unit
 
 HOLDING = (OrderStatus.PENDING, OrderStatus.PAID)
@@ -68,17 +68,16 @@ async def move_stock(unit: Unit, changes: PendingRows) -> None:
 
 def _moves(unit: Unit, changes: PendingRows, line: OrderItem) -> list[tuple[int, int]]:
     """Pieces that a line takes (positive) and gives back (negative), by item."""
-    state: Any = instance_state(line)
     target = unit.target(line, "item")
     quantity = max(0, line.__dict__.get("quantity") or 0)  # what is below is refused by its CHECK
-    if state.key is None:
+    if instance_state(line).key is None:
         if isinstance(target, Item):
             _take_from_new(unit, line, target, quantity)
             return []
         # A row looked up a moment ago says whether its stock is tracked at all.
         item_id = line.__dict__.get("item_id")
         return [] if item_id is None or (target is not None and target.stock is None) else [(item_id, quantity)]
-    before = (_before(state, "item_id"), _before(state, "quantity"))
+    before = (former_value(line, "item_id"), former_value(line, "quantity"))
     if line in changes.deleted:
         order = parent_of(unit.session.sync_session, line, "order")
         return [(before[0], -before[1])] if order.status in HOLDING else []
@@ -97,11 +96,6 @@ def _take_from_new(unit: Unit, line: OrderItem, item: Item, quantity: int) -> No
         unit.refuse(out_of_stock(unit.scope, quantity, item.stock, unit.place(line, "quantity")))
     elif quantity > 0:
         item.stock -= quantity
-
-
-def _before(state: Any, attribute: str) -> Any:
-    history = state.attrs[attribute].history
-    return history.deleted[0] if history.deleted else state.dict[attribute]
 
 
 async def lock_stock(unit: Unit, item_ids: Mapping[int, Any]) -> dict[int, Any]:

@@ -35,6 +35,13 @@ def changed_columns(row: Base) -> set[str]:
     }
 
 
+def former_value(row: Base, attribute: str) -> Any:
+    """What a column of a loaded row held when it was loaded."""
+    state: Any = instance_state(row)
+    history = state.attrs[attribute].history
+    return history.deleted[0] if history.deleted else state.dict[attribute]
+
+
 class PendingRows:
     """The rows a flush would write: new and deleted ones in the order they came to the session, changed ones by their keys.
 

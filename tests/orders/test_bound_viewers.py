@@ -170,6 +170,53 @@ async def test_a_bound_viewer_pays_what_an_item_costs(shop: Ask) -> None:
         assert answer["data"]["updateOrder"] == {"order": {"items": [{"pricePaid": price}]}, "errors": []}, (who, items)
 
 
+RAISE = "mutation ($input: UpdateOrderInput!) { updateOrder(input: $input) { errors { code path } } }"
+IN_CUSTOMER = "mutation ($input: UpdateCustomerInput!) { updateCustomer(input: $input) { errors { code path } } }"
+PRICE = 'mutation ($price: Decimal!) { updateItem(input: {id: "Item:1", price: $price}) { errors { code } } }'
+
+
+async def test_a_bound_viewer_orders_no_more_at_a_price_that_is_past(shop: Ask) -> None:
+    async def ask(who: Any, query: str, **variables: Any) -> list[tuple[str, str]]:
+        status, answer = await answered(shop.database, who, query, variables)
+        assert status == 200, answer
+        [payload] = answer["data"].values()
+        return [(error["code"], ".".join(error["path"])) for error in payload["errors"]]
+
+    def lines(**items: Any) -> dict[str, Any]:
+        return {"id": "Order:1", "items": items}
+
+    line, more = {"id": "OrderItem:1"}, {"id": "OrderItem:1", "quantity": 3}
+    await ask(WRITER, PRICE, price="2.00")
+    before = await shop.snapshots.take()
+    for items, place in (
+        ({"update": [more]}, "update.0"),
+        ({"update": [{**more, "item": {"sku": "A"}}], "create": [stock.line("A")]}, "update.0"),
+        ({"replace": [stock.line("B"), more]}, "replace.1"),
+    ):
+        assert await ask(ADA, RAISE, input=lines(**items)) == [("FORBIDDEN", f"input.items.{place}.quantity")]
+        changed = {"id": "Customer:1", "orders": {"update": [lines(**items)]}}
+        nested = [("FORBIDDEN", f"input.orders.update.0.items.{place}.quantity")]
+        assert await ask(ADA, IN_CUSTOMER, input=changed) == nested
+    assert await shop.snapshots.take() == before
+    for quantity, code in ((None, "REQUIRED"), (0, "CHECK"), (-1, "CHECK")):
+        wrong = lines(update=[{**line, "quantity": quantity}])
+        assert await ask(ADA, RAISE, input=wrong) == [(code, "input.items.update.0.quantity")]
+    for who, items in (
+        (ADA, {"update": [{**line, "quantity": 2}], "create": [stock.line("A")]}),
+        (ADA, {"update": [{**line, "quantity": 1}]}),
+        (WRITER, {"update": [{**line, "quantity": 2}]}),
+        (ADA, {"update": [{**more, "item": {"sku": "B"}}]}),
+        (ADA, {"update": [{**line, "quantity": 4}]}),
+    ):
+        assert await ask(who, RAISE, input=lines(**items)) == [], items
+    await ask(ADA, RAISE, input=lines(update=[{**line, "item": {"sku": "A"}}]))
+    await ask(WRITER, PRICE, price="3.00")
+    await ask(WRITER, PRICE, price="2.00")
+    assert await ask(ADA, RAISE, input=lines(update=[{**line, "quantity": 5}])) == []
+    found = await shop.data('{ order(by: {id: "Order:1"}) { items { quantity pricePaid } } }')
+    assert found["order"]["items"] == [{"quantity": 5, "pricePaid": "2.00"}, {"quantity": 1, "pricePaid": "2.00"}]
+
+
 BY_LINES = "orders(where: {items: {every: {item: {stock: {eq: 1}}}}}) { totalCount }"
 NESTED: dict[str, Any] = {"or": [{"sku": {"eq": "A"}}, {"not": {"stock": {"isNull": True}}}]}
 ASKING_BY_STOCK: list[tuple[str, dict[str, Any], str]] = [
