@@ -8,8 +8,10 @@ encoding cannot hold every text.
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -26,6 +28,8 @@ LEAVING_SECONDS = 2.0
 #: Where in PostgreSQL a WARNING comes from that makes the answer to a COMMIT no promise: the transaction may be on this server
 #: alone and not on the standby that it waits for, or there was none to commit.
 DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
+#: How long a host that is tried may be silent until the next one is tried as well.
+HEAD_START_SECONDS = 0.3
 #: What PostgreSQL counts from, and in.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -100,32 +104,35 @@ class Opening:
         return self._open().__await__()
 
     async def _open(self) -> Any:
-        """The hosts one after the other, each with its own time: the driver would give the first one that is silent all of it."""
+        """The first host that will do. Raises what the last one refused that was not only of another kind."""
         wanted = self.target.target_session_attrs
         refused: Exception | None = None
         for attributes in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
-            for host, port in self.target.hosts or (("", None),):
-                try:
-                    connection = await self._connect(host=host or None, port=port, target_session_attrs=attributes)
-                except (OSError, CannotConnectNowError) as error:
-                    refused = error
-                except TargetServerAttributeNotMatched:
-                    refused = refused or TargetServerAttributeNotMatched(f"no host is {attributes}")
-                else:
-                    # Told by the server when it connects, without a question; a pooler may keep it to itself.
-                    encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
-                    if encoding != "UTF8":
-                        connection.terminate()
-                        raise Unavailable(
-                            f"its encoding is {encoding}, which cannot hold every text: make one with ENCODING UTF8"
-                        )
-                    transport = connection._transport  # noqa: SLF001  # the driver has no public way to its socket
-                    tell(transport.get_extra_info("socket"), self.target.socket_options)
-                    if self.options.get("connection_class") is Link:
-                        connection.add_log_listener(Link.note)
-                    return connection
+            tried = [
+                partial(self._connect, host=host or None, port=port, target_session_attrs=attributes)
+                for host, port in self.target.hosts or (("", None),)
+            ]
+            try:
+                return self._seen(await (tried[0]() if len(tried) == 1 else first_of(tried)))
+            except (OSError, CannotConnectNowError) as error:
+                refused = error
+            except TargetServerAttributeNotMatched:
+                refused = refused or TargetServerAttributeNotMatched(f"no host is {attributes}")
         assert refused is not None
         raise refused
+
+    def _seen(self, connection: Any) -> Any:
+        """A connection that was opened, once it is seen to be one of ours. Raises `Unavailable`."""
+        # Told by the server when it connects, without a question; a pooler may keep it to itself.
+        encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
+        if encoding != "UTF8":
+            connection.terminate()
+            raise Unavailable(f"its encoding is {encoding}, which cannot hold every text: make one with ENCODING UTF8")
+        transport = connection._transport  # noqa: SLF001  # the driver has no public way to its socket
+        tell(transport.get_extra_info("socket"), self.target.socket_options)
+        if self.options.get("connection_class") is Link:
+            connection.add_log_listener(Link.note)
+        return connection
 
     async def _connect(self, **where: Any) -> Any:
         """A connection to one host. One that cannot look after its clients is taken without that."""
@@ -137,6 +144,46 @@ class Opening:
                 raise
         asked = {name: value for name, value in options["server_settings"].items() if name != CHECKS}
         return await asyncpg.connect(**where, **{**options, "server_settings": asked})
+
+
+async def first_of(tried: Sequence[Callable[[], Awaitable[Any]]]) -> Any:
+    """A connection to the first host that will do: in order, and where one is silent for a while the next one beside it.
+
+    Each has all of its time. The driver would give the first one that is silent the time of all. Raises what the last one
+    refused, and that none is of the kind wanted only where all are of another.
+    """
+    refused: Exception | None = None
+    running: set[asyncio.Task[Any]] = set()
+    left = deque(tried)
+    try:
+        while left or running:
+            if left:
+                running.add(asyncio.ensure_future(left.popleft()()))
+            patience = HEAD_START_SECONDS if left else None
+            done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                try:
+                    found = task.result()
+                except (OSError, CannotConnectNowError) as error:
+                    refused = error
+                except TargetServerAttributeNotMatched as error:
+                    refused = refused or error
+                else:
+                    running.remove(task)
+                    return found
+            running -= done
+    finally:
+        for task in running:
+            task.cancel()
+            task.add_done_callback(let_go)
+    assert refused is not None
+    raise refused
+
+
+def let_go(task: asyncio.Task[Any]) -> None:
+    """End the connection that nobody waits for any more, if it came to be."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().terminate()
 
 
 def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -> None:

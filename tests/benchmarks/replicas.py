@@ -1,18 +1,22 @@
 """Reads from a standby: `python -m tests.benchmarks.replicas`, whether any is stale, and what it costs to bring a token.
 
 What goes in: options. What comes out: of so many pairs of a write and the read that brings its token, while the replay of the
-standby is held and let go at random, how many were stale (none may be: exit status 1) and how many the standby answered. Then the
-point read with and without a token in turn, and the one of a server that has no replicas: processor time of this process, which
-is the server and its client, and time on the clock, medians. What is refused here: an answer with errors.
+standby is held and let go at random, how many were stale and how many the standby answered. Then the point read with and without
+a token in turn, and the one of a server that has no replicas: processor time of this process, which is the server and its client,
+and time on the clock, medians. At last the primary, whose writes wait for the standby, is ended under load and the standby
+promoted: after how long a write is acknowledged again, how many acknowledged ones are lost, how many queries were refused. The
+exit status is 1 where any is stale, lost or refused. What is refused here: an answer with errors, where nothing was ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import statistics
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -22,9 +26,11 @@ from starlette.applications import Starlette
 
 from graph.serve.app import create_app, tune_collector
 from graph.settings import Settings
+from tests.audit import rows_of
 from tests.benchmarks import data
 from tests.benchmarks.__main__ import bodies, learn
 from tests.benchmarks.operations import OPERATIONS
+from tests.remote import send
 from tests.standbys import CREATE, FIND, Pair, paired, replicated
 
 TOKEN = b"x-ordergraph-read-after"
@@ -121,6 +127,56 @@ async def cost(pair: Pair, rounds: int) -> dict[str, tuple[float, float, float]]
     }
 
 
+@dataclass
+class Failover:
+    """What a failover did to those who wrote and read. Times are seconds from the end of the primary."""
+
+    promoted: float = 0.0
+    writes_again: float = 0.0
+    acknowledged: int = 0
+    lost: int = 0
+    reads: int = 0
+    reads_refused: int = 0
+
+
+async def fail_over(pair: Pair, writers: int) -> Failover:
+    """End the primary under load and promote the standby."""
+    await rows_of(pair.primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+    found, ended, over = Failover(), 0.0, False
+    times: dict[str, float] = {}
+    async with replicated(pair, database_url=pair.url) as (there, _):
+
+        async def write(number: int) -> None:
+            for each in itertools.count():
+                sku = f"F{number}-{each}"
+                answer = await send(there, CREATE, {"sku": sku})
+                if answer.status == 200 and answer.body["data"]["createItem"]["item"]:
+                    times[sku] = time.perf_counter()
+                if over:
+                    return
+
+        async def read() -> None:
+            while not over:
+                answer = await send(there, FIND, {"sku": "P0"})
+                found.reads += 1
+                found.reads_refused += answer.status != 200 or answer.body != {"data": {"item": {"sku": "P0"}}}
+                await asyncio.sleep(0.005)
+
+        tasks = [asyncio.create_task(each) for each in (*map(write, range(writers)), read(), read())]
+        await asyncio.sleep(2)
+        ended = time.perf_counter()
+        await asyncio.to_thread(pair.primary.stop, "immediate")
+        await asyncio.to_thread(pair.promote)
+        found.promoted = time.perf_counter() - ended
+        await asyncio.sleep(8)
+        over = True
+        await asyncio.gather(*tasks)
+    [rows] = await rows_of(pair.standby.url, "SELECT sku FROM item WHERE sku LIKE 'F%'")
+    found.writes_again = min(at for at in times.values() if at > ended + found.promoted / 2) - ended
+    found.acknowledged, found.lost = len(times), len(times.keys() - {sku for (sku,) in rows})
+    return found
+
+
 @click.command()
 @click.option("--pairs", "number", default=10_000, show_default=True, type=click.IntRange(1), help="Pairs of a write and a read.")
 @click.option("--writers", default=8, show_default=True, type=click.IntRange(1), help="Writers beside each other.")
@@ -136,7 +192,12 @@ def main(number: int, writers: int, rounds: int) -> None:
         click.echo(f"{'point read':<12} {'CPU us':>8} {'us':>8} {'CPU, of no token':>17}")
         for name, (used, passed, ratio) in asyncio.run(cost(pair, rounds)).items():
             click.echo(f"{name:<12} {used:>8,.0f} {passed:>8,.0f} {ratio:>17.3f}")
-    raise SystemExit(1 if stale else 0)
+        over = asyncio.run(fail_over(pair, writers))
+        click.echo(
+            f"failover: promoted after {over.promoted:.2f} s, the next write acknowledged after {over.writes_again:.2f} s;"
+        )
+        click.echo(f"{over.lost} of {over.acknowledged:,} writes lost, {over.reads_refused} of {over.reads:,} queries refused")
+    raise SystemExit(1 if stale or over.lost or over.reads_refused else 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import string
 from collections.abc import Iterator
@@ -383,6 +384,11 @@ async def test_the_first_host_that_answers_and_will_do_is_taken(postgres_url: st
         ),
         plain=postgres_url,
     )
+
+
+async def test_nobody_waits_for_a_silent_host_before_others(postgres_url: str, silent: int) -> None:
+    async with asyncio.timeout(30):
+        await works(place(postgres_url, before=f"127.0.0.1:{silent},", query="connect_timeout=3600"), plain=postgres_url)
 
 
 async def test_a_host_that_will_not_do_is_refused_or_only_preferred(postgres_url: str) -> None:
