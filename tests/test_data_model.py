@@ -18,13 +18,14 @@ for path in sorted(PACKAGE.rglob("*.py")):
     if re.search(r"\bTable\(|\(Base\)", path.read_text(encoding="utf-8")):  # it declares tables
         import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
 TABLES = Base.metadata.sorted_tables
+DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy does not say what it makes
 #: How types are called in the picture, where a word is all there is room for.
 SHORT = {"timestamp with time zone": "timestamptz", "double precision": "float8"}
 
 
 def kind(column: Column[object]) -> str:
     """The type of a column on PostgreSQL, in one word."""
-    text = column.type.compile(dialect=postgresql.dialect()).lower().partition(" collate ")[0]  # type: ignore[no-untyped-call]
+    text = column.type.compile(dialect=DIALECT).lower().partition(" collate ")[0]
     return re.sub(r"\W+", "_", SHORT.get(text, text)).strip("_")
 
 
