@@ -20,7 +20,12 @@ def part(text: str, heading: str) -> str:
     return re.split(rf"^{level} ", found, maxsplit=1, flags=re.MULTILINE)[0]
 
 
+def fenced(text: str) -> list[tuple[str, str]]:
+    """All blocks of a text in their order, each with its kind: what is indented is commands."""
+    found = [(kind or "sh", inside or textwrap.dedent(indented)) for kind, inside, indented in FENCED.findall(text)]
+    return [(kind, block) for kind, block in found if block.strip()]
+
+
 def blocks(text: str) -> list[str]:
     """The blocks of commands in a text, in their order."""
-    found = [(kind, fenced or textwrap.dedent(indented)) for kind, fenced, indented in FENCED.findall(text)]
-    return [block for kind, block in found if kind in ("", "sh") and block.strip()]
+    return [block for kind, block in fenced(text) if kind == "sh"]

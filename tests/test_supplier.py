@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.checkouts import ROOT, clone
 from tests.engines import Postgres
 from tests.forks import environment
 
-ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs/adding-an-entity.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"```\w+\n# (append to|new file|in) ([\w./-]+)(?:, (before|instead of): ([^\n]*))?\n(.*?)```|((?:^    \S[^\n]*\n)+)",
     re.DOTALL | re.MULTILINE,
 )
-#: What belongs to a checkout's user.
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.db", "*.db-*", ".hypothesis", ".pytest_cache")
 
 
 class Checkout:
@@ -54,7 +51,7 @@ class Checkout:
 
 def following(folder: Path, server: str, *, commands: bool) -> Checkout:
     """A copy of the checkout in which the guide was followed block by block and, if asked, command by command, checks aside."""
-    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    clone(folder)
     (folder / ".venv").symlink_to(sys.prefix)
     made = Checkout(folder, server)
     blocks = 0
