@@ -306,13 +306,14 @@ def free_port() -> int:
 def ask_when_up(process: subprocess.Popen[str] | Piped, port: int, query: str, seconds: int = 60) -> Any:
     """The answer of a server that is just starting. It listens, and lets its clients wait, while it makes and fills its file."""
     end = time.monotonic() + seconds
-    while True:
-        try:
-            return httpx2.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=seconds).json()
-        except httpx2.ConnectError:
-            assert time.monotonic() < end, "the server did not come up"
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+    with httpx2.Client(verify=False, timeout=seconds) as client:  # to read certificates again and again takes longer than to ask
+        while True:
+            try:
+                return client.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}).json()
+            except httpx2.ConnectError:
+                assert time.monotonic() < end, "the server did not come up"
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.05)
 
 
 def serve_and_ask(start: Start, query: str, *arguments: str, **settings: str) -> tuple[Any, str]:

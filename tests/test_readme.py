@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from unittest.mock import ANY
 
-import httpx2
-
 from tests import postgres
 from tests.conftest import Ask
 from tests.forks import environment
@@ -90,7 +88,7 @@ def test_postgresql_as_printed(tmp_path: Path) -> None:
             try:
                 assert ask_when_up(process, port, QUERY, seconds=120)["data"]["customer"]["orders"]["totalCount"] == 6
                 for query in (MUTATION, WRITES):
-                    answer = httpx2.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=20).json()
+                    answer = ask_when_up(process, port, query, seconds=20)
                     assert "errors" not in answer
                     assert all(payload["errors"] == [] for payload in answer["data"].values()), answer
             finally:

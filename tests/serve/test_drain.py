@@ -74,7 +74,7 @@ async def answers(http: httpx2.AsyncClient, path: str) -> tuple[int, Any, str]:
 
 async def until_running(served: Served, number: int) -> None:
     """Wait until a server, in all its processes, has so many requests that are not answered. Its metrics tell."""
-    async with asyncio.timeout(20), httpx2.AsyncClient(base_url=served.url) as http:
+    async with asyncio.timeout(20), httpx2.AsyncClient(verify=False, base_url=served.url) as http:
         while f"ordergraph_operations_running {number}.0" not in (await http.get("/metrics")).text:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.05)
 
@@ -91,8 +91,10 @@ async def test_a_server_that_is_told_to_end_answers_what_runs_and_refuses_what_c
         ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4",
     )
     try:
-        client = httpx2.AsyncClient(base_url=served.url, timeout=20)
-        fresh = httpx2.AsyncClient(base_url=served.url, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0))
+        client = httpx2.AsyncClient(verify=False, base_url=served.url, timeout=20)
+        fresh = httpx2.AsyncClient(
+            verify=False, base_url=served.url, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0)
+        )
         async with client, fresh:
             assert (await answers(fresh, "/readyz"))[:2] == (200, {"status": "ready"})
             silent = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(3)]
@@ -134,7 +136,7 @@ async def test_what_is_not_done_in_time_is_cut_off_and_undone(empty_url: str, sh
         empty_url, tmp_path, ORDERGRAPH_METRICS="1", ORDERGRAPH_DRAIN_SECONDS="1", ORDERGRAPH_LOCK_TIMEOUT_SECONDS="4"
     )
     try:
-        async with httpx2.AsyncClient(base_url=served.url, timeout=20) as client:
+        async with httpx2.AsyncClient(verify=False, base_url=served.url, timeout=20) as client:
             async with locked(empty_url):
                 running = asyncio.create_task(client.post("/graphql", json={"query": RENAME}))
                 await until_running(served, 1)

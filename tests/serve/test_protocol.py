@@ -275,7 +275,7 @@ async def test_descriptors_are_not_exhausted(sqlite_engines: Sqlite, tmp_path: P
     served = await start_server(url, tmp_path, descriptors=160)
     opened: list[Any] = []
     try:
-        async with httpx2.AsyncClient(timeout=PATIENCE) as client:
+        async with httpx2.AsyncClient(verify=False, timeout=PATIENCE) as client:
             for start in (b"", b"POST / HTTP/1.1\r\na:"):
                 for _ in range(300):
                     opened.append((await asyncio.open_connection("127.0.0.1", served.port))[1])

@@ -72,7 +72,7 @@ async def test_clients_that_read_nothing_take_neither_memory_nor_service_from_ot
     short = {"REQUEST": "4", "STATEMENT": "3", "LOCK": "1", "POOL": "1"}
     settings = {f"ORDERGRAPH_{name}_TIMEOUT_SECONDS": value for name, value in short.items()}
     settings["ORDERGRAPH_MAX_OPERATION_BYTES"] = str(4 * 2**20)  # in which the notes come
-    async with serving(empty_url, tmp_path, 1, **settings) as (served,), httpx2.AsyncClient() as http:
+    async with serving(empty_url, tmp_path, 1, **settings) as (served,), httpx2.AsyncClient(verify=False) as http:
         ask = Client(http, served.url)
         for customer in CUSTOMERS:
             assert (await ask.data(CREATE, {"input": customer}))["createCustomer"] == {"errors": []}
@@ -103,7 +103,7 @@ async def test_subscribers_that_read_nothing_take_no_memory(empty_url: str, tmp_
     """A hundred events for thirty of them are 150 MB; an event is one text for all, and few of them may wait."""
     async with (
         serving(empty_url, tmp_path, 1) as (served,),
-        httpx2.AsyncClient() as http,
+        httpx2.AsyncClient(verify=False) as http,
         asking_without_reading(served.port, EVENTS, 15, "text/event-stream"),
         AsyncExitStack() as stack,
     ):

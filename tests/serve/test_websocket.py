@@ -254,7 +254,7 @@ async def test_of_a_subscription_nothing_is_kept_that_its_document_does_not_name
     url = f"http://127.0.0.1:{ready.connection.remote_address[1]}/graphql"
     await ready.say("subscribe", id="1", payload=payload)
     headers = {"accept": "text/event-stream"}
-    async with httpx2.AsyncClient() as client, client.stream("POST", url, json=payload, headers=headers) as response:
+    async with httpx2.AsyncClient(verify=False) as client, client.stream("POST", url, json=payload, headers=headers) as response:
         assert await anext(response.aiter_lines()) == ":"
         await until(lambda: ask.app.state.streams.open == 2)
         await ready.say("ping")  # the last message is another one

@@ -24,7 +24,7 @@ from tests.conftest import Ask
 from tests.engines import Postgres
 from tests.forks import environment
 from tests.serve.test_drain import RENAME, ended, locked, log_of, until_running
-from tests.servers import Served, start_anew
+from tests.servers import Served, start, start_anew
 from tests.stock import customer
 from tests.subscribers import socket as opened_socket
 from tests.test_commands import Run, forks, refused, run
@@ -62,9 +62,14 @@ async def until(holds: Any) -> None:
 
 
 @asynccontextmanager
-async def served_by(number: int, url: str, folder: Path, code: str = "", **settings: str) -> AsyncIterator[Served]:
-    """So many workers; `code` is what starts the server instead of the command."""
-    served = await start_anew(url, folder, None, number, code, **settings)
+async def served_by(
+    number: int, url: str, folder: Path, code: str = "", *, anew: bool = False, **settings: Any
+) -> AsyncIterator[Served]:
+    """So many workers, `anew` as a user starts them; `code` is what starts the server instead of the command."""
+    if anew or code:
+        served = await start_anew(url, folder, None, number, code, **settings)
+    else:
+        served = await start(url, folder, None, number, **settings)
     workers = workers_of(served)
     try:
         yield served
@@ -79,7 +84,7 @@ async def served_by(number: int, url: str, folder: Path, code: str = "", **setti
 @ON_POSTGRESQL
 async def test_workers_serve_as_one_are_replaced_and_end_together(empty_url: str, shop: Ask, tmp_path: Path) -> None:
     settings = {"ORDERGRAPH_METRICS": "true", "ORDERGRAPH_ACCESS_LOG": "true", "ORDERGRAPH_LOCK_TIMEOUT_SECONDS": "4"}
-    async with served_by(2, empty_url, tmp_path, **settings) as served:
+    async with served_by(2, empty_url, tmp_path, anew=True, **settings) as served:
         await until(lambda: "Serving " in log_of(served, tmp_path))
         assert len(workers_of(served)) == 2
 
@@ -98,7 +103,7 @@ async def test_workers_serve_as_one_are_replaced_and_end_together(empty_url: str
         took = Counter(re.findall(r"\(worker (\d), ", "\n".join(lines)))
         assert took.total() == len(lines) == 40
         assert took.keys() <= {"1", "2"}
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=False) as http:
             text = (await http.get(f"{served.url}/metrics")).text
         assert 'ordergraph_operation_seconds_count{kind="query",operation="Find",outcome="ok"} 20.0' in text
         assert re.search(r'ordergraph_connections\{state="most"\} (15|30)\.0', text)
@@ -154,7 +159,7 @@ main(sys.argv[1:])
 
 @ON_POSTGRESQL
 async def test_a_worker_that_hangs_is_replaced(empty_url: str, tmp_path: Path) -> None:
-    settings = {"ORDERGRAPH_DRAIN_SECONDS": "1"}
+    settings: dict[str, Any] = {"ORDERGRAPH_DRAIN_SECONDS": "1"}
     async with served_by(2, empty_url, tmp_path, IMPATIENT, **settings) as served:
         await until(lambda: "Serving " in log_of(served, tmp_path))
         stopped = min(workers_of(served))
@@ -229,7 +234,7 @@ async def test_a_restart_of_the_database_under_load_heals_in_all_workers(tmp_pat
 
             create = 'mutation { createItem(input: {sku: "one", name: "One", price: "1"}) { errors { code } } }'
             async with asyncio.TaskGroup() as group:
-                clients = [httpx2.AsyncClient(timeout=20) for _ in range(8)]
+                clients = [httpx2.AsyncClient(timeout=20, verify=False) for _ in range(8)]
                 for n, client in enumerate(clients):
                     group.create_task(ask(client, create if n % 2 else "{ items { totalCount } }"))
                 await asyncio.sleep(0.5)

@@ -106,7 +106,7 @@ async def test_clients_that_hang_up_leave_all_or_nothing_and_no_connection(shop:
         else:
             writer.close()
 
-    async with serving(empty_url, tmp_path, 1, ORDERGRAPH_POOL_SIZE="2") as (served,), httpx2.AsyncClient() as http:
+    async with serving(empty_url, tmp_path, 1, ORDERGRAPH_POOL_SIZE="2") as (served,), httpx2.AsyncClient(verify=False) as http:
         for first in range(0, 40, 8):
             await at_once(*(hang_up(served.port, n) for n in range(first, first + 8)))
         client = Client(http, served.url)
