@@ -4,13 +4,12 @@ import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from "@apollo/
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { relayStylePagination } from "@apollo/client/utilities";
 import { OperationTypeNode } from "graphql";
-import { CREATE, DELETE, ORDER, ORDER_CHANGED, PAGE, RENAME, byField, right, write, wrong } from "../shared/shop.js";
+import { CREATE, DELETE, ORDER, ORDER_CHANGED, PAGE, RENAME, byField, changeAndLose, right, wrong } from "../shared/shop.js";
 import { connect } from "../shared/sockets.js";
 import { until } from "../shared/waiting.js";
 
 const url = `${process.argv[2]}/graphql`;
-let whileAway = async () => {};
-const sockets = connect(url, () => whileAway());
+const sockets = connect(url);
 
 const list = relayStylePagination(["where", "orderBy", "search"]);
 const cache = new InMemoryCache({
@@ -72,10 +71,7 @@ watched.subscribe(({ data }) => (seen = data?.order?.note));
 let begun = false;
 const told = client.subscribe({ query: gql(ORDER_CHANGED), variables: { customer: id } });
 const subscription = told.subscribe(() => (begun = true));
-let tries = 0;
-await until(async () => (await write(url, order, `note ${++tries}`), begun)); // it begins some time after it was asked for
-whileAway = () => write(url, order, "while away");
-sockets.terminate();
+await changeAndLose(sockets, url, order, () => begun);
 await until(() => seen === "while away");
 subscription.unsubscribe();
 

@@ -16,13 +16,12 @@ import {
   graphql,
   requestSubscription,
 } from "relay-runtime";
-import { byField, right, write, wrong } from "../shared/shop.js";
+import { byField, changeAndLose, right, wrong } from "../shared/shop.js";
 import { connect } from "../shared/sockets.js";
 import { until } from "../shared/waiting.js";
 
 const url = `${process.argv[2]}/graphql`;
-let whileAway = async () => {};
-const sockets = connect(url, () => whileAway());
+const sockets = connect(url);
 
 async function request({ text }, variables) {
   const answer = await fetch(url, {
@@ -145,10 +144,7 @@ const after = shown(id).name;
 // So is what a subscription tells of what others do; and nothing is lost while the connection is.
 const record = () => environment.getStore().getSource().get(order);
 const subscription = requestSubscription(environment, { subscription: ORDER_CHANGED, variables: { customer: id } });
-let tries = 0;
-await until(async () => (await write(url, order, `note ${++tries}`), record().note)); // it begins some time after it was asked for
-whileAway = () => write(url, order, "while away");
-sockets.terminate();
+await changeAndLose(sockets, url, order, () => record().note);
 await until(() => record().note === "while away");
 const seen = record().note;
 subscription.dispose();

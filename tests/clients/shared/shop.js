@@ -1,4 +1,5 @@
 // What the programs ask, send and look at.
+import { until } from "./waiting.js";
 
 // Pages of `edges`, which the caches of Apollo Client and urql merge.
 export const PAGE = `
@@ -60,8 +61,16 @@ export const right = (client) => ({ name: "AAA", email: `aaron@${client}.example
 // The code of each error by the field of the form that it is about, such as "orders.0.items.1.quantity".
 export const byField = (errors) => Object.fromEntries(errors.map(({ path, code }) => [path.slice(1).join("."), code]));
 
+// Changes an order until a subscription has begun to tell of it, which is some time after it was asked for; and once more while the
+// connection of the subscription is lost.
+export async function changeAndLose(sockets, url, order, hasBegun) {
+  let tries = 0;
+  await until(async () => (await write(url, order, `note ${++tries}`), hasBegun()));
+  sockets.lose(() => write(url, order, "while away"));
+}
+
 // Changes an order as somebody else would, past the client and its cache.
-export async function write(url, id, note) {
+async function write(url, id, note) {
   const query = "mutation ($input: UpdateOrderInput!) { updateOrder(input: $input) { errors { code } } }";
   const body = JSON.stringify({ query, variables: { input: { id, note } } });
   const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });

@@ -2,17 +2,22 @@
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
-// A client that connects again whenever its connection is lost, after what `wait` does.
-export const connect = (url, wait) =>
-  resumable(
-    createClient({
-      url: url.replace(/^http/, "ws"),
-      webSocketImpl: WebSocket, // where Node has no WebSocket of its own (before 22)
-      retryAttempts: Infinity,
-      shouldRetry: () => true, // a connection that is refused, too: the server may be just about to begin
-      retryWait: wait,
-    }),
-  );
+// A client that connects again whenever its connection is lost. `lose` loses it, and does something before it is there again.
+export function connect(url) {
+  let wait = async () => {};
+  const client = createClient({
+    url: url.replace(/^http/, "ws"),
+    webSocketImpl: WebSocket, // where Node has no WebSocket of its own (before 22)
+    retryAttempts: Infinity,
+    shouldRetry: () => true, // a connection that is refused, too: the server may be just about to begin
+    retryWait: () => wait(),
+  });
+  const lose = (meanwhile) => {
+    wait = meanwhile;
+    client.terminate();
+  };
+  return { ...resumable(client), lose };
+}
 
 // A client of graphql-ws whose subscriptions go on where they were when the connection was lost: the cursor of the last event is the
 // next `after`. The document takes `$after: String` and selects `cursor`.

@@ -3,13 +3,12 @@
 import { Client, fetchExchange, subscriptionExchange } from "@urql/core";
 import { cacheExchange } from "@urql/exchange-graphcache";
 import { relayPagination } from "@urql/exchange-graphcache/extras";
-import { CREATE, DELETE, ORDER, ORDER_CHANGED, PAGE, RENAME, byField, right, write, wrong } from "../shared/shop.js";
+import { CREATE, DELETE, ORDER, ORDER_CHANGED, PAGE, RENAME, byField, changeAndLose, right, wrong } from "../shared/shop.js";
 import { connect } from "../shared/sockets.js";
 import { until } from "../shared/waiting.js";
 
 const url = `${process.argv[2]}/graphql`;
-let whileAway = async () => {};
-const sockets = connect(url, () => whileAway());
+const sockets = connect(url);
 
 // Takes a row that is gone out of the cache, and before that out of the lists: Graphcache shows no list that misses an entry.
 function forget(cache, id) {
@@ -91,10 +90,7 @@ const watchingOrder = client.query(ORDER, { id: order }).subscribe(({ data }) =>
 let begun = false;
 const told = client.subscription(ORDER_CHANGED, { customer: id });
 const subscription = told.subscribe(() => (begun = true));
-let tries = 0;
-await until(async () => (await write(url, order, `note ${++tries}`), begun)); // it begins some time after it was asked for
-whileAway = () => write(url, order, "while away");
-sockets.terminate();
+await changeAndLose(sockets, url, order, () => begun);
 await until(() => seen === "while away");
 subscription.unsubscribe();
 watchingOrder.unsubscribe();
