@@ -19,9 +19,10 @@ const watched = (address, options) => {
 };
 const seen = () => sent.splice(0);
 
+const named = new PersistedQueryLink({ sha256, useGETForHashedQueries: true });
 const apollo = new ApolloClient({
   cache: new InMemoryCache(),
-  link: new PersistedQueryLink({ sha256, useGETForHashedQueries: true }).concat(new HttpLink({ uri: url, fetch: watched })),
+  link: named.concat(new HttpLink({ uri: url, fetch: watched })),
 });
 const urql = new Client({
   url,
