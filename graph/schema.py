@@ -23,7 +23,7 @@ from graph.catalog.types import CatalogQueries
 from graph.context import Context
 from graph.customers import mutations as customers
 from graph.customers.types import CustomerQueries
-from graph.database import BeforeCommit, Capabilities, Database
+from graph.database import BeforeCommit, Capabilities, Database, Outbox
 from graph.database.failures import AnswerTooLarge
 from graph.feed import outbox
 from graph.feed.types import ChangeQueries, ChangeSubscriptions
@@ -50,6 +50,7 @@ from graph.write.atomic import run_mutation
 from graph.write.converters import use_converters
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
+from graph.write.resolvers import use_resolvers
 
 
 @strawberry.type(description="Everything that can be read. An operation is one SQL statement and one snapshot.")
@@ -72,6 +73,9 @@ class Schema(strawberry.Schema):
         """What is added to every transaction that changes something."""
         return []
 
+    #: Makes the INSERT of what a transaction changes, where a query can carry it.
+    outbox: Outbox | None = None
+
     @cached_property
     def _engines(self) -> WeakKeyDictionary[Database, Engine]:
         """The engines in use, each for as long as one of its databases lives."""
@@ -92,6 +96,8 @@ class Schema(strawberry.Schema):
             kind = (database.capabilities, replace(database.settings, database_url="", replica_urls=()))
             engine = self._alike.get(kind) or Engine(self._schema, database.settings, database.dialect, run_mutation)
             database.before_commit += self.before_commit
+            if database.capabilities.writes_in_queries and database.replicas is None:  # they ask what ids it gave
+                database.outbox = self.outbox
             self._engines[database] = self._alike[kind] = engine
         return engine
 
@@ -155,6 +161,7 @@ def _finish(built: GraphQLSchema) -> None:
 
 _finish(_built)
 schema.before_commit.append(outbox.keep)
+schema.outbox = outbox.insert
 subscriptions.STATES.update({"orderChanged": subscriptions.States("Order", "order", "Customer", "customer")})
 locks.ORDER[:] = [Customer, Order, Item]
 unit.RULES[:] = [keep_orders, keep_prices, move_stock]
@@ -167,3 +174,4 @@ permissions.describe(_built)
 groups.check(_built)
 mutation_inputs.check(_built)
 use_converters(_built)
+use_resolvers(_built)

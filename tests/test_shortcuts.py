@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from graphql import (
     is_non_null_type,
     is_required_input_field,
 )
+from graphql.pyutils import Path
 from graphql.utilities import coerce_input_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,10 +36,11 @@ from graph.database import Database
 from graph.database.pool import pool_of
 from graph.models import Customer, Item, Order, OrderItem
 from graph.operations.coercers import coercer
+from graph.read.payloads.execution import PayloadExecutor
 from graph.read.types.amounts import NumberText
 from graph.schema import schema
 from graph.scope import OPEN
-from graph.write import references
+from graph.write import references, resolvers
 from graph.write.columns import start_of, target_attributes
 from graph.write.converters import converter
 from graph.write.locks import Lock
@@ -211,6 +214,56 @@ def test_all_arguments_of_mutations_are_converted_so() -> None:
     hooks = [get_named_type(argument.type).extensions["strawberry-definition"].from_input for argument in arguments]
     assert len(hooks) > 20
     assert all(hooks)
+
+
+@pytest.mark.parametrize("name", sorted(BUILT.mutation_type.fields if BUILT.mutation_type else ()))
+async def test_a_mutation_runs_the_work_that_strawberrys_resolver_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BUILT.mutation_type is not None
+    definition = BUILT.mutation_type.fields[name]
+    input_ = coercer(definition.args["input"].type)(least_of(definition.args["input"].type))
+    ran: list[list[Any]] = []
+
+    async def perform(context: Any, field: Any, payload: Any, work: Any, entries: str) -> str:
+        bound = [cell.cell_contents for cell in work.__closure__]  # the function, and what it is told
+        ran.append([context, field, payload, entries, *sorted(bound, key=callable)])
+        return "done"
+
+    monkeypatch.setattr(resolvers, "perform", perform)
+    context: Any = SimpleNamespace(running=SimpleNamespace(fields={"key": object()}))
+    info: Any = SimpleNamespace(context=context, path=Path(None, "key", "Mutation"))
+    library: Any = schema.schema_converter.from_resolver(definition.extensions["strawberry-definition"])
+    assert definition.resolve is not None
+    assert [await resolve(None, info, input=input_) for resolve in (definition.resolve, library)] == ["done", "done"]
+    mine, theirs = ran
+    assert same(mine.pop(4), theirs.pop(4))  # the input
+    assert mine == theirs
+    assert len(mine) == 5
+
+
+async def test_a_payload_shows_what_the_library_completes(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = """mutation($input: UpdateCustomerInput!) {
+      one: updateCustomer(input: $input) { errors { code } a: customer { id } customer { id name orders { nodes { id } } } }
+      two: updateCustomer(input: $input) { customer { id } ...More }
+      three: updateCustomer(input: $input) { __typename errors { code message path } }
+    }
+    fragment More on UpdateCustomerPayload { customer { name orders { totalCount } } b: errors { path } }"""
+    asked: list[bool] = []
+    shown = PayloadExecutor._shown
+
+    def counted(*arguments: Any) -> Any:
+        found = shown(*arguments)
+        asked.append(found is not None)
+        return found
+
+    for wanted in ([True, True, False], [False, False, False]):
+        given = {"id": "Customer:1", "name": "Ada" if wanted[0] else " "}
+        asked.clear()
+        monkeypatch.setattr(PayloadExecutor, "_shown", counted)
+        mine = await shop.data(document, {"input": given})
+        assert asked == wanted
+        monkeypatch.setattr(PayloadExecutor, "_shown", lambda *_: None)
+        assert await shop.data(document, {"input": given}) == mine
+        assert list(mine["two"]) == ["customer", "b"]
 
 
 # ---- rows

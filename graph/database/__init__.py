@@ -25,7 +25,7 @@ from graph.database.transactions import transaction
 from graph.database.turns import Turns
 from graph.settings import Settings
 
-__all__ = ["BeforeCommit", "Capabilities", "Database", "Purpose", "capabilities", "rows_within"]
+__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "Purpose", "capabilities", "rows_within"]
 
 logger = logging.getLogger("ordergraph.database")
 
@@ -33,6 +33,14 @@ T = TypeVar("T")
 
 #: Awaited with a session and the changes of its transaction, before its COMMIT.
 BeforeCommit = Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]
+
+#: Makes the INSERT that keeps the changes of a session's transaction, for a statement that has so many parameters before it:
+#: SQL and the values of its own parameters.
+Outbox = Callable[[AsyncSession, Sequence[Any], int], tuple[str, list[Any]]]
+
+#: Where a session keeps what its next `fetch_within` carries to the database beside its query: a function of SQL and arguments
+#: that returns those of both.
+CARRIED = "carried"
 
 #: Mutations that are prepared at once for each connection that can write. One that is refused in the end costs as much as one
 #: that writes, so a crowd that waited there would leave those whose turn comes no time.
@@ -67,6 +75,8 @@ class Database:
         #: Awaited with the session and those changes when the work of a transaction is done, before its COMMIT; once in each try.
         #: What they write is in the transaction; what they raise undoes it.
         self.before_commit: list[BeforeCommit] = []
+        #: Makes the INSERT of the changes where a query can carry it; else one of `before_commit` runs it.
+        self.outbox: Outbox | None = None
         self.target = configured(settings)
         backend = backend_of(self.target)
         self.capabilities = backend.CAPABILITIES
@@ -143,6 +153,9 @@ class Database:
 
     async def fetch_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Any:
         """The answer of a compiled read, on the connection of a session's transaction. Raises `AnswerTooLarge`."""
+        carry = session.info.pop(CARRIED, None)
+        if carry is not None:
+            sql, arguments = carry(sql, arguments)
         try:
             rows = await self.rows_within(session, sql, arguments)
         except Exception as error:

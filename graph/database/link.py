@@ -30,6 +30,8 @@ LEAVING_SECONDS = 2.0
 DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
 #: How long a host that is tried may be silent until the next one is tried as well.
 HEAD_START_SECONDS = 0.3
+#: How a server spells what queries make texts of, whatever it, a role or a URL says.
+SPELLING = {"DateStyle": "ISO"}
 #: What PostgreSQL counts from, and in.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -81,7 +83,7 @@ def connect_arguments(
     return {
         **target.arguments,
         "timeout": target.timeout_seconds or timeout_seconds,
-        "server_settings": {**(server_settings or {}), **target.server_settings},
+        "server_settings": {**(server_settings or {}), **target.server_settings, **SPELLING},
         "async_creator_fn": partial(Opening, target),
         **kept,
         **more,
@@ -193,8 +195,9 @@ def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -
             found.setsockopt(*option)
 
 
-async def tell_times(driver: Any) -> None:
-    """Give the driver the times of this product."""
+async def tell_types(driver: Any) -> None:
+    """Give the driver the times of this product, and texts that stay the bytes they come in: those of the type `bpchar`."""
+    await driver.set_type_codec("bpchar", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
     # A built-in type is known to the driver: this asks the server nothing.
     for name, encode, decode in (
         ("timestamptz", lambda time: ((time - EPOCH) // MICROSECOND,), lambda parts: EPOCH + MICROSECOND * parts[0]),

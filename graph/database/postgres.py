@@ -29,7 +29,7 @@ from graph.database.failures import (
     told,
     trouble,
 )
-from graph.database.link import Link, connect_arguments, tell_times
+from graph.database.link import Link, connect_arguments, tell_types
 from graph.database.pgbouncer import see_no_pooler
 from graph.database.pool import Pool, discard, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
@@ -62,6 +62,7 @@ CAPABILITIES = Capabilities(
         )
         .columns(sa.column("keys"))
     ),
+    writes_in_queries=True,
     parser_room=None,
     bounds_texts=False,
     copies_tables=False,
@@ -256,4 +257,4 @@ def _on_error(met: ExceptionContext) -> None:
 
 
 def _on_connect(connection: Any, record: Any) -> None:
-    connection.run_async(tell_times)
+    connection.run_async(tell_types)

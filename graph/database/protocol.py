@@ -73,6 +73,8 @@ class Capabilities:
     #: One row with one column, `keys`: keys of new rows, table after table, for `tables`, `attributes` and `numbers`. `None`
     #: where a key is known only when its row is written.
     drawn_keys: sa.TextualSelect | None
+    #: Whether an INSERT can be a part of a query.
+    writes_in_queries: bool
     #: How many symbols the parser's stack holds; `None` where nobody meets its end.
     parser_room: int | None
     #: Whether a connection bounds how long a text may get; else a statement that may make long ones does.

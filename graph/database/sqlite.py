@@ -51,6 +51,7 @@ CAPABILITIES = Capabilities(
     arrays=False,
     typed_values=False,  # a time that is cast becomes a number
     drawn_keys=None,
+    writes_in_queries=False,
     parser_room=100,
     bounds_texts=True,
     copies_tables=True,

@@ -126,7 +126,7 @@ HEAD = sa.Table(
 #: Ids are drawn as the rows come. Arrays would cost twice as much: the driver looks at every value of theirs several times.
 BY_RECORDS = """
 INSERT INTO changes (kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
-SELECT told.*, $2::timestamptz, $3::text FROM json_to_recordset($1::json) AS told (kind text, type text, key bigint,
+SELECT told.*, ${at}::timestamptz, ${by}::text FROM json_to_recordset(${told}::json) AS told (kind text, type text, key bigint,
     root_type text, root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint,
     mutation text)
 """
@@ -144,18 +144,33 @@ FROM json_each(?1) AS told, (SELECT coalesce(max(seq), 0) AS last FROM sqlite_se
 
 
 async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
-    """Write changes to the outbox, in the transaction of a session: one of `Database.before_commit`."""
+    """Write changes to the outbox, in the transaction of a session, if no read has: one of `Database.before_commit`."""
+    record = record_of(session)
+    if record is not None and record.kept is not None:
+        return
+    sql, arguments = insert(session, changes)
+    if not session.info.get(REPLICATED):
+        await rows_within(session, sql, arguments)
+        return
+    ids = await rows_within(session, sql + RETURNED, arguments)
+    session.info[WRITTEN] = ReadAfter.of(max(id_ for (id_,) in ids), arguments[1])
+
+
+def insert(session: AsyncSession, changes: Sequence[Change], after: int = 0) -> tuple[str, list[Any]]:
+    """The INSERT of changes into the outbox: SQL, in a statement with so many parameters before it, and its arguments."""
     told = orjson.dumps([_told(change) for change in changes]).decode()
     now, record = utc_now(), record_of(session)
     by = None if record is None else record.by
-    if session.info.get(REPLICATED):
-        ids = await rows_within(session, BY_RECORDS + RETURNED, [told, now, by])
-        session.info[WRITTEN] = ReadAfter.of(max(id_ for (id_,) in ids), now)
-    elif capabilities(session.get_bind().dialect).arrays:
-        await rows_within(session, BY_RECORDS, [told, now, by])
-    else:
-        at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it
-        await rows_within(session, BY_JSON, [told, at, by])
+    if capabilities(session.get_bind().dialect).arrays:
+        return by_records(after), [told, now, by]
+    at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it
+    return BY_JSON, [told, at, by]
+
+
+@cache
+def by_records(after: int) -> str:
+    """BY_RECORDS with its parameters behind so many others."""
+    return BY_RECORDS.format(told=after + 1, at=after + 2, by=after + 3)
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from graph.write.errors import (
     try_again,
 )
 from graph.write.input_order import InputOrder
-from graph.write.record import record_of, recorded, savepoint
+from graph.write.record import let_next_read_keep, record_of, recorded, savepoint
 from graph.write.unit import Unit
 
 P = TypeVar("P", bound=Payload)
@@ -173,6 +173,8 @@ class Call(Generic[P]):
         answer = await self.work(Unit(context, field, explaining=explaining, order=order))
         if key is not None:
             await idempotency.store(context.session, key, keep(answer))
+        if running_in(context).shared is None:
+            let_next_read_keep(context)
         return await payload_of(context, field, order, self.payload, answer)
 
     def refused(self, refusals: list[MutationError]) -> P:

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from graph.context import Context
-from graph.database import WRITTEN
+from graph.database import CARRIED, WRITTEN
 from graph.database.failures import CommitUnknown
 from graph.write.errors import Row
 
@@ -119,12 +119,16 @@ class Written(NamedTuple):
 
 
 class Record:
-    """What one try of a transaction has written so far, in order. `mutation` is the field that writes now, `by` says who does."""
+    """What one try of a transaction has written so far, in order.
+
+    `mutation` is the field that writes now, `by` says who does; `kept` are the changes that a read has carried to the outbox.
+    """
 
     def __init__(self, by: str | None = None) -> None:
         self._written: list[Written | Change] = []
         self.mutation: str | None = None
         self.by = by
+        self.kept: list[Change] | None = None
 
     def add(self, written: Written) -> None:
         """Note a write."""
@@ -190,6 +194,28 @@ async def savepoint(session: AsyncSession) -> AsyncIterator[None]:
         raise
 
 
+def let_next_read_keep(context: Context) -> None:
+    """Nothing more is written in a session's transaction: its next read, that of the payload, keeps its changes.
+
+    It saves a way to the database and back. Where the payload shows no row, and where an INSERT cannot be a part of a query, they
+    are kept before the COMMIT.
+    """
+    session, outbox = context.session, context.database.outbox
+    record = record_of(session)
+    if record is None or outbox is None:
+        return
+
+    def carry(sql: str, arguments: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        changes = record.changes()
+        if not changes:
+            return sql, arguments
+        record.kept = changes
+        insert, more = outbox(session, changes, len(arguments))
+        return f"WITH kept AS ({insert}) SELECT * FROM ({sql}) AS shown", [*arguments, *more]  # noqa: S608  # no client's text
+
+    session.info[CARRIED] = carry
+
+
 def _note(context: Context, field: str, changes: Sequence[Change]) -> None:
     context.wrote = context.session.info.get(WRITTEN, context.wrote)
     if context.running is not None:
@@ -215,8 +241,10 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
             return await work()
         session.info.pop(WRITTEN, None)
         record = session.info[RECORD] = Record(context.client or None)
+        session.info.pop(CARRIED, None)  # of a try that failed
         result = await work()
-        changes = record.changes()
+        session.info.pop(CARRIED, None)
+        changes = record.changes() if record.kept is None else record.kept
         for add_to in database.before_commit if changes else ():
             try:
                 await add_to(session, changes)
@@ -235,6 +263,7 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
     finally:
         session.info.pop(RECORD, None)
         session.info.pop(WRITTEN, None)
+        session.info.pop(CARRIED, None)
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
     for listener in database.listeners if changes else ():
         try:

@@ -14,10 +14,11 @@ A mutation is no more than this, and its name in the room's list `MUTATIONS`:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import strawberry
+from graphql import GraphQLResolveInfo, GraphQLSchema
 from strawberry.types.base import StrawberryList, get_object_definition
 from strawberry.types.field import StrawberryField
 
@@ -25,11 +26,15 @@ from graph.context import Context
 from graph.read.payloads.running import running_in
 from graph.read.types.permissions import root_use
 from graph.write.answers import Answer, Payload
+from graph.write.converters import converter
 from graph.write.perform import perform
 from graph.write.unit import Unit
 
 In = TypeVar("In")
 P = TypeVar("P", bound=Payload)
+
+#: In the metadata of a mutation: what runs its work without Strawberry's resolver.
+DIRECT = "direct"
 
 ABOUT_INPUT = "All that the mutation is told."
 
@@ -50,14 +55,27 @@ def mutation(
             field = running_in(info.context).fields[str(info.path.key)]
             return await perform(info.context, field, payload, lambda unit: work(unit, input), entries)
 
+        async def direct(source: None, info: GraphQLResolveInfo[Context], input: Mapping[str, Any]) -> P:
+            context: Context = info.context
+            made: In = converter(input_type)(input)
+            field = running_in(context).fields[str(info.path.key)]
+            return await perform(context, field, payload, lambda unit: work(unit, made), entries)
+
         resolve.__name__ = work.__name__
         argument: Any = Annotated[input_type, strawberry.argument(description=ABOUT_INPUT)]
         resolve.__annotations__ = {"info": strawberry.Info[Context, None], "input": argument, "return": payload}
-        needs = root_use(scope, unbound=unbound)
+        needs = {**root_use(scope, unbound=unbound), DIRECT: direct}
         field: StrawberryField = strawberry.mutation(resolver=resolve, description=description, metadata=needs)  # type: ignore[assignment]  # typed as what it resolves to
         return field
 
     return declare
+
+
+def use_resolvers(schema: GraphQLSchema) -> None:
+    """Run the work of all mutations straight from their coerced inputs."""
+    assert schema.mutation_type is not None
+    for field in schema.mutation_type.fields.values():
+        field.resolve = field.extensions["strawberry-definition"].metadata[DIRECT]
 
 
 def _annotated(work: Callable[..., Any]) -> tuple[type, type[Any]]:

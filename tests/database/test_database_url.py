@@ -423,6 +423,24 @@ async def test_our_name_is_told_where_the_url_names_none(postgres_url: str) -> N
     assert "ordergraph" in {row[0] for row in names}
 
 
+@pytest.mark.parametrize("query", ["", "options=-c%20DateStyle%3DGerman"])
+async def test_times_are_spelled_alike_whatever_a_database_or_a_url_says(postgres_url: str, query: str) -> None:
+    connection = await opened(postgres_url)
+    try:
+        name = await connection.fetchval("SELECT quote_ident(current_database())")
+        await connection.execute(f"ALTER DATABASE {name} SET DateStyle = 'SQL, DMY'")
+    finally:
+        await connection.close()
+    order = '{items: [{item: {create: {sku: "A", name: "A", price: "1"}}, quantity: 1}], orderDate: "2001-02-03T04:05:06.7Z"}'
+    async with asking(Settings(database_url=place(postgres_url, query=query))) as ask:
+        given = f'{{name: "Ada", email: "ada@example.org", orders: [{order}]}}'
+        shown = "customer { orders { nodes { orderDate } } } errors { message }"
+        created = await ask.data(f"mutation {{ createCustomer(input: {given}) {{ {shown} }} }}")
+        dates = {"nodes": [{"orderDate": "2001-02-03T04:05:06.7Z"}]}
+        assert created["createCustomer"] == {"customer": {"orders": dates}, "errors": []}
+        assert await ask.data("{ orders { nodes { orderDate } } }") == {"orders": dates}
+
+
 def test_alembic_reads_the_same_url(postgres_url: str, tmp_path: Path) -> None:
     from tests.test_commands import alembic
 

@@ -142,8 +142,8 @@ async def test_a_nested_create_takes_as_many_statements_for_many_rows_as_for_few
     statements.clear()
     orders = [{"items": lines("B")}, *[{"discount": "0.01", "items": lines("A", "B", "A")}] * number]
     await done(shop, "createCustomer", {"name": "Ada", "email": "ada@example.com", "orders": orders}, "customer { id }")
-    # Look up the items; insert customer, orders, lines; read the payload; tell what changed.
-    assert len(statements) == 6, statements.sql
+    # Look up the items; insert customer, orders, lines; read the payload; tell what changed, with the payload where that can be.
+    assert len(statements) == 6 - shop.database.capabilities.writes_in_queries, statements.sql
 
 
 async def test_what_is_looked_up_does_not_grow_with_the_lines_that_point_to_it(
@@ -178,8 +178,8 @@ async def test_a_change_of_lines_takes_as_many_statements_for_many_rows_as_for_f
     statements.clear()
     await done(shop, "updateOrder", {"id": "Order:1", "items": items}, f"order {ORDER}")
     # Load the order and its lines; look up the items; see which of them track their stock; update order and lines, insert and
-    # delete lines; read the payload; tell what changed.
-    assert len(statements) == 10, statements.sql
+    # delete lines; read the payload; tell what changed, with the payload where that can be.
+    assert len(statements) == 10 - shop.database.capabilities.writes_in_queries, statements.sql
 
 
 async def test_every_alias_of_a_list_has_its_own_selection(ask: Ask) -> None:

@@ -7,7 +7,7 @@ read refuses.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,14 +30,18 @@ from graph.read.planning.plan import Plan
 from graph.read.planning.planning_context import PlanningContext
 from graph.read.planning.selection import plan_rows
 from graph.read.sql.statement import Parameter, Statement
-from graph.read.types.mirror import MIRRORS
+from graph.read.types.mirror import MIRRORS, python_name
+
+#: The field of every payload that tells what was refused.
+ERRORS = "errors"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedField:
     """A root field of a mutation as its document has it.
 
-    `each` is what is read for one entry of its input's list, `selected` what is selected of its payload.
+    `each` is what is read for one entry of its input's list, `selected` what is selected of its payload. `shown` leads from
+    response keys to the payload's attributes where entities and errors are all that is selected of it, else it is None.
     """
 
     key: str
@@ -45,6 +49,7 @@ class PlannedField:
     definition: GraphQLField
     each: tuple[Price, ...]
     selected: frozenset[str]
+    shown: Mapping[str, str] | None
 
 
 @dataclass(slots=True)
@@ -95,9 +100,22 @@ def plan_mutation(
             payload: Any = get_named_type(definition.type)
             planner.walk(payload, details, (key,), (key,))
             nodes = tuple(detail.node for detail in details)
-            selected = frozenset(inner[0].node.name.value for _, inner in planner.subfields(payload, details))
-            planner.planned.fields.append(PlannedField(key, nodes, definition, tuple(planner.each), selected))
+            subfields = {key: inner[0].node.name.value for key, inner in planner.subfields(payload, details)}
+            selected = frozenset(subfields.values())
+            shown = _shown(payload, subfields)
+            planner.planned.fields.append(PlannedField(key, nodes, definition, tuple(planner.each), selected, shown))
     return planner.planned
+
+
+def _shown(payload: GraphQLObjectType, subfields: Mapping[str, str]) -> dict[str, str] | None:
+    """`PlannedField.shown` of fields selected of a payload, by response key."""
+    found = {}
+    for key, name in subfields.items():
+        field_ = payload.fields.get(name)
+        if field_ is None or not (name == ERRORS or getattr(field_.type, "name", "") in MIRRORS):
+            return None
+        found[key] = python_name(field_)
+    return found
 
 
 class _Planner:

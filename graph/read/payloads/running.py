@@ -36,8 +36,8 @@ class RunningField:
 
     `key` is its response key, `name` that of its definition, `nodes` all that stand for it in the document. `arguments` are
     coerced; `directives` holds the coerced arguments of each directive on the field. `where` is the filter in its `input`, for
-    those that have one and were sent it; `selected` names the fields of the payload that are selected. `variables` are those of
-    the operation, coerced and as they were sent.
+    those that have one and were sent it; `selected` names the fields of the payload that are selected, `shown` is as it was
+    planned. `variables` are those of the operation, coerced and as they were sent.
     """
 
     key: str
@@ -48,6 +48,7 @@ class RunningField:
     directives: Mapping[str, Mapping[str, Any]]
     where: Filter | None
     selected: frozenset[str]
+    shown: Mapping[str, str] | None
     variables: VariableValues
 
     @property
@@ -145,7 +146,8 @@ def _read(schema: GraphQLSchema, planned: PlannedField, variables: VariableValue
         raise BadUserInput(f"{nodes[0].name.value} cannot take its arguments.", tuple(definition.args)) from error
     where = _where(definition, arguments["input"])
     name = nodes[0].name.value
-    return RunningField(planned.key, name, nodes, definition, arguments, directives, where, planned.selected, variables)
+    selected, shown = planned.selected, planned.shown
+    return RunningField(planned.key, name, nodes, definition, arguments, directives, where, selected, shown, variables)
 
 
 def _directives(schema: GraphQLSchema, nodes: Sequence[FieldNode], variables: VariableValues) -> dict[str, Mapping[str, Any]]:

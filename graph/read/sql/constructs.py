@@ -81,6 +81,16 @@ class ByteLength(GenericFunction[int]):
     name = "byte_length"
 
 
+class Utf8(sa.types.UserDefinedType[bytes]):
+    """A text that the driver gives as the bytes it comes in (`graph.database.link`). Making bytes of it there costs a copy, which
+    was a fifth of the statement that lists fifty orders."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "BPCHAR"
+
+
 class JoinedRows(GenericFunction[str]):
     """All rows' texts with commas between, in the order the rows come in."""
 
@@ -189,9 +199,8 @@ def within_bytes(query: sa.Select[Any], most: ColumnElement[int]) -> sa.Select[A
     # bucket is an error that nothing else here can make.
     (text,) = query.offset(sa.literal_column("0")).subquery("answer").c
     size = func.octet_length(text)
-    utf8 = func.convert_to(text, literal("UTF8"), type_=sa.LargeBinary())
     too_long = func.width_bucket(sa.literal_column("0"), sa.literal_column("0"), sa.literal_column("1"), most - size)
-    return select(sa.case((size <= most, utf8), else_=func.set_byte(utf8, sa.literal_column("0"), too_long)))
+    return select(sa.cast(sa.case((size <= most, text), else_=sa.cast(too_long, sa.Text())), Utf8()))
 
 
 def unchanged(value: Any) -> Any:
