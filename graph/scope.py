@@ -47,7 +47,7 @@ class Viewer:
 
     `identity` tells him from all others and is what records name, `name` is for people. `scopes` are the words of `IMPLIED` that
     hold for him: those that he was given, and what they imply; others say nothing here. `customer` is the key of the customer he
-    belongs to, `expires` when his credentials end, in seconds since 1970.
+    belongs to, `expires` when his credentials end, in seconds since 1970. `scope` is what he sees.
     """
 
     identity: str
@@ -55,10 +55,13 @@ class Viewer:
     scopes: frozenset[str] = frozenset()
     customer: int | None = None
     expires: float | None = None
+    scope: Scope = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         held = {implied for word in self.scopes for implied in IMPLIED.get(word, ())}
         object.__setattr__(self, "scopes", frozenset(held))
+        sees = SCOPED if self.customer is None else Scope(BOUND, {"customer": self.customer})
+        object.__setattr__(self, "scope", sees)
 
     @property
     def is_operator(self) -> bool:
@@ -69,8 +72,3 @@ class Viewer:
     def known(self) -> Mapping[str, Any]:
         """What he is told of himself, by the names of the API."""
         return {"name": self.name, "scopes": [word for word in IMPLIED if word in self.scopes]}
-
-    @property
-    def scope(self) -> Scope:
-        """What he sees."""
-        return SCOPED if self.customer is None else Scope(BOUND, {"customer": self.customer})

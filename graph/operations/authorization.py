@@ -77,10 +77,8 @@ def root_of(schema: GraphQLSchema, operation: OperationDefinitionNode) -> GraphQ
     return root
 
 
-def permit(operation: PlanningContext, needs: Needs, viewer: Viewer) -> None:
-    """See that a viewer has what an operation needs, of which `needs` is the most. Raises `RequestRefused`."""
-    if needs.met_by(viewer):
-        return
+def permit(operation: PlanningContext, viewer: Viewer) -> None:
+    """See that a viewer has what an operation needs with its variables. Raises `RequestRefused`."""
     root = root_of(operation.schema, operation.node)
     collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
     found: list[GraphQLError] = []

@@ -184,8 +184,8 @@ class Engine:
     def variables(self, document: Document, raw: Mapping[str, Any], context: Context) -> VariableValues:
         """The coerced variables of an operation that whoever asks may run. Raises `RequestRefused`."""
         variables = coerce_variables(self.settings, document, raw)
-        if context.viewer is not None:
-            permit(self.operation(document, variables, context.scope), document.needs, context.viewer)
+        if context.viewer is not None and not document.needs.met_by(context.viewer):
+            permit(self.operation(document, variables, context.scope), context.viewer)
         return variables
 
     async def _query(self, document: Document, variables: VariableValues, context: Context) -> Response:

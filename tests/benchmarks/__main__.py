@@ -29,7 +29,7 @@ from graph.settings import Settings
 from tests import postgres
 from tests.benchmarks import data, growth, inserting
 from tests.benchmarks.load import Job, Measured
-from tests.benchmarks.operations import EVERY_DATE, OPERATIONS, Facts, PlanningContext
+from tests.benchmarks.operations import EVERY_DATE, OPERATIONS, Facts, Operation
 from tests.benchmarks.serving import Running, running, share_cores
 from tests.benchmarks.statements import SQLITE
 
@@ -117,7 +117,7 @@ async def learn(url: str, orders: int) -> Facts:
     return Facts(orders, *data.sizes(orders), places)
 
 
-def bodies(operation: PlanningContext, facts: Facts, count: int, seed: str) -> tuple[list[str], list[str]]:
+def bodies(operation: Operation, facts: Facts, count: int, seed: str) -> tuple[list[str], list[str]]:
     """The same requests for LIMIT and for the project."""
     chance = random.Random(seed)
     pairs = [operation.values(chance, facts, f"{seed}-{index}") for index in range(count)]
@@ -127,7 +127,7 @@ def bodies(operation: PlanningContext, facts: Facts, count: int, seed: str) -> t
     )
 
 
-def compare(operation: PlanningContext, facts: Facts, limit: Running, project: Running) -> None:
+def compare(operation: Operation, facts: Facts, limit: Running, project: Running) -> None:
     """Ask both servers the same; their answers must be equal. Cursors are the server's own, and so are the ids of new rows."""
     asked = bodies(operation, facts, 1 if operation.writes else 10, "compare")
     if operation.writes:
@@ -148,7 +148,7 @@ def bare(value: Any, without_ids: bool) -> Any:
 
 
 def rival(
-    operation: PlanningContext, facts: Facts, servers: Sequence[Running], rounds: int, seconds: float, connections: int
+    operation: Operation, facts: Facts, servers: Sequence[Running], rounds: int, seconds: float, connections: int
 ) -> dict[str, list[Round]]:
     """Rounds of one operation, the servers in turn."""
     found: dict[str, list[Round]] = {server.name: [] for server in servers}

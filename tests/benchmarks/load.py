@@ -17,13 +17,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What to send. Bodies are sent in turn, and from the start again unless each may be sent `once` only."""
+    """What to send. Bodies are sent in turn, and from the start again unless each may be sent `once` only.
+
+    `authorization` is what each says of its sender, if it is to say something.
+    """
 
     port: int
     seconds: float
     connections: int
     bodies: list[str]
     once: bool = False
+    authorization: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,22 @@ class Client(asyncio.Protocol):
             self.done.set_result(None)
 
 
-def request(body: str) -> bytes:
+def request(body: str, authorization: str = "") -> bytes:
     """An HTTP request as bytes."""
     text = body.encode()
-    head = f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-    return head.encode() + text
+    lines = [
+        "POST /graphql HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(text)}",
+        *([f"Authorization: {authorization}"] if authorization else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + text
 
 
 async def drive(job: Job) -> Measured:
     """Send for so many seconds over so many connections."""
-    prepared = [request(body) for body in job.bodies]
+    prepared = [request(body, job.authorization) for body in job.bodies]
 
     def endless() -> Iterator[bytes]:
         while True:

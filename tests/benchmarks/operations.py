@@ -29,7 +29,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class PlanningContext:
+class Operation:
     """`values` makes the project's variables and LIMIT's arguments. A write is sent once with the same values."""
 
     name: str
@@ -95,44 +95,44 @@ def text(time: datetime) -> str:
 
 
 OPERATIONS = (
-    PlanningContext("order by id", f"query($id:ID!){{order(by:{{id:$id}}){{{ORDER}}}}}", _order),
-    PlanningContext("page of 50", f"{{orders(first:50){{nodes{{{ORDER}}}}}}}", _nothing),
-    PlanningContext(
+    Operation("order by id", f"query($id:ID!){{order(by:{{id:$id}}){{{ORDER}}}}}", _order),
+    Operation("page of 50", f"{{orders(first:50){{nodes{{{ORDER}}}}}}}", _nothing),
+    Operation(
         "20 nested orders",
         f"query($from:DateTime!,$to:DateTime!){{orders(first:20,where:{{orderDate:{{gte:$from,lt:$to}}}},{EVERY_DATE})"
         f"{{nodes{{{ORDER} {CUSTOMER} {LINES}}}}}}}",
         _month,
     ),
-    PlanningContext(
+    Operation(
         "deep customer",
         f"query($id:ID!){{customer(by:{{id:$id}}){{id name orders(first:100){{nodes{{{ORDER} {LINES}}}}}}}}}",
         _customer,
     ),
-    PlanningContext("1,000 orders with items", "{orders(first:1000){nodes{id items{quantity pricePaid}}}}", _nothing),
-    PlanningContext(
+    Operation("1,000 orders with items", "{orders(first:1000){nodes{id items{quantity pricePaid}}}}", _nothing),
+    Operation(
         "where, orderBy",
         "query($status:OrderStatus!,$least:Decimal!){orders(first:20,where:{status:{eq:$status},totalAmount:{gte:$least}},"
         f"orderBy:[{{field:TOTAL_AMOUNT,direction:DESC}}]){{nodes{{{ORDER} {CUSTOMER}}}}}}}",
         _costly,
     ),
-    PlanningContext(
+    Operation(
         "totalCount",
         f"query($id:ID!){{orders(first:20,where:{{customer:{{id:{{eq:$id}}}}}}){{totalCount {PAGE} nodes{{{ORDER}}}}}}}",
         _customer,
     ),
-    PlanningContext(
+    Operation(
         "after",
         f"query($after:String!){{orders(first:50,after:$after,{EVERY_DATE}){{{PAGE} nodes{{{ORDER}}}}}}}",
         _place,
     ),
-    PlanningContext(
+    Operation(
         "all of these",
         "query($after:String!,$status:OrderStatus!,$from:DateTime!,$to:DateTime!){orders(first:50,after:$after,"
         f"where:{{status:{{eq:$status}},orderDate:{{gte:$from,lt:$to}}}},{EVERY_DATE})"
         f"{{totalCount {PAGE} nodes{{{ORDER} {CUSTOMER}}}}}}}",
         _everything,
     ),
-    PlanningContext(
+    Operation(
         "nested create",
         "mutation($input:CreateCustomerInput!){createCustomer(input:$input){customer{id orders(first:10){nodes{id items{id}}}}}}",
         _new,
