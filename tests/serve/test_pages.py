@@ -117,7 +117,7 @@ async def test_every_page_of_the_documentation_is_served_and_its_links_lead_some
     article = texts["docs/architecture.md"].partition("<article>")[2]
     assert '<a href="/docs/decisions/0005-two-doors.md">' in article
     assert '<a href="/docs/http.md"><code>docs/http.md</code></a>' in texts["docs/performance.md"]
-    assert '<div class="wide"><table>' in texts["README.md"]
+    assert '<div class="wide" tabindex="0"><table>' in texts["README.md"]
 
 
 async def test_the_list_of_pages_names_every_one_once_in_the_order_of_its_index(ask: Ask) -> None:

@@ -92,7 +92,8 @@ def rendered(name: str, root: str) -> str:
         if token.children:
             token.children = linked(token.children, name, root, Token)
     html: str = markdown.renderer.render(tokens, markdown.options, {})
-    return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    html = html.replace("<pre>", '<pre tabindex="0">')  # whoever has no mouse scrolls what is too wide, too
+    return html.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
 def linked(tokens: Sequence[Token], name: str, root: str, make: type[Token]) -> list[Token]:

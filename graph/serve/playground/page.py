@@ -45,7 +45,8 @@ def playground(root: str) -> str:
     if is_graphiql():
         assets = escape(root + ASSETS)
         head = f'<link rel="stylesheet" href="{assets}/playground.css">\n'
-        body = f'<div id="playground"></div>{ready}\n<script type="module" src="{assets}/playground.js"></script>'
+        place = '<h1 class="spoken">Playground</h1><div id="playground"></div>'
+        body = f'{place}{ready}\n<script type="module" src="{assets}/playground.js"></script>'
         return framed("Playground · ordergraph", body, root, kind="whole", head=head)
     head = f"<style>\n{text_of(HERE / 'small.css')}</style>\n"
     body = f"{text_of(HERE / 'small.html')}{ready}\n<script>{text_of(HERE / 'small.js')}</script>"

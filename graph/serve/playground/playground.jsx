@@ -9,6 +9,7 @@ import { explorerPlugin } from "@graphiql/plugin-explorer";
 import { ToolbarButton } from "@graphiql/react";
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL, HISTORY_PLUGIN } from "graphiql";
+import { Kind, parse } from "graphql";
 import { useState } from "react";
 import { createRoot } from "react-dom/client";
 
@@ -23,7 +24,7 @@ socket.protocol = socket.protocol.replace("http", "ws");
 
 /** What is asked for beside the answer: `extensions` of every request by HTTP. */
 const wanted = {};
-const fetcher = createGraphiQLFetcher({
+const send = createGraphiQLFetcher({
   url: location.pathname,
   subscriptionUrl: socket.href,
   fetch: (address, options) => {
@@ -32,6 +33,19 @@ const fetcher = createGraphiQLFetcher({
     return fetch(address, isOwn ? { ...options, body: JSON.stringify({ ...body, extensions: wanted }) } : options);
   },
 });
+
+/** GraphiQL learns a moment late which operations a tab has: what runs is one of those in the text that is sent. */
+function fetcher(asked, options) {
+  let documentAST;
+  try {
+    documentAST = parse(asked.query);
+  } catch {
+    return send(asked, options); // the server says what is wrong with it
+  }
+  const operations = documentAST.definitions.filter((each) => each.kind === Kind.OPERATION_DEFINITION);
+  const meant = operations.find((each) => each.name?.value === asked.operationName) ?? operations[0];
+  return send({ ...asked, operationName: meant?.name?.value }, { ...options, documentAST });
+}
 
 function Asking({ name, label, children }) {
   const [on, setOn] = useState(false);
@@ -47,13 +61,23 @@ function Asking({ name, label, children }) {
   );
 }
 
-// The tab that an address names comes first to whoever has none of his own.
-const named = ready.findIndex((tab) => `#${tab.name}` === location.hash);
-const tabs = named > 0 ? [ready[named], ...ready.filter((_, index) => index !== named)] : ready;
+// The tab that an address names comes first, and is opened beside those that somebody has left.
+const tabOfAddress = () => ready.find((tab) => `#${tab.name}` === location.hash);
+const named = tabOfAddress();
+const tabs = named ? [named, ...ready.filter((tab) => tab !== named)] : ready;
+const opened = named ? { initialQuery: named.query, initialVariables: "" } : {};
+history.replaceState(null, "", location.pathname);
+addEventListener("hashchange", () => tabOfAddress() && location.reload());
 const plugins = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
 
 createRoot(document.getElementById("playground")).render(
-  <GraphiQL fetcher={fetcher} plugins={plugins} defaultTabs={tabs.map(({ query }) => ({ query }))} defaultEditorToolsVisibility={false}>
+  <GraphiQL
+    fetcher={fetcher}
+    plugins={plugins}
+    defaultTabs={tabs.map(({ query }) => ({ query }))}
+    defaultEditorToolsVisibility={false}
+    {...opened}
+  >
     <GraphiQL.Logo>
       <></>
     </GraphiQL.Logo>
