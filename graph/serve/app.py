@@ -10,7 +10,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -29,12 +29,12 @@ from graph.feed import purge
 from graph.feed.sequence import Sequencer
 from graph.operations.subscriptions import Broadcast
 from graph.schema import schema
-from graph.serve import browsers, logs
-from graph.serve.guarded import guarded
+from graph.serve import hosts, logs
+from graph.serve.guarded import Page, guarded
 from graph.serve.health import Health, alive
 from graph.serve.metrics import metrics_of
 from graph.serve.pages import docs
-from graph.serve.pages.mistakes import mistake
+from graph.serve.pages.mistakes import handlers
 from graph.serve.pages.tour import Tour
 from graph.serve.playground.page import assets
 from graph.serve.sse import EventStreams
@@ -103,7 +103,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         await database.close()
         logs.finish()
 
-    called = browsers.middleware(settings)
+    called = hosts.middleware(settings)
     graphql = Route("/graphql", view, middleware=called)
     routes: list[BaseRoute] = [
         graphql,
@@ -116,8 +116,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
     if settings.playground:
-        routes += page_routes(Tour(settings, database, health), called)
-    app = Application(routes=routes, lifespan=lifespan, exception_handlers={404: mistake, 405: mistake, 500: mistake})
+        routes += page_routes(settings, Tour(settings, database, health), called)
+    app = Application(routes=routes, lifespan=lifespan, exception_handlers=handlers(settings))
     app.called = graphql.app
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     parts = {
@@ -137,9 +137,10 @@ def beside_requests(database: Database, sequencer: Sequencer) -> Sequence[Corout
     return keep_purging(database), purge.keep_purging(database), sequencer.run(), database.beat()
 
 
-def page_routes(tour: Tour, called: list[Middleware]) -> list[BaseRoute]:
+def page_routes(settings: Settings, tour: Tour, called: list[Middleware]) -> list[BaseRoute]:
     """What browsers are shown beside the page at /graphql."""
-    pages = {"/": tour.serve, "/docs": docs.read, "/docs/{name:path}": docs.read}
+    book = partial(docs.read, settings)
+    pages: dict[str, Page] = {"/": tour.serve, "/docs": book, "/docs/{name:path}": book}
     return [*(Route(path, page, middleware=called) for path, page in pages.items()), *assets(called)]
 
 

@@ -1,8 +1,8 @@
-"""Browsers: which pages may call, under which names the server is called, and what the pages that it sends may do.
+"""Browsers: which pages may call, and what the pages that the server sends may do.
 
-What goes in: settings, and what a request's head says. What comes out: Starlette's middleware for what is set, none for what is
-not; headers. What is refused here: another name in `Host` (400). A page of an origin that is not named is answered without the
-headers by which its browser would let it read the answer, and its preflights are refused (400).
+What goes in: settings, and what a request's head says. What comes out: Starlette's middleware; headers. What is refused here: a
+page of an origin that is not named is answered without the headers by which its browser would let it read the answer, and its
+preflights are refused (400).
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha256
 
 from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph.serve.own_writes import HEADER as READ_AFTER
@@ -30,17 +28,6 @@ PREFLIGHT_SECONDS = 7_200
 
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 SCRIPT = re.compile(r"<script[^>]*?\ssrc=")
-
-
-def middleware(settings: Settings) -> list[Middleware]:
-    """What stands before a route that browsers call, the first outermost. A route without it answers everybody."""
-    found = []
-    if settings.hosts:
-        names = [f"[{host}]" if ":" in host else host for host in settings.hosts]
-        found.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*settings.hosts, *names], www_redirect=False))
-    if settings.cors_origins:
-        found.append(Middleware(partial(cors, settings)))
-    return found
 
 
 def cors(settings: Settings, app: ASGIApp) -> CORSMiddleware:

@@ -20,10 +20,11 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graph.serve.admission import Admission, Early
-from graph.serve.browsers import middleware, readable_by
+from graph.serve.browsers import readable_by
 from graph.serve.clients import clients_of
 from graph.serve.cycle import Cycle
 from graph.serve.frames import BoundedSocket, bounded_socket
+from graph.serve.hosts import middleware
 from graph.serve.shedding import Shedding
 from graph.serve.turned_away import (
     ENDING,

@@ -29,7 +29,7 @@ from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
 from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, Accepted, accepted, takes_gzip
-from graph.serve.pages.shell import root_of, shown_page
+from graph.serve.pages.shell import shown_page, website_of
 from graph.serve.playground.page import playground
 from graph.serve.requests import (
     Asked,
@@ -74,7 +74,7 @@ class GraphQLView:
             return
         accept = accepted(header(scope, b"accept"))
         if self.settings.playground and self._looks(scope):
-            await shown_page(playground(root_of(scope)))(scope, receive, send)
+            await shown_page(playground(website_of(scope, self.settings)))(scope, receive, send)
             return
         with Share(self.engine.budget) as share:
             with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -195,6 +196,15 @@ async def test_only_requests_to_names_of_the_host_are_served(ask_with: AskWith, 
             answer = await ask.client.get(path, params=COUNT, headers={"host": host})
             assert answer.status_code == (200 if served else 400)
             assert "location" not in answer.headers
+            if not served:
+                assert answer.headers["content-type"].startswith("application/graphql-response+json")
+                (error,) = answer.json()["errors"]
+                assert error["extensions"] == {"code": "BAD_REQUEST", "requestId": answer.headers["x-request-id"]}
+        page = await ask.client.get("/", headers={"host": host, "accept": "text/html"})
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert ("<h1>Bad Request</h1>" in page.text) is not served
+        assert (re.findall('href="/', page.text) == []) is not served
+        assert "content-security-policy" in page.headers
         for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers name an address
             assert (await ask.client.get(path, headers={"host": host})).status_code == 200
 
@@ -210,7 +220,8 @@ async def test_a_socket_to_another_name_is_refused(ask_with: AskWith) -> None:
             b"sec-websocket-key: " + b"A" * 22 + b"==",
         )
         status, body = await server.asked(request(b"", *offer, method=b"GET", path=b"/graphql"))
-        assert (status, body) == (400, b"Invalid host header")
+        assert status == 400
+        assert json.loads(body)["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
         await until(lambda: ask.app.state.streams.open == 0)
 
 

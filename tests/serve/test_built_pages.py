@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from graph.serve.pages.shell import Website
 from graph.serve.playground import page
 from tests.serve.test_pages import HTML, leads_abroad, policy_of
 
@@ -68,7 +69,7 @@ async def test_where_graphiql_was_built_the_page_loads_it_from_its_own_host(buil
         shop = await ask.client.get("/assets/playground.js", headers={"host": "x"})
         assert shop.status_code == 200
     assert page.kind_of_page() == "GraphiQL"
-    assert '"/shop/assets/playground.js"' in page.playground("/shop")
+    assert '"/shop/assets/playground.js"' in page.playground(Website("/shop"))
 
 
 def test_versions_are_exact_and_no_file_names_where_packages_come_from() -> None:

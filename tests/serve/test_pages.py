@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from graph.serve.pages import docs
+from graph.serve.pages.shell import Website
 from graph.serve.playground.tabs import TABS
 from tests.conftest import Ask
 
@@ -157,7 +158,7 @@ def test_html_in_the_documentation_is_text(monkeypatch: pytest.MonkeyPatch, tmp_
     file, there = tmp_path / name, docs.files()
     file.write_text("# Odd <b>\n\n<script>alert(1)</script> [x](javascript:alert(1)) `" + name + "`\n")
     monkeypatch.setattr(docs, "files", lambda: {**there, name: file})
-    html = docs.docs_page(name, "/<shop>")
+    html = docs.docs_page(name, Website("/<shop>"))
     assert "<script" not in html
     assert "<b>" not in html
     assert 'href="javascript' not in html
@@ -167,7 +168,18 @@ def test_html_in_the_documentation_is_text(monkeypatch: pytest.MonkeyPatch, tmp_
 async def test_without_the_playground_there_is_no_page_but_errors(ask_with: Any) -> None:
     async with ask_with(playground=False) as ask:
         for path in ("/", "/docs"):
-            assert (await ask.client.get(path, headers=HTML)).status_code == 404
+            answer = await ask.client.get(path, headers=HTML)
+            assert answer.status_code == 404
+            assert "<h1>" in answer.text
+            assert re.findall('href="/', answer.text) == [], "a way that leads nowhere"
+
+
+async def test_without_introspection_no_page_leads_to_the_schema(ask_with: Any) -> None:
+    async with ask_with(introspection=False) as ask:
+        for path in ("/", "/graphql", "/docs", "/nothing"):
+            answer = await ask.client.get(path, headers=HTML)
+            assert 'href="/docs"' in answer.text
+            assert "schema.graphql" not in answer.text.partition("<article>")[0], path
 
 
 def test_the_ready_tabs_are_those_that_the_page_promises() -> None:

@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graph.serve.browsers import page_headers
-from graph.serve.pages.shell import framed, root_of, shown_page, text_of
+from graph.serve.pages.shell import Website, framed, shown_page, text_of, website_of
+from graph.settings import Settings
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -120,12 +121,12 @@ def place_of(heading: str) -> str:
 
 
 @lru_cache(256)
-def docs_page(name: str, root: str) -> str:
+def docs_page(name: str, site: Website) -> str:
     """A file as a page, beside the list of all."""
     groups = "\n".join(
         f"<h2>{escape(heading)}</h2><ul>"
         + "\n".join(
-            f'<li><a href="{escape(root + address(each))}"{" aria-current=page" * (each == name)}>{escape(called)}</a></li>'
+            f'<li><a href="{escape(site.root + address(each))}"{" aria-current=page" * (each == name)}>{escape(called)}</a></li>'
             for each, called in listed
         )
         + "</ul>"
@@ -133,18 +134,18 @@ def docs_page(name: str, root: str) -> str:
     )
     body = (
         f'<div class="docs"><details class="contents" open><summary>Contents</summary><nav aria-label="Documentation">{groups}'
-        f"</nav></details><article>{rendered(name, root)}</article></div>"
+        f"</nav></details><article>{rendered(name, site.root)}</article></div>"
     )
-    return framed(f"{title(name)} · ordergraph", body, root, kind="book")
+    return framed(f"{title(name)} · ordergraph", body, site, kind="book")
 
 
-async def read(request: Request) -> Response:
+async def read(settings: Settings, request: Request) -> Response:
     """A page of the documentation, its first under `/docs`, or a file that belongs to one."""
     wanted = "/".join(["/docs", *request.path_params.values()])
     name = next((each for each in files() if address(each) == wanted), None)
     if name is None:
         raise HTTPException(404)
     if name in pages():
-        return shown_page(docs_page(name, root_of(request.scope)))
+        return shown_page(docs_page(name, website_of(request.scope, settings)))
     media = "image/svg+xml" if name.endswith(".svg") else "text/plain"
     return Response(files()[name].read_bytes(), media_type=media, headers=page_headers(""))

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from graph.database import Database
 from graph.serve.health import Health
-from graph.serve.pages.shell import HERE, fill, framed, prefers_page, root_of, shown_page
+from graph.serve.pages.shell import HERE, fill, framed, prefers_page, shown_page, website_of
 from graph.serve.playground.tabs import TABS
 from graph.settings import Settings
 
@@ -49,13 +49,15 @@ class Tour:
     """The route at `/`."""
 
     def __init__(self, settings: Settings, database: Database, health: Health) -> None:
+        self.settings = settings
         self.addresses = served(settings)
         self.database = database.capabilities.title
         self.health = health
 
     async def serve(self, request: Request) -> Response:
         """The tour, as whoever asks reads it."""
-        root = root_of(request.scope)
+        site = website_of(request.scope, self.settings)
+        root = site.root
         if not prefers_page(request.scope):
             lines = "".join(f"{root + place.path:<20} {place.what}\n" for place in self.addresses)
             return PlainTextResponse(f"ordergraph: orders as a graph, on {self.database}.\n\n{lines}", headers={"vary": "Accept"})
@@ -75,4 +77,4 @@ class Tour:
                 for place in self.addresses
             ),
         }
-        return shown_page(framed("ordergraph", fill(HERE / "tour.html", values), root))
+        return shown_page(framed("ordergraph", fill(HERE / "tour.html", values), site))

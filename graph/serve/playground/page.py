@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from graph.serve.compression import LEVEL, PAYS_BYTES
-from graph.serve.pages.shell import framed, text_of
+from graph.serve.pages.shell import Website, framed, text_of
 from graph.serve.playground.tabs import tabs_as_json
 
 HERE = Path(__file__).parent
@@ -39,18 +39,18 @@ def kind_of_page() -> str:
 
 
 @lru_cache(8)
-def playground(root: str) -> str:
-    """The playground as a page; `root` is what stands before every path of ours."""
+def playground(site: Website) -> str:
+    """The playground as a page."""
     ready = f'<script type="application/json" id="ready">{tabs_as_json()}</script>'
     if is_graphiql():
-        assets = escape(root + ASSETS)
+        assets = escape(site.root + ASSETS)
         head = f'<link rel="stylesheet" href="{assets}/playground.css">\n'
         place = '<h1 class="spoken">Playground</h1><div id="playground"></div>'
         body = f'{place}{ready}\n<script type="module" src="{assets}/playground.js"></script>'
-        return framed("Playground · ordergraph", body, root, kind="whole", head=head)
+        return framed("Playground · ordergraph", body, site, kind="whole", head=head)
     head = f"<style>\n{text_of(HERE / 'small.css')}</style>\n"
     body = f"{text_of(HERE / 'small.html')}{ready}\n<script>{text_of(HERE / 'small.js')}</script>"
-    return framed("Playground · ordergraph", body, root, kind="tool", head=head)
+    return framed("Playground · ordergraph", body, site, kind="tool", head=head)
 
 
 class Assets(StaticFiles):
