@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from graph.database.failures import Overloaded, Trouble, Unavailable, is_too_large, told, trouble
@@ -74,7 +74,10 @@ class Standby:
     def failed(self, error: Exception, now: float) -> None:
         """It did not answer a query. Where that was not about the query alone it is left alone for a moment."""
         cause = error.__cause__ or error
-        if not isinstance(cause, Unavailable) and trouble(cause) not in (Trouble.LOST, Trouble.REFUSED):
+        if isinstance(cause, Unavailable):  # no turn came
+            if perf_counter() - self.watch.answered < REST_SECONDS:
+                return  # it is busy, and no less alive
+        elif trouble(cause) not in (Trouble.LOST, Trouble.REFUSED):
             return
         if self.serves:
             reason = str(error) if isinstance(error, Unavailable) else told(error)

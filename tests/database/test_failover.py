@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
+from time import perf_counter
 from typing import Any
 
 import asyncpg
 import pytest
 
-from graph.database import replicas
-from graph.database.failures import READ_ONLY, sqlstate
+from graph.database import Database, replicas
+from graph.database.failures import READ_ONLY, Unavailable, sqlstate
 from graph.observations import StatementFinished, listening
+from graph.settings import Settings
 from tests.audit import audit_url, rows_of
 from tests.conftest import Ask
+from tests.networks import network
 from tests.remote import Answer, send, until
 from tests.standbys import CREATE, FIND, Pair, item_by, new_item, paired, replicated
 
@@ -125,6 +128,52 @@ async def test_a_standby_that_is_down_is_left_alone_and_asked_again_when_it_is_b
         gone, back = [record.getMessage() for record in caplog.records if record.name == "ordergraph.database"]
         assert "does not serve" in gone
         assert "serves again" in back
+
+
+async def test_a_standby_that_falls_silent_is_left_alone(pair: Pair) -> None:
+    """The first ones wait for it as long as for a statement, and are answered by the primary; the others do not wait."""
+    limits = {"request_timeout_seconds": 10.0, "statement_timeout_seconds": 1.0, "lock_timeout_seconds": 0.5}
+    async with network(pair.standby.url) as net, replicated(pair, replica_urls=(net.url,), **limits) as (ask, told):
+        sku, mutation = new_item()
+        await ask(mutation)
+        await pair.caught_up()
+        assert await find(ask, sku) == {"sku": sku}
+        assert told == ["answered"]
+        assert net.silence() == 1
+        net.dark = True
+        assert await asyncio.gather(*(find(ask, sku) for _ in range(10))) == [{"sku": sku}] * 10
+        assert set(told[1:]) == {"failed"}
+        assert await asyncio.gather(*(find(ask, sku) for _ in range(10))) == [{"sku": sku}] * 10
+        assert told[11:].count("failed") <= 1, "one may have tried it for the others"
+
+
+async def test_a_standby_that_is_busy_is_alive() -> None:
+    class Silent:
+        answered = 0.0
+
+    watch: Any = Silent()
+    standby = replicas.Standby(watch, watch, "it")
+    watch.answered = perf_counter()
+    standby.failed(Unavailable("no connection came free in time"), 100.0)
+    assert standby.resting_until == 0
+    watch.answered -= 60
+    standby.failed(Unavailable("no connection came free in time"), 100.0)
+    assert standby.resting_until == 100 + replicas.REST_SECONDS
+
+
+async def test_a_standby_that_is_down_at_the_start_holds_up_nobody(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    nowhere = "postgresql://postgres@/postgres?host=/tmp/nowhere"
+    database = Database(Settings(database_url=pair.primary.url, replica_urls=(nowhere, pair.standby.url)))
+    try:
+        await database.probe()
+        assert "%2Ftmp%2Fnowhere" in caplog.text
+        assert database.replicas is not None
+        await database.replicas.heartbeat.beat()
+        await pair.caught_up()
+        for _ in range(3):
+            assert await database.query("SELECT pg_is_in_recovery()", []) is True, "the other one answers"
+    finally:
+        await database.close()
 
 
 async def test_a_standby_that_is_promoted_beside_its_primary_shows_nobody_too_little(own_pair: Pair) -> None:

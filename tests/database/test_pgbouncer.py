@@ -25,6 +25,7 @@ from tests.engines import Postgres
 from tests.pgbouncer import pooler, restart
 from tests.remote import Answer, payload, send, until
 from tests.servers import Client, serving
+from tests.standbys import FIND, Pair, new_item, replicated
 from tests.subscribers import socket
 from tests.test_commands import command, refused
 
@@ -241,3 +242,21 @@ async def test_a_read_that_is_given_up_is_cancelled_behind_the_pooler(pooled: st
 
         await until(over)
         assert await database.fetch("SELECT 1", []) == 1
+
+
+async def test_a_standby_is_asked_through_a_pooler_where_the_settings_say_so(pair: Pair) -> None:
+    with pooler(pair.standby.url, IGNORING) as url:
+        database = Database(Settings(database_url=pair.primary.url, replica_urls=(url,)))
+        with pytest.raises(Unavailable, match=f"postgresql://postgres@.*{ASKED}"):
+            await database.probe()
+        await database.close()
+        async with replicated(pair, replica_urls=(url,), pgbouncer=True) as (ask, told):
+            for _ in range(20):
+                sku, mutation = new_item()
+                made = await ask.client.post("/graphql", json={"query": mutation})
+                token = made.headers["x-ordergraph-read-after"]
+                await pair.caught_up()
+                asked = {"query": FIND, "variables": {"sku": sku}}
+                found = await ask.client.post("/graphql", json=asked, headers={"x-ordergraph-read-after": token})
+                assert found.json() == {"data": {"item": {"sku": sku}}}
+            assert told == ["answered"] * 20

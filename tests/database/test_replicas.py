@@ -12,7 +12,9 @@ import pytest
 
 from graph.access import api_keys
 from graph.database import Database
+from graph.database import heartbeat as beating
 from graph.database.backends import configured, configured_replicas
+from graph.database.failures import Unavailable
 from graph.database.heartbeat import Heartbeat
 from graph.database.protocol import Connections, Purpose
 from graph.database.read_after import BY_PRIMARY, ReadAfter, read_after
@@ -178,6 +180,39 @@ async def test_a_beat_is_as_old_as_its_sending() -> None:
     now = 121.0
     assert heartbeat.required() is None
     assert sent == [1, 2, 3]
+
+
+async def test_a_heart_that_stops_is_told_once_and_what_stands_long_is_forgotten(
+    pair: Pair, both: tuple[Ask, Told], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(beating, "LONGEST_SECONDS", 0.001)
+    caplog.set_level("INFO", "ordergraph.database")
+    old = "INSERT INTO heartbeat (process, beat, at) VALUES (1, 1, now() - interval '2 days'), (2, 1, now() - interval '2 hours')"
+    await rows_of(pair.primary.url, old)
+    database = both[0].database
+    fetch, failures = database.fetch, 0
+
+    class Primary:
+        async def fetch(self, sql: str, arguments: Any, _: int) -> Any:
+            nonlocal failures
+            failures += 1
+            if failures < 4:
+                raise Unavailable("it is not there")
+            return await fetch(sql, arguments)
+
+    primary: Any = Primary()
+    running = asyncio.create_task(Heartbeat(primary, 10.0).run())
+
+    async def forgotten() -> bool:
+        found = await rows_of(pair.primary.url, "SELECT process FROM heartbeat WHERE process IN (1, 2)")
+        return found == [[(2,)]]
+
+    await until(forgotten)
+    running.cancel()
+    await asyncio.wait([running])
+    gone, back = [record.getMessage() for record in caplog.records if record.name == "ordergraph.database"]
+    assert gone == "No heartbeat, so the primary alone answers queries before long: it is not there"
+    assert back == "The heartbeat is back"
 
 
 async def test_writes_are_read_back_whatever_the_replay_does(pair: Pair) -> None:
