@@ -170,7 +170,8 @@ class Credentials:
         for grant in self._granted:
             if isinstance(grant.basis, str) and grant.basis in prefixes:
                 grant.revoked = grant.basis not in found
-                grant.renew(asked)
+                if not grant.revoked:
+                    grant.renew(asked)
 
 
 #: What `WWW-Authenticate` says (RFC 6750, section 3): of nothing, of what is no good, of what was.

@@ -75,6 +75,7 @@ class Tokens:
             raise BadCredentials(expired=True) from None
         except jwt.PyJWTError:
             raise BadCredentials from None
+        check_parties(claims, self.audience)
         return viewer_of(claims), key, claims["exp"] + self.leeway
 
 
@@ -106,6 +107,12 @@ def check_times(claims: dict[str, Any]) -> None:
         value = claims.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LAST_SECOND:
             raise BadCredentials
+
+
+def check_parties(claims: dict[str, Any], audience: str | None) -> None:
+    """Refuse an audience where none is expected, and an issuer that is no text: libraries pass over what is false there."""
+    if ("aud" in claims and audience is None) or not isinstance(claims.get("iss", ""), str):
+        raise BadCredentials
 
 
 def viewer_of(claims: dict[str, Any]) -> Viewer:

@@ -76,6 +76,7 @@ class KeyRing:
         """Read the file again if it has changed. A file that is damaged changes nothing, and is told once."""
         if not self.path or (state := self._state()) == self._seen:
             return
+        self._seen = state  # whatever becomes of it, it is read once
         try:
             self.keys = read_keys(self.path)
         except BadKeys as error:
@@ -85,7 +86,6 @@ class KeyRing:
         else:
             logger.info("Read %d keys anew", len(self.keys))
             self._failing = False
-        self._seen = state
 
     def _state(self) -> object:
         """What changes when the file does."""
@@ -133,8 +133,9 @@ def read_keys(path: str) -> dict[str | None, VerifyingKey]:
 
 def key_of(jwk: dict[str, Any]) -> VerifyingKey | None:
     """A key of a JWK Set; None where it is meant for something else. Raises `BadKeys`."""
-    name, kind = jwk.get("kid"), jwk.get("kty")
-    algorithm = ALGORITHMS.get((kind, None if kind == "RSA" else jwk.get("crv"))) if isinstance(kind, str) else None
+    name, kind, curve = jwk.get("kid"), jwk.get("kty"), jwk.get("crv")
+    named = [each for each in ALGORITHMS if each == (kind, None if kind == "RSA" else curve)]  # they may be anything
+    algorithm = ALGORITHMS[named[0]] if named else None
     uses = jwk.get("key_ops")
     if algorithm is None or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
         return None

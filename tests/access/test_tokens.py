@@ -100,6 +100,14 @@ BAD = {
     "with a key beyond all": token(customer=f"Customer:{2**63}"),
     # audience
     "for somebody else": token(aud="another"),
+    "for nobody": token(aud=[]),
+    "for a text that is empty": token(aud=""),
+    "for null": raw(HEAD, f'{{{GOOD},"aud":null}}'),
+    "for a number": raw(HEAD, f'{{{GOOD},"aud":0}}'),
+    # issuer
+    "of an issuer that is a number": raw(HEAD, f'{{{GOOD},"iss":7}}'),
+    "of an issuer that is null": raw(HEAD, f'{{{GOOD},"iss":null}}'),
+    "of several issuers": raw(HEAD, f'{{{GOOD},"iss":["us"]}}'),
 }
 #: Good ones, and whom they name.
 ADA = Viewer("ada", "ada", frozenset({"read"}))

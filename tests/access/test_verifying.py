@@ -132,6 +132,8 @@ def test_keys_for_something_else_are_passed_over(path: Path) -> None:
         {"kty": "new", "kid": "new"},
         {"kid": "nothing"},
         {"kty": ["RSA"]},
+        {"kty": "EC", "crv": ["P-256"]},
+        {"kty": {"RSA": 1}, "crv": {}},
     ]
     write(path, *others, jwk("EdDSA"))
     tokens = Tokens(of_file(path))
@@ -152,6 +154,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a key that is none": ('{"keys": [7]}', "no JWK Set"),
     "too large": (" " * 2**20 + '{"keys": []}', "no JWK Set"),
     "no keys": ('{"keys": []}', "no key for RS256, ES256 or EdDSA"),
+    "a curve that is none": ('{"keys": [{"kty": "EC", "crv": []}]}', "no key for RS256, ES256 or EdDSA"),
     "a secret": (json.dumps({"keys": [{"kty": "oct", "k": "x" * 43}]}), "no key for"),
     "PEM": ("-----BEGIN PUBLIC KEY-----", "no JWK Set"),
     "two of a name": (json.dumps({"keys": [jwk("ES256"), jwk("ES256", 1, kid="ES256-0")]}), "the same `kid`"),
@@ -182,6 +185,28 @@ def test_a_file_that_cannot_be_used_stops_the_start_and_later_changes_nothing(
         path.touch()
     assert credentials.tokens.read(signed("RS256"))
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_a_file_whose_reading_fails_is_read_once_and_leaves_api_keys_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = credentials_of(of_file(path))
+    looked: list[str] = []
+
+    async def look_up(_: Any) -> None:
+        looked.append("keys")
+
+    def broken(_: str) -> Any:
+        looked.append("file")
+        raise MemoryError
+
+    monkeypatch.setattr(credentials, "_look_up", look_up)
+    monkeypatch.setattr("graph.access.verifying.read_keys", broken)
+    write(path, jwk("EdDSA"))
+    with pytest.raises(MemoryError):
+        await credentials.look()
+    await credentials.look()
+    assert looked == ["file", "keys"]
 
 
 def test_a_file_that_is_not_there_stops_the_start_and_later_is_waited_for(path: Path, caplog: pytest.LogCaptureFixture) -> None:
