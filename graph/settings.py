@@ -85,7 +85,7 @@ class Settings:
         (), "Origins whose pages may call from a browser, such as `https://shop.example`, WebSockets too; `*`: all"
     )
     cors_credentials: bool = setting(False, "Whether these pages may send cookies and other credentials")
-    hosts: tuple[str, ...] = setting((), "Names that `Host` may have in requests, such as `api.example,*.example`; none: any")
+    hosts: tuple[str, ...] = setting((), "Names that `Host` may have in requests, such as `api.example,*.example` (docs/http.md)")
     trusted_proxies: tuple[str, ...] = setting((), "Addresses and networks of proxies whose `X-Forwarded-*` are believed")
 
     auth: bool = setting(False, "Whether everybody must say who he is, by a token or an API key (docs/access.md)")

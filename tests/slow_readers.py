@@ -34,7 +34,7 @@ async def asking_without_reading(port: int, query: str, number: int, accept: str
     """So many connections, on each a request whose answer nobody reads."""
     body = json.dumps({"query": query}).encode()
     head = (
-        f"POST /graphql HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: application/json\r\n"
+        f"POST /graphql HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     made: list[socket.socket] = []

@@ -370,6 +370,34 @@ def test_nobody_is_served_on_a_network_unless_he_is_asked_who_he_is(run: Run, tm
     assert list(tmp_path.iterdir()) == []
 
 
+HERE = ["localhost", "localhost:1", "a.localhost", "127.0.0.1", "[::1]:80"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "told"),
+    [
+        ((), {}, {200: HERE, 400: ["evil.example", "localhost.evil"]}),
+        ((), {"ORDERGRAPH_HOSTS": "shop.example"}, {200: ["shop.example"], 400: ["evil.example", "localhost"]}),
+        (("--open",), {}, {200: ["evil.example"]}),
+        ((), {"ORDERGRAPH_AUTH": "on"}, {401: ["evil.example"]}),
+    ],
+)
+def test_a_page_whose_name_leads_here_reads_nothing_where_nobody_is_asked_who_he_is(
+    start: Start, arguments: tuple[str, ...], settings: dict[str, str], told: dict[int, list[str]]
+) -> None:
+    process = start("serve", "--no-sample", "--port", "0", *arguments, **settings)
+    try:
+        address = address_of(process)
+        for status, names in told.items():
+            for name in names:
+                answer = httpx2.post(f"{address}/graphql", json={"query": "{ __typename }"}, headers={"host": name})
+                assert answer.status_code == status, name
+        assert httpx2.get(f"{address}/livez", headers={"host": "probe.example"}).status_code == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
 def test_keys_that_verify_no_token_stop_the_start_before_anything_is_done(run: Run, tmp_path: Path) -> None:
     """However many processes would serve."""
     file = tmp_path / "keys.json"

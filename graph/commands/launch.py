@@ -7,6 +7,7 @@ processes on a file, an address that others reach where nobody is asked who he i
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -38,7 +39,7 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     """
     from graph.access.tokens import Tokens
     from graph.serve import logs
-    from graph.serve.listening import CannotListen, is_private, listen, served_url
+    from graph.serve.listening import CannotListen, is_private, listen, local_names, served_url
     from graph.serve.playground.page import kind_of_page
     from graph.serve.processes import serve_alone, serve_together
 
@@ -57,6 +58,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
                 f"nobody is asked who he is, so only this machine is served and not {host or 'all networks'}: "
                 "set ORDERGRAPH_AUTH=on, or say --open to let everybody there do everything"
             )
+        if not (settings.auth or is_open or settings.hosts):
+            settings = replace(settings, hosts=local_names(host))
         sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
     except CannotListen as error:
         raise click.ClickException(str(error)) from None

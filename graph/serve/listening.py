@@ -26,6 +26,8 @@ OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_KEEPINTVL", DEAD_SECONDS // 6),
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", DEAD_SECONDS * 1_000),
 )
+#: The names by which programs of this machine call it.
+LOOPBACK_NAMES = ("localhost", "*.localhost", "127.0.0.1", "::1")
 #: What a family of addresses says that this machine does not have; others of the same name may do.
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
@@ -45,6 +47,11 @@ def addresses(host: str, port: int) -> list[Any]:
 def is_private(host: str) -> bool:
     """Whether nobody but this machine reaches a host. Raises `CannotListen`."""
     return all(ip_address(address[0].partition("%")[0]).is_loopback for *_, address in addresses(host, 0))
+
+
+def local_names(host: str) -> tuple[str, ...]:
+    """The names by which this machine calls a server of its own on a host. A page from elsewhere may have another lead here."""
+    return (*LOOPBACK_NAMES, bare(host))
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -59,8 +59,8 @@ class Connection:
 
     async def ask(self, query: str, **variables: object) -> bytes:
         body = orjson.dumps({"query": query, "variables": variables})
-        head = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.writer.write(head + body)
+        head = b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        self.writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
         answered = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         size = answered.partition(b"content-length: ")[2].partition(b"\r")[0]
         return await self.reader.readexactly(int(size))

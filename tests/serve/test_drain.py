@@ -28,7 +28,7 @@ SHOP = [customer("Ada", email="ada@example.org")]
 DRAIN_SECONDS = 3.0
 WATCHED = {"ORDERGRAPH_METRICS": "true", "ORDERGRAPH_LOCK_TIMEOUT_SECONDS": "4"}
 RENAME = 'mutation { updateCustomer(input: {id: "Customer:1", name: "Eve"}) { customer { name } errors { code } } }'
-HALF_A_BODY = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+HALF_A_BODY = b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
 
 
 @asynccontextmanager

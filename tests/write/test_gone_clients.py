@@ -94,7 +94,9 @@ async def test_clients_that_hang_up_leave_all_or_nothing_and_no_connection(shop:
 
     async def hang_up(port: int, n: int) -> None:
         body = orjson.dumps({"query": document, "variables": {"input": nested(f"gone{n}")}})
-        head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode() + (body if n % 4 else body[: chance.randrange(len(body))]))
         await writer.drain()

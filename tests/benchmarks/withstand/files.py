@@ -78,7 +78,7 @@ async def crowd(scene: Scene) -> Outcome:
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.served.port)
         longest, over = 0.0, time.monotonic() + 12
         while (began := time.monotonic()) < over:
-            writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             await reader.readuntil(b"ok\n")
             longest = max(longest, time.monotonic() - began)
             await asyncio.sleep(0.01)

@@ -111,7 +111,7 @@ async def stalls(scene: Scene) -> Outcome:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while not ended:
             began = time.monotonic()
-            writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             await reader.readuntil(b"ok\n")
             longest = max(longest, time.monotonic() - began)
         writer.close()

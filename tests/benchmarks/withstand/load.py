@@ -31,7 +31,7 @@ class Lean:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
             assert self.reader is not None
             body = json.dumps({"query": query, "variables": variables}).encode()
-            head = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            head = b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
             self.writer.write(head % len(body) + body)
             answer = (await self.reader.readuntil(b"\r\n\r\n")).lower()
             self.body = await self.reader.readexactly(int(answer.partition(b"content-length: ")[2].split(b"\r", 1)[0]))
