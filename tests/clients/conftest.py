@@ -20,7 +20,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server before the sample. All clients share it: each makes rows of its own and takes them away."""
+    """The address of a real server before the sample. All clients share it, in any order:
+
+    each makes rows of its own, takes the customers among them away, and looks at no orders but those of the sample.
+    """
     engines: Engines = request.getfixturevalue("sqlite_engines" if request.param == "sqlite" else "postgres_engines")
     with made(engines, "northwind") as url:
         served = asyncio.run(start(url, tmp_path_factory.mktemp("served")))

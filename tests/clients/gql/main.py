@@ -25,7 +25,7 @@ from graphql import GraphQLScalarType
 
 PAGE = gql("""
   query Page($after: String) {
-    orders(first: 100, after: $after) {
+    orders(first: 100, after: $after, where: {orderDate: {lt: "2000-01-01T00:00:00Z"}}) {
       nodes { id totalAmount orderDate }
       pageInfo { hasNextPage endCursor }
     }
