@@ -21,7 +21,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from graph.access.tokens import OF_KEYS, BadCredentials, customer_in, is_name
+from graph.access.claims import OF_KEYS, BadCredentials, customer_in, is_name
 from graph.base import Base, UtcDateTime, utc_now
 from graph.database import Database
 from graph.models import Customer

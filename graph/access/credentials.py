@@ -16,20 +16,24 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import time
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from graphql import GraphQLError
 
 from graph.access.api_keys import prefix_of
+from graph.access.claims import BadCredentials
 from graph.access.key_lookup import KeyLookup
-from graph.access.tokens import BadCredentials, Tokens
-from graph.access.verifying import VerifyingKey
 from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.operations.recent import Recent
 from graph.operations.request_errors import RequestRefused
 from graph.scope import Viewer
 from graph.settings import Settings
+
+if TYPE_CHECKING:
+    from graph.access.tokens import Tokens
+    from graph.access.verifying import VerifyingKey
 
 logger = logging.getLogger("ordergraph.access")
 
@@ -93,7 +97,11 @@ class Credentials:
     """Finds out whose credentials are. Raises `SettingsError` where settings leave no way to do it."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self.tokens = Tokens(settings) if settings.jwt_secret or settings.jwks_file else None
+        self.tokens: Tokens | None = None
+        if settings.jwt_secret or settings.jwks_file:
+            from graph.access.tokens import Tokens  # brings cryptography along, a tenth of what a process holds
+
+            self.tokens = Tokens(settings)
         self.api_keys = KeyLookup(database)
         self._failing = False
         self._known: Recent[str, Grant] = Recent(KEPT, KEPT_CHARACTERS)
@@ -144,7 +152,7 @@ class Credentials:
             await asyncio.to_thread(self.tokens.keys.refresh)
         await self._look_up({grant.basis for grant in self._granted if isinstance(grant.basis, str)})
         for grant in list(self._granted):
-            if isinstance(grant.basis, VerifyingKey):
+            if not isinstance(grant.basis, str):
                 grant.revoked = self.tokens is None or not self.tokens.keys.has(grant.basis)
             if grant.revoked or not grant.holds():
                 self._granted.discard(grant)

@@ -16,7 +16,7 @@ from time import time
 import orjson
 
 from graph.access.api_keys import digest_of, identity_of, prefix_of
-from graph.access.tokens import BadCredentials, scopes_in
+from graph.access.claims import BadCredentials, scopes_in
 from graph.database import Database
 from graph.scope import Viewer
 

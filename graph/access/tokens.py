@@ -16,26 +16,16 @@ from typing import Any
 
 import jwt
 
+from graph.access.claims import OF_KEYS, BadCredentials, customer_in, is_name, scopes_in
 from graph.access.verifying import KeyRing, VerifyingKey
-from graph.read.types.scalars import parse_id
-from graph.scope import IMPLIED, Viewer
+from graph.scope import Viewer
 from graph.settings import Settings
 
-#: Characters of a token, and of a name.
-LONGEST_TOKEN, LONGEST_NAME = 8_192, 255
-#: Identities that begin so are those of API keys.
-OF_KEYS = "key:"
+#: Characters of a token.
+LONGEST_TOKEN = 8_192
 #: The last moment that a token may name: the year 9999.
 LAST_SECOND = 253_402_300_799
 TIMES = ("exp", "nbf", "iat")
-
-
-class BadCredentials(Exception):
-    """Credentials that are not good; `expired` says that they were."""
-
-    def __init__(self, *, expired: bool = False) -> None:
-        super().__init__("expired" if expired else "no good")
-        self.expired = expired
 
 
 class Tokens:
@@ -122,26 +112,3 @@ def viewer_of(claims: dict[str, Any]) -> Viewer:
         raise BadCredentials
     customer = customer_in(claims["customer"]) if "customer" in claims else None
     return Viewer(identity, identity, scopes_in(claims.get("scope", "")), customer, claims["exp"])
-
-
-def is_name(value: Any) -> bool:
-    """Whether a value can name somebody, in logs and in rows too."""
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable() and value == value.strip()
-
-
-def scopes_in(value: Any) -> frozenset[str]:
-    """The words that hold where these are given. Raises `BadCredentials` for one that nobody knows."""
-    if not isinstance(value, str):
-        raise BadCredentials
-    words = value.split(" ") if value else []
-    if any(word not in IMPLIED for word in words):
-        raise BadCredentials
-    return frozenset().union(*(IMPLIED[word] for word in words))
-
-
-def customer_in(value: Any) -> int:
-    """The key of the customer that a global id names. Raises `BadCredentials`: null is no customer, and not everybody's."""
-    found = parse_id(value) if isinstance(value, str) else None
-    if found is None or found[0] != "Customer":
-        raise BadCredentials
-    return found[1]

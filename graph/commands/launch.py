@@ -37,7 +37,6 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
     `ordergraph migrate` first. Another address than this machine's own takes ORDERGRAPH_AUTH=on, or --open.
     """
-    from graph.access.tokens import Tokens
     from graph.serve import logs
     from graph.serve.listening import CannotListen, is_private, listen, local_names, served_url
     from graph.serve.playground.page import kind_of_page
@@ -47,6 +46,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     if workers > 1 and is_embedded(settings):
         raise Misused("--workers needs a PostgreSQL: a file on SQLite has one writer, and one process serves it best")
     if settings.jwt_secret or settings.jwks_file:
+        from graph.access.tokens import Tokens
+
         Tokens(settings)  # what is wrong with the keys is told once, before anything is done
     if is_open and settings.auth:
         raise Misused(

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from graph.access import api_keys, credentials
 from graph.access.api_keys import API_KEYS, KeyRefused
+from graph.access.claims import BadCredentials
 from graph.access.credentials import EXPIRED, INVALID, NEEDED
-from graph.access.tokens import BadCredentials
 from graph.base import utc_now
 from graph.database import Database
 from graph.database.failures import Unavailable

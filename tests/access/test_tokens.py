@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from time import time
@@ -11,8 +14,9 @@ from typing import Any
 import jwt
 import pytest
 
+from graph.access.claims import LONGEST_NAME, BadCredentials
 from graph.access.credentials import EXPIRED, INVALID, MISSING
-from graph.access.tokens import LONGEST_NAME, BadCredentials, Tokens
+from graph.access.tokens import Tokens
 from graph.scope import Viewer
 from graph.settings import Settings
 from tests.conftest import Ask, Statements
@@ -313,3 +317,14 @@ async def test_metrics_are_for_who_administers_all(shop_with: AskWith) -> None:
             answer = await ask.client.get("/metrics", headers=head)
             assert (answer.status_code, answer.headers.get("www-authenticate", "")) == (status, challenge)
             assert ("ordergraph_operation" in answer.text) == (status == 200)
+
+
+def test_a_server_that_knows_no_tokens_does_not_load_what_verifies_them() -> None:
+    """`cryptography` is a tenth of what a process holds."""
+    made = "import sys; from graph.serve.app import create_app; create_app()"
+    look = f"{made}; print(sorted({{'jwt', 'cryptography'}} & {{*sys.modules}}))"
+    for secret, loaded in (("", "[]"), ("a secret of more than 32 characters", "['cryptography', 'jwt']")):
+        auth = {"ORDERGRAPH_AUTH": "on", "ORDERGRAPH_JWT_SECRET": secret, "ORDERGRAPH_JWT_AUDIENCE": "shop"} if secret else {}
+        environment = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", **auth}
+        found = subprocess.run([sys.executable, "-c", look], env=environment, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == loaded

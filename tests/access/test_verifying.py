@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from graph.access.claims import BadCredentials
 from graph.access.credentials import INVALID, NEEDED
-from graph.access.tokens import BadCredentials, Tokens
+from graph.access.tokens import Tokens
 from graph.operations.request_errors import RequestRefused
 from graph.serve.app import create_app
 from graph.settings import Settings, SettingsError
