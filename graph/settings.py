@@ -168,6 +168,8 @@ OF_TOKENS = ("jwt_secret", "jwks_file", "jwt_audience", "jwt_issuer")
 SHORTEST_SECRET = 32
 #: What lets a shared cache give what it was answered for one to another (RFC 9111, section 3.5).
 SHARED = re.compile(r"\b(?:public|s-maxage)\b")
+#: So does this one where no other directive keeps shared caches from it.
+REVALIDATED, NOT_SHARED = re.compile(r"\bmust-revalidate\b"), re.compile(r"\b(?:private|no-store)\b")
 
 #: Directives of `Cache-Control` (RFC 9111).
 CACHE_CONTROL = re.compile(r"[a-z-]+(?:=[0-9]+)?(?:, *[a-z-]+(?:=[0-9]+)?)*")
@@ -293,10 +295,17 @@ def check_access(settings: Settings) -> None:
         raise SettingsError(f"{variable(given[0])} needs {variable('jwt_secret')} or {variable('jwks_file')}")
     if settings.jwt_secret and len(settings.jwt_secret.encode()) < SHORTEST_SECRET:
         raise SettingsError(f"{variable('jwt_secret')} must have {SHORTEST_SECRET} bytes or more")
-    if settings.auth and SHARED.search(settings.cache_control):
+    if settings.auth and lets_share(settings.cache_control):
         raise SettingsError(
             f"{variable('cache_control')} lets shared caches keep answers, which with {variable('auth')}=on are not for everybody"
         )
+
+
+def lets_share(cache_control: str) -> bool:
+    """Whether a shared cache may keep answers to requests that say who asks."""
+    if SHARED.search(cache_control):
+        return True
+    return bool(REVALIDATED.search(cache_control)) and not NOT_SHARED.search(cache_control)
 
 
 @cache

@@ -215,6 +215,8 @@ ON = {"ORDERGRAPH_AUTH": "on"}
         ({**ON, "JWT_SECRET": SECRET, "JWT_AUDIENCE": ""}, "ORDERGRAPH_JWT_AUDIENCE is empty"),
         ({**ON, "CACHE_CONTROL": "public, max-age=60"}, "ORDERGRAPH_CACHE_CONTROL lets shared caches keep answers"),
         ({**ON, "CACHE_CONTROL": "s-maxage=60"}, "ORDERGRAPH_CACHE_CONTROL lets"),
+        ({**ON, "CACHE_CONTROL": "private, s-maxage=60"}, "ORDERGRAPH_CACHE_CONTROL lets"),
+        ({**ON, "CACHE_CONTROL": "max-age=60, must-revalidate"}, "ORDERGRAPH_CACHE_CONTROL lets"),
         ({**ON, "JWT_LEEWAY_SECONDS": "-1"}, "ORDERGRAPH_JWT_LEEWAY_SECONDS must be"),
         ({"AUTH": "jwt"}, "ORDERGRAPH_AUTH must be true or false"),
     ],
@@ -231,7 +233,13 @@ def test_a_secret_counts_in_bytes_and_is_shown_nowhere() -> None:
     assert found.auth
     assert "é" not in repr(found)
     assert from_environment(ON) == Settings(auth=True, audit_log=True)  # API keys are a way in
-    assert from_environment({**ON, "ORDERGRAPH_CACHE_CONTROL": "private, max-age=60"}).auth
+    for kept_by_one in (
+        "private, max-age=60",
+        "must-revalidate, private",
+        "no-store, must-revalidate",
+        "max-age=60, proxy-revalidate",
+    ):
+        assert from_environment({**ON, "ORDERGRAPH_CACHE_CONTROL": kept_by_one}).auth
 
 
 def test_pgbouncer_before_a_file_is_a_contradiction() -> None:

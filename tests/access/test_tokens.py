@@ -261,8 +261,10 @@ async def test_who_shows_who_he_is_is_answered_by_every_method(ask_with_tokens: 
         for path in ("/livez", "/readyz", "/schema.graphql"):
             assert (await ask.client.get(path)).status_code == 200
         assert (await ask.client.options("/graphql")).status_code == 204
-        page = await ask.client.get("/graphql", headers={"accept": "text/html"})
-        assert page.headers["content-type"].startswith("text/html")
+        for path in ("/", "/docs", "/graphql"):
+            page = await ask.client.get(path, headers={"accept": "text/html"})
+            assert page.status_code == 200
+            assert page.headers["content-type"].startswith("text/html")
 
 
 async def test_a_request_of_nobody_is_refused_before_its_body_is_looked_at(

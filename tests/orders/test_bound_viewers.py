@@ -284,6 +284,9 @@ async def test_how_many_pieces_there_are_is_not_told_where_there_are_too_few(sho
         assert answer["data"]["createOrder"]["errors"] == [
             {"message": words, "path": ["input", "items", "1", "quantity"], "requested": 8, "available": available}
         ]
+    tried = query.replace(" {", " @dryRun {", 1)  # what is not hidden: whether so many could be had
+    _, answer = await answered(shop.database, ADA, tried, {"input": {**ORDER, "items": [stock.line("A", 7)]}})
+    assert answer["data"]["createOrder"]["errors"] == []
     assert await shop.snapshots.take() == before
 
 
