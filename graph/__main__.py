@@ -15,7 +15,7 @@ EXIT = """\b
 Exit status:
   0  done
   1  it could not be done; one line on the error stream says why
-  2  the arguments are none"""
+  2  the arguments are wrong"""
 
 
 @click.group(cls=Commands, epilog=EXIT)

@@ -48,7 +48,10 @@ def sample() -> None:
         raise click.ClickException(f"the sample needs an empty database: {error}") from None
 
 
-@click.command(epilog=examples("ordergraph backup monday.db", "ordergraph backup /var/backups/orders-$(date +%F).db"))
+@click.command(
+    short_help="Copy an SQLite file while it serves.",
+    epilog=examples("ordergraph backup monday.db", "ordergraph backup /var/backups/orders-$(date +%F).db"),
+)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(file: Path) -> None:
     """Copy the SQLite file of DATABASE_URL to FILE, while others use it, and verify the copy.
@@ -75,7 +78,7 @@ def backup(file: Path) -> None:
     click.echo(f"Copied {where.shown} to {file} ({size:,} bytes) and read the copy through.")
 
 
-@click.command()
+@click.command(short_help="Delete idempotency keys that are old.")
 def purge_keys() -> None:
     """Delete idempotency keys that are past their time (ORDERGRAPH_IDEMPOTENCY_SECONDS)."""
     from graph.write.expired_keys import purge
@@ -83,7 +86,7 @@ def purge_keys() -> None:
     click.echo(f"Deleted {with_database(purge, usable_settings())} idempotency keys.")
 
 
-@click.command()
+@click.command(short_help="Delete changes that are old.")
 def purge_changes() -> None:
     """Delete changes that are past their time (ORDERGRAPH_CHANGES_SECONDS)."""
     from graph.feed import purge

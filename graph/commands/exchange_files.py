@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -33,6 +34,7 @@ REFUSED, STOPPED = 3, 130
 
 @click.command(
     "import",
+    short_help="Bring in customers, items and orders from files.",
     epilog=examples(
         "ordergraph import orders.csv",
         "ordergraph import --preset online-retail online_retail.csv.gz",
@@ -41,7 +43,7 @@ REFUSED, STOPPED = 3, 130
         "zcat dump.ndjson.gz | ordergraph import --format ndjson -",
         "ordergraph import orders.rejects.csv          (what was refused before, mended)",
     )
-    + "\n\n\b\nExit status:\n  0  all rows are in\n  1  it could not be done, or not to the end\n  2  the arguments are none\n"
+    + "\n\n\b\nExit status:\n  0  all rows are in\n  1  it could not be done, or not to the end\n  2  the arguments are wrong\n"
     "  3  some rows were refused, and are in the file of rejects\n  130  stopped by Ctrl-C: run it again to go on",
 )
 @click.argument("path", metavar="PATH")
@@ -68,6 +70,8 @@ def import_(path: str, rejects: Path | None, dry_run: bool, **options: Any) -> N
     from graph.exchange.openings import CannotRead
     from graph.exchange.rejects import Rejects
 
+    if len(options["delimiter"]) != 1 or options["delimiter"] in '"\r\n':
+        raise Misused("--delimiter takes one character, such as ';'")
     terms = _terms(**{name: options[name] for name in ("preset", "maps", "source", "guest", "zone", "decimals", "negative")})
     settings = usable_settings()
     finished(prepare(settings), settings)
@@ -176,12 +180,13 @@ def _report(tally: Tally, refused: Rejects, *, dry_run: bool) -> None:
 
 
 @click.command(
+    short_help="Write all of them as an import takes them.",
     epilog=examples(
         "ordergraph export > shop.ndjson",
         "ordergraph export --format csv shop/                              (a folder of tables)",
         "ordergraph export --lines january.csv --where '{orderDate: {lt: \"2026-02-01T00:00:00Z\"}}'",
         "ordergraph export --where '{status: {eq: PAID}}' | gzip > paid.ndjson.gz",
-    )
+    ),
 )
 @click.argument("path", metavar="[PATH]", default="-")
 @click.option("--format", "kind", type=click.Choice(["csv", "ndjson"]), help="Objects, or CSV: of lines a file, else a folder.")
@@ -195,6 +200,8 @@ def export(path: str, kind: str | None, lines: bool, where: str | None) -> None:
     from graph.exchange.openings import CannotRead
     from graph.operations.request_errors import RequestRefused
 
+    if path.endswith(".csv") and not lines:
+        raise Misused(f"{path} is one file: add --lines for order lines, or name a folder: ordergraph export --format csv FOLDER")
     suffix = "csv" if path.endswith(".csv") or (lines and path == "-") else "ndjson"
     kind = kind or suffix
     if kind == "csv" and not lines and path == "-":
@@ -241,8 +248,16 @@ async def _write_file(export: Export, file: TextIO, kind: str, lines: bool, told
     return await (write_lines(export, file, kind, told) if lines else write_objects(export, file, told))
 
 
-def _new_file(path: Path) -> TextIO:
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file that is not there yet, and is taken away again where it could not be written to its end."""
     try:
-        return path.open("x", encoding="utf-8", newline="")
+        file = path.open("x", encoding="utf-8", newline="")
     except OSError as error:
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise

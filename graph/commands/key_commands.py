@@ -17,7 +17,7 @@ DAY = "%Y-%m-%d"
 TITLES = ("NAME", "PREFIX", "SCOPES", "CUSTOMER", "STATE", "CREATED", "EXPIRES")
 
 
-@click.group()
+@click.group(short_help="Make, list and take back API keys.")
 def key() -> None:
     """Make, list and take back API keys: credentials of programs, sent as tokens are."""
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Show an operation's cost, SQL and plan.",
     epilog=examples(
         "ordergraph explain orders.graphql",
         """ordergraph explain order.graphql --variables '{"number": "SO-1"}'""",
         "echo '{ items { nodes { sku } } }' | ordergraph explain -",
-    )
+    ),
 )
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--variables", default="{}", metavar="JSON", help="The values of the operation's variables.")

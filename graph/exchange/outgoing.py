@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
@@ -64,6 +65,8 @@ async def write_folder(export: Export, folder: Path, told: Told) -> Counter[str]
     done: Counter[str] = Counter()
     _make(folder)
     with ExitStack() as files:
+        made = files.enter_context(ExitStack())
+        made.callback(shutil.rmtree, folder)  # half an export is none
         writers = {}
         for layout in (CUSTOMERS, ITEMS, ORDERS, ORDER_ITEMS):
             file = files.enter_context((folder / f"{layout.name}.csv").open("x", encoding="utf-8", newline=""))
@@ -77,6 +80,7 @@ async def write_folder(export: Export, folder: Path, told: Told) -> Counter[str]
                     done["lines"] += 1
                 done[layout.name] += 1
                 told(done)
+        made.pop_all()
     return done
 
 

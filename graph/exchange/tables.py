@@ -91,6 +91,18 @@ def _csv_rows(reader: Any, header: Sequence[str], pick: Callable[[list[str]], tu
         yield line, raw, pick(raw)
 
 
+def _without(name: str, header: Sequence[str]) -> str:
+    """What to do where no column holds a value that must be there."""
+    columns = ", ".join(header)[:500]
+    if re.search("[\0\ud800-\udfff]", columns):  # a lone surrogate stands for what the encoding does not know
+        return f"no column holds {name}, and the first line is no text in this encoding: --encoding says which one the file has"
+    told = f"no column holds {name}: name one by --map {name}=COLUMN. The columns are {columns}"
+    for mark, written in ((";", "';'"), ("\t", "$'\\t'"), ("|", "'|'")):
+        if len(header) == 1 and mark in header[0]:
+            return f"{told}; where they are several, say --delimiter {written}"
+    return told
+
+
 def _picker(header: Sequence[str], layout: Layout, called: Mapping[str, str]) -> Callable[[list[str]], tuple[str, ...]]:
     """What takes the values of a layout out of a row, behind whose end stands an empty one."""
     places = {name: index for index, name in enumerate(header)}
@@ -112,9 +124,7 @@ def _picker(header: Sequence[str], layout: Layout, called: Mapping[str, str]) ->
             made.append((index, itemgetter(*holes), _filler(parts)))
             simple.append(max(holes))
         if name in layout.needed and simple[-1] == len(header):
-            raise CannotRead(
-                f"no column holds {name}: name one by --map {name}=COLUMN. The columns are {', '.join(header)[:500]}"
-            )
+            raise CannotRead(_without(name, header))
     picked: Callable[[list[str]], tuple[str, ...]] = itemgetter(*simple)
     if not made:
         return picked

@@ -39,7 +39,7 @@ class BadValue(Exception):
 
 def _text(column: Any, name: str, text: str) -> str:
     if not is_storable(text):
-        raise BadValue("INVALID_INPUT", f"{name} holds what is no text")
+        raise BadValue("INVALID_INPUT", f"{name} holds what is no text in this encoding; --encoding says which one the file has")
     if not text.strip():
         raise BadValue("REQUIRED", f"{name} must have a value")
     if len(text) > LONGEST:
@@ -86,7 +86,7 @@ def number(text: str) -> str:
 def label(name: str, text: str) -> str:
     """A text that only names something, or is free: a source, a number, a note."""
     if not is_storable(text):
-        raise BadValue("INVALID_INPUT", f"{name} holds what is no text")
+        raise BadValue("INVALID_INPUT", f"{name} holds what is no text in this encoding; --encoding says which one the file has")
     if len(text) > LONGEST:
         raise BadValue("INVALID_INPUT", f"{name} must have at most {LONGEST:,} characters")
     return text
@@ -168,7 +168,7 @@ def time(text: str, name: str, zone: ZoneInfo | None) -> datetime:
             return utc_time(text)
         except GraphQLError as error:
             hint = "" if zone is not None else "; --zone says where times without an offset are from"
-            raise BadValue("INVALID_INPUT", f"{name}: {error.message}{hint}") from None
+            raise BadValue("INVALID_INPUT", f"{name}: {error.message.removesuffix('.')}{hint}") from None
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=zone) if found.tzinfo is None else found

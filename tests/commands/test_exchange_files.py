@@ -62,6 +62,11 @@ def test_columns_of_another_shop_and_packed_files(run: Run, tmp_path: Path) -> N
         (["import", "--map", "colour=x", "header.csv"], 2, "a name is one of source, number"),
         (["import", "--zone", "Mars/Base", "header.csv"], 2, "there is no such time zone"),
         (["import", "--encoding", "none", "header.csv"], 1, "there is no encoding none"),
+        (["import", "--delimiter", ";;", "header.csv"], 2, "--delimiter takes one character"),
+        (["import", "semicolons.csv"], 1, "where they are several, say --delimiter ';'"),
+        (["import", "tabs.csv"], 1, "where they are several, say --delimiter $'\\t'"),
+        (["import", "utf16.csv"], 1, "is no text in this encoding: --encoding says which one"),
+        (["export", "new.csv"], 2, "new.csv is one file: add --lines for order lines, or name a folder"),
         (["export", "header.csv", "--lines"], 1, "cannot write header.csv: File exists"),
         (["export", "--format", "csv"], 2, "a folder of tables needs a name"),
         (["export", "--where", "{colour: 1}"], 2, 'no field "colour"'),
@@ -72,9 +77,22 @@ def test_mistakes_are_told_in_one_line(run: Run, tmp_path: Path, arguments: list
     (tmp_path / "header.csv").write_text("number,order_date,email\n")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "semicolons.csv").write_text("number;order_date;email\n")
+    (tmp_path / "tabs.csv").write_text("number\torder_date\temail\n")
+    (tmp_path / "utf16.csv").write_text("number,order_date,email\n", "utf-16")
     assert run("migrate").returncode == 0
     done = run(*arguments)
     assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (status, True, 1), done
+
+
+@pytest.mark.parametrize("arguments", [["new.ndjson"], ["--lines", "new.csv"], ["--format", "csv", "new"]])
+def test_an_export_that_fails_leaves_nothing_and_can_be_tried_again(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    assert run("sample").returncode == 0
+    before = set(tmp_path.iterdir())
+    done = run("export", *arguments, "--where", "{status: PAID}")
+    assert (done.returncode, set(tmp_path.iterdir())) == (2, before), done
+    assert run("export", *arguments, "--where", "{status: {eq: SHIPPED}}").returncode == 0
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {arguments[-1]}
 
 
 def test_zstd_is_read_or_said_to_need_an_extra(run: Run, tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def test_the_page_of_commands_is_their_help(request: pytest.FixtureRequest) -> N
     held(request, DOCS / "commands.md", "help", "\n".join(parts))
 
 
+def test_the_list_of_commands_fits_a_terminal() -> None:
+    shown = main.get_help(click.Context(main, info_name="ordergraph", terminal_width=80))
+    assert "..." not in shown.partition("Commands:")[2]
+
+
 def test_a_command_that_takes_anything_shows_examples() -> None:
     for name, command in commands_of(main, "ordergraph"):
         lines = (command.epilog or "").partition("Examples:\n")[2].splitlines()
