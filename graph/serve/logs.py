@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import traceback
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ class LogLine(logging.Formatter):
     """A record as one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        beside = ", ".join(f"{name} {printable(str(value))}" for name, value in told_with(record).items())
+        beside = ", ".join(f"{name} {shown(name, printable(str(value)))}" for name, value in told_with(record).items())
         parts = [time_of(record), record.levelname, f"{record.name}:", event(record), f"({beside})" if beside else ""]
         return " ".join(part for part in parts if part)
 
@@ -90,6 +91,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(name: str, value: str) -> str:
+    """A value within a line of text: how people call themselves is quoted where it could be taken for what comes after it."""
+    return json.dumps(value, ensure_ascii=False) if name == "who" and BETWEEN.search(value) else value
 
 
 def described(error: BaseException) -> str:
@@ -129,6 +135,8 @@ def short(path: str) -> str:
     return Path(path).relative_to(PACKAGE.parent).as_posix() if Path(path).is_relative_to(PACKAGE) else Path(path).name
 
 
+#: What stands around values in a line of text.
+BETWEEN = re.compile(r'[,()"]')
 #: Loggers whose events are told each time: they are news, or a thread that sums up would be lost in a fork.
 EACH = (ACCESS, AUDIT, WORKERS)
 

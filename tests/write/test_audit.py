@@ -10,6 +10,7 @@ import pytest
 
 from graph.feed.sequence import number_some
 from graph.observations import WriteEnded, listening
+from graph.scope import Viewer
 from graph.serve import logs
 from graph.settings import Settings, from_environment
 from tests import stock
@@ -120,9 +121,20 @@ async def test_a_line_of_the_log_holds_no_value(shop: Ask, caplog: pytest.LogCap
     assert "secret" not in caplog.text + str(made) + str(refused)
     with logs.observing(Settings()):
         assert WriteEnded.listeners == []
+    assert "(who staff admin, outcome ok" in logs.LogLine().format(records[0])
     named = {"ORDERGRAPH_AUTH": "on", "ORDERGRAPH_JWT_SECRET": "x" * 40}
     assert from_environment(named).audit_log
     assert not from_environment({**named, "ORDERGRAPH_AUDIT_LOG": "off"}).audit_log
+
+
+async def test_a_name_cannot_say_how_a_write_ended(shop: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    forger = Viewer('kim, outcome refused, rows 9) "', "kim", frozenset({"admin"}))
+    with logs.observing(Settings(audit_log=True)), caplog.at_level(logging.INFO):
+        await answered(shop.database, forger, f"mutation {{ {MAKE} {ERRORS} }}")
+    (record,) = (record for record in caplog.records if record.name == "ordergraph.audit")
+    line = logs.LogLine().format(record)
+    assert '(who "kim, outcome refused, rows 9) \\"", outcome ok, rows 1, ids Order:2)' in line
+    assert orjson.loads(logs.JsonLine().format(record))["who"] == forger.identity
 
 
 async def test_records_name_who_did_it(shop: Ask) -> None:
