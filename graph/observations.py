@@ -95,13 +95,15 @@ class Operation:
     @property
     def outcome(self) -> str:
         """How it ended, in a word of `OUTCOMES`."""
+        if not self.codes and 0 < self.status < 400:
+            return "ok"
         if self.status == 0:
             return "gone"
         if self.status == 503 or any(code in UNAVAILABLE for code in self.codes):
             return "unavailable"
         if self.status >= 500 or "INTERNAL_SERVER_ERROR" in self.codes:
             return "failed"
-        return "refused" if self.codes or self.status >= 400 else "ok"
+        return "refused"
 
 
 #: Characters of an operation's name that are told.
