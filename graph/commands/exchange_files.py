@@ -173,7 +173,9 @@ def _report(tally: Tally, refused: Rejects, *, dry_run: bool) -> None:
     if tally.left_out:
         click.echo(f"Left out: {tally.left_out:,} lines of fewer pieces than none, with them {tally.emptied:,} orders.")
     if refused.written is not None:
-        click.secho(f"Refused {sum(refused.codes.values()):,} rows, which are in {refused.written}:", fg="yellow")
+        number = sum(refused.codes.values())
+        rows = "one row, which is" if number == 1 else f"{number:,} rows, which are"
+        click.secho(f"Refused {rows} in {refused.written}:", fg="yellow")
         for code, number in refused.codes.most_common():
             click.echo(f"  {number:>9,}  {code:<20} {refused.first[code]}")
         raise SystemExit(REFUSED)

@@ -47,7 +47,7 @@ def create(name: str, scopes: tuple[str, ...], customer: str | None, expires: da
         click.echo("It opens nothing until servers run with ORDERGRAPH_AUTH=on: they ask nobody who he is.", err=True)
 
 
-@key.command("list")
+@key.command("list", epilog=examples("ordergraph key list"))
 def list_() -> None:
     """List all API keys, those that are no good any more too."""
     from graph.access import api_keys

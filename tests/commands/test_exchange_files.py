@@ -22,7 +22,7 @@ def test_an_import_says_what_came_what_was_there_and_what_was_refused(run: Run, 
     assert done.stderr == ""  # no bar where nobody looks
     assert done.stdout == (
         "Imported 1 orders with 1 lines, 1 customers, 1 items.\n"
-        "Refused 1 rows, which are in sales.rejects.csv:\n"
+        "Refused one row, which is in sales.rejects.csv:\n"
         "          1  CHECK                line 3 of sales.csv: quantity must be from 1 to 100,000\n"
     )
     again = run("import", "sales.csv", DATABASE_URL=empty_url)
