@@ -195,9 +195,14 @@ def tell(found: socket.socket | None, options: Iterable[tuple[int, int, int]]) -
             found.setsockopt(*option)
 
 
+def utf8(value: Any) -> bytes:
+    """A text as a server takes it: those who ask for a schema send some of this type."""
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
 async def tell_types(driver: Any) -> None:
     """Give the driver the times of this product, and texts that stay the bytes they come in: those of the type `bpchar`."""
-    await driver.set_type_codec("bpchar", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
+    await driver.set_type_codec("bpchar", schema="pg_catalog", format="binary", encoder=utf8, decoder=bytes)
     # A built-in type is known to the driver: this asks the server nothing.
     for name, encode, decode in (
         ("timestamptz", lambda time: ((time - EPOCH) // MICROSECOND,), lambda parts: EPOCH + MICROSECOND * parts[0]),
