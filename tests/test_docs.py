@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import subprocess
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,8 @@ DOTTED = re.compile(r"`((?:graph|tests)(?:\.\w+)+)(?:\(\))?`")
 PLACE = re.compile(r"`((?:graph|tests|migrations|docs|\.ci|\.github)/[\w./*-]*)`")
 FILE = re.compile(r"`([\w-]+\.(?:py|md|toml|json|graphql))`")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+#: Hosts of package registries, which no file names: a mirror may stand for them.
+REGISTRIES = re.compile("|".join(("pypi[.]org", "python" + "hosted[.]org", "npm" + "js[.]org", "yarn" + "pkg[.]com")))
 COMMAND = re.compile(r"python3? -m ((?:graph|tests)(?:\.\w+)*)")
 
 
@@ -65,6 +68,13 @@ def missing(source: str, text: str) -> list[str]:
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_a_text_points_to_is_there(source: str) -> None:
     assert missing(source, (ROOT / source).read_text(encoding="utf-8")) == []
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    names = listed.stdout.splitlines() or SOURCES  # a copy without its history
+    texts = ((name, (ROOT / name).read_bytes().decode(errors="replace")) for name in names if (ROOT / name).is_file())
+    assert [name for name, text in texts if REGISTRIES.search(text)] == []
 
 
 def test_the_rooms_that_the_page_of_the_architecture_names_are_there() -> None:
