@@ -35,7 +35,7 @@ def migrate(down_to: str | None) -> None:
     click.echo(f"The database is at revision {finished(work(), settings) or 'base'}.")
 
 
-@click.command(epilog=examples("ordergraph sample", "DATABASE_URL=sqlite:///try.db ordergraph sample"))
+@click.command(epilog=examples("ordergraph sample"))
 def sample() -> None:
     """Fill an empty database with the Northwind sample."""
     from graph.sample import NotEmpty, load_into
@@ -80,7 +80,7 @@ def backup(file: Path) -> None:
 
 @click.command(
     short_help="Delete idempotency keys that are old.",
-    epilog=examples("ordergraph purge-keys", "ORDERGRAPH_IDEMPOTENCY_SECONDS=86400 ordergraph purge-keys"),
+    epilog=examples("ordergraph purge-keys"),
 )
 def purge_keys() -> None:
     """Delete idempotency keys that are past their time (ORDERGRAPH_IDEMPOTENCY_SECONDS)."""
@@ -91,7 +91,7 @@ def purge_keys() -> None:
 
 @click.command(
     short_help="Delete changes that are old.",
-    epilog=examples("ordergraph purge-changes", "ORDERGRAPH_CHANGES_SECONDS=604800 ordergraph purge-changes"),
+    epilog=examples("ordergraph purge-changes"),
 )
 def purge_changes() -> None:
     """Delete changes that are past their time (ORDERGRAPH_CHANGES_SECONDS)."""
