@@ -1,7 +1,7 @@
 """The command line: the commands of `graph.commands`, put together.
 
-What goes in: arguments, and the environment through `graph.settings`. What comes out: what the command says it does, and an exit
-status. What may be refused here: nothing; each command refuses for itself.
+What goes in: arguments, and the environment through `graph.environment`. What comes out: what the command says it does, and an
+exit status. What may be refused here: nothing; each command refuses for itself.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ import graph.models  # every module that declares tables is imported here
 import graph.write.idempotency  # noqa: F401  # it declares a table
 from graph.base import Base
 from graph.database.backends import capabilities, configured
+from graph.environment import current
 from graph.migrate import connected
-from graph.settings import SettingsError, current
+from graph.settings import SettingsError
 
 
 def render_item(kind: str, thing: Any, autogenerating: Any) -> str | Literal[False]:

@@ -23,8 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from graph import settings
 from graph.__main__ import main
+from graph.environment import current
 
 #: What commands import when they are called.
 IMPORTED = """
@@ -174,7 +174,7 @@ def become(
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        settings.current.cache_clear()
+        current.cache_clear()
         main(arguments, prog_name="ordergraph")
     except SystemExit as ended:
         status = ended.code or 0

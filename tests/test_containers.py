@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from graph.settings import from_environment
+from graph.environment import from_environment
 from tests import postgres
 from tests.checkouts import ROOT, bare_environment, clone
 from tests.test_commands import free_port

@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "graph"
 ROOMS: dict[str, set[str]] = {
     "currencies": set(),
     "settings": {"currencies"},
+    "environment": {"settings", "currencies"},
     "observations": set(),
     "texts": set(),
     "base": {"texts"},
@@ -30,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "database": {"settings", "observations", "base"},
     "context": {"settings", "database", "scope"},
     "migrate": {"database"},
-    "read": {"settings", "base", "scope", "sums", "texts", "database", "context"},
+    "read": {"settings", "environment", "base", "scope", "sums", "texts", "database", "context"},
     "write": {"settings", "observations", "base", "scope", "texts", "database", "context", "read"},
     "feed": {"settings", "base", "scope", "texts", "database", "context", "read", "write"},
     "operations": {"settings", "observations", "base", "scope", "database", "context", "read", "feed"},
@@ -43,8 +44,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "comparison": set(),
     "commands": {
-        *("settings", "database", "context", "migrate", "sample", "read", "write", "feed", "operations", "schema", "serve"),
-        *("access", "comparison", "exchange"),
+        *("settings", "environment", "database", "context", "migrate", "sample", "read", "write", "feed", "operations"),
+        *("schema", "serve", "access", "comparison", "exchange"),
     },
     "__main__": {"commands"},
 }
@@ -85,7 +86,7 @@ def allowed(room: str) -> set[str]:
     if room == "schema":
         return DOMAIN | domains() | {"operations", "feed", "access"}
     if room == "serve":
-        above = {"access", "schema", "migrate"}
+        above = {"access", "environment", "schema", "migrate"}
         return above | {"settings", "observations", "database", "context", "read", "write", "feed", "operations"}
     return ROOMS.get(room, DOMAIN)
 

@@ -15,6 +15,7 @@ import pytest
 from graph import observations
 from graph.database.failures import Unavailable
 from graph.database.turns import Turns
+from graph.environment import from_environment
 from graph.observations import (
     Observation,
     Operation,
@@ -28,7 +29,7 @@ from graph.observations import (
 )
 from graph.serve import logs
 from graph.serve.correlation import traceparent
-from graph.settings import Settings, SettingsError, from_environment
+from graph.settings import Settings, SettingsError
 from tests.conftest import NOT_COUNTED, Ask
 from tests.faults import passing, places
 from tests.serve.test_logs import Caught, caught, record

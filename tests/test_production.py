@@ -24,7 +24,8 @@ import pytest
 
 from graph.__main__ import main
 from graph.database.backends import configured
-from graph.settings import Settings, from_environment
+from graph.environment import from_environment
+from graph.settings import Settings
 from tests import postgres
 from tests.audit import rows_of
 from tests.forks import environment

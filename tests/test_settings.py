@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 
 from graph.database.backends import configured
-from graph.settings import NOT_ABOVE, SHOWING, WORDS, Settings, SettingsError, check, from_environment, variable
+from graph.environment import NOT_ABOVE, SHOWING, WORDS, check, from_environment
+from graph.settings import Settings, SettingsError, variable
 from tests.written import DOCS, held
 
 

@@ -1,6 +1,6 @@
 """What commands share: settings of the environment, a database that is seen to serve, mistakes told in one line.
 
-What goes in: the environment through `graph.settings`, work to be done. What comes out: what the work came to. What may be
+What goes in: the environment through `graph.environment`, work to be done. What comes out: what the work came to. What may be
 refused here: settings that cannot be used, a database that cannot be reached or is not migrated, each as a
 `click.ClickException`: one line on the error stream and exit status 1, no traceback.
 """
@@ -46,7 +46,7 @@ def examples(*lines: str) -> str:
 def usable_settings() -> Settings:
     """The settings of the environment, the database's URL understood."""
     from graph.database.backends import configured
-    from graph.settings import current
+    from graph.environment import current
 
     settings = current()
     configured(settings)

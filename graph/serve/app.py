@@ -22,9 +22,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph import migrate
-from graph import settings as settings_
 from graph.access.gatekeeper import gatekeeper_of
 from graph.database import Database
+from graph.environment import current
 from graph.feed import purge
 from graph.feed.sequence import Sequencer
 from graph.operations.subscriptions import Broadcast
@@ -64,7 +64,7 @@ class Application(Starlette):
 
 def create_app(settings: Settings | None = None) -> Starlette:
     """The ASGI application. Raises `ValueError` for a database URL it cannot use."""
-    settings = settings or settings_.current()
+    settings = settings or current()
     database = Database(settings)
     engine, streams = schema.engine(database), Streams(settings.max_streams)
     sequencer = Sequencer(database)

@@ -19,9 +19,10 @@ from graph.database.heartbeat import Heartbeat
 from graph.database.protocol import Connections, Purpose
 from graph.database.read_after import BY_PRIMARY, ReadAfter, read_after
 from graph.database.replicas import Standby
+from graph.environment import from_environment
 from graph.feed import sequence
 from graph.feed.outbox import ChangeRow
-from graph.settings import Settings, SettingsError, from_environment
+from graph.settings import Settings, SettingsError
 from tests import sockets
 from tests.audit import rows_of
 from tests.conftest import Ask, Statements, asking

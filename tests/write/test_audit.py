@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from graph.environment import from_environment
 from graph.feed.sequence import number_some
 from graph.observations import WriteEnded, listening
 from graph.scope import Viewer
 from graph.serve import logs
-from graph.settings import Settings, from_environment
+from graph.settings import Settings
 from tests import stock
 from tests.conftest import Ask
 from tests.viewers import ADMIN, READER, answered, viewer

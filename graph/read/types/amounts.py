@@ -11,10 +11,10 @@ from decimal import Context, Decimal, InvalidOperation
 
 from graphql import GraphQLError
 
-from graph import settings
+from graph.environment import current
 from graph.sums import DIGITS
 
-EXPONENT = settings.current().currency_exponent
+EXPONENT = current().currency_exponent
 #: Digits before the point of a stored amount and of a percentage. 10^10 major units stay far inside BIGINT.
 MAX_WHOLE_DIGITS = 10
 #: The greatest amount that is stored as clients send it, in minor units.
