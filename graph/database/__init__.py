@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from graph.database.backends import backend_of, capabilities, configured, configured_replicas
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.heartbeat import Heartbeat
-from graph.database.protocol import Capabilities, Connections, Purpose
+from graph.database.protocol import Capabilities, Connections
 from graph.database.read_after import ReadAfter
 from graph.database.replicas import Replicas, Standby
 from graph.database.telling import Watch
@@ -25,7 +25,7 @@ from graph.database.transactions import transaction
 from graph.database.turns import Turns
 from graph.settings import Settings
 
-__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "Purpose", "capabilities", "rows_within"]
+__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "capabilities", "rows_within"]
 
 logger = logging.getLogger("ordergraph.database")
 
@@ -80,34 +80,26 @@ class Database:
         self.target = configured(settings)
         backend = backend_of(self.target)
         self.capabilities = backend.CAPABILITIES
-        self._primary = backend.connect(self.target, settings)
+        #: What transactions and the product's own reads run on. Replicas answer what `query` is asked, and nothing else.
+        self.primary = backend.connect(self.target, settings)
         #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
-        self.line = Turns(AHEAD * self._primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
-        self.watch = Watch(self._primary.engine, self.capabilities.system)
-        self._pulse: Connections | None = None
+        self.line = Turns(AHEAD * self.primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
+        self.watch = Watch(self.primary.engine, self.capabilities.system)
         self.replicas: Replicas | None = None
         if settings.replica_urls:
-            # Beats stand behind nobody in a line.
-            self._pulse = backend.connect(self.target, replace(settings, pool_size=1))
+            pulse = backend.connect(self.target, replace(settings, pool_size=1))  # beats stand behind nobody in a line
             self.replicas = Replicas(
                 [self._standby(backend.connect(target, settings), target.shown) for target in configured_replicas(settings)],
-                Heartbeat(self._pulse, settings.replica_max_lag_seconds),
+                Heartbeat(pulse, settings.replica_max_lag_seconds),
             )
 
     def _standby(self, server: Connections, shown: str) -> Standby:
         return Standby(server, Watch(server.engine, self.capabilities.system), shown)
 
-    def connections(self, purpose: Purpose) -> Connections:
-        """What a read or a write runs on, which is the primary: replicas answer what `query` is asked, and nothing else.
-
-        This is decided in this class and nowhere else. Whoever adds several shops lets this choose.
-        """
-        return self._primary
-
     @property
     def engine(self) -> AsyncEngine:
         """SQLAlchemy's engine for writing."""
-        return self.connections(Purpose.WRITE).engine
+        return self.primary.engine
 
     @property
     def dialect(self) -> sa.Dialect:
@@ -116,9 +108,8 @@ class Database:
 
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
-        connections = self.connections(Purpose.WRITE)
-        info = {"connections": connections, "watch": self.watch, REPLICATED: self.replicas is not None}
-        return AsyncSession(connections.engine, expire_on_commit=False, autoflush=False, info=info)
+        info = {"connections": self.primary, "watch": self.watch, REPLICATED: self.replicas is not None}
+        return AsyncSession(self.engine, expire_on_commit=False, autoflush=False, info=info)
 
     async def query(
         self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None, after: ReadAfter | None = None
@@ -142,7 +133,7 @@ class Database:
         limit = max_bytes or self.settings.max_answer_bytes
         began = self.watch.began(sql)
         try:
-            found = await self.connections(Purpose.READ).fetch(sql, arguments, limit)
+            found = await self.primary.fetch(sql, arguments, limit)
         except BaseException as error:
             self.watch.ended(sql, began, error)
             if isinstance(error, Exception):
@@ -191,7 +182,7 @@ class Database:
 
     async def probe(self) -> None:
         """See that connections are what the settings say. Raises `Unavailable`, in a sentence for whoever starts the process."""
-        await self._primary.probe()
+        await self.primary.probe()
         if self.replicas is not None:
             await self.replicas.probe()
 
@@ -202,8 +193,6 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._primary.close()
+        await self.primary.close()
         if self.replicas is not None:
             await self.replicas.close()
-        if self._pulse is not None:
-            await self._pulse.close()

@@ -1,7 +1,7 @@
 """The heartbeat: how old what a replica shows may be at most, told without comparing the clocks of two machines.
 
-What goes in: the primary, a number of seconds. What comes out: the beat that a replica must show. What may be refused here:
-nothing; a beat that fails is told once, and the next one follows.
+What goes in: connections to the primary for it alone, a number of seconds. What comes out: the beat that a replica must show.
+What may be refused here: nothing; a beat that fails is told once, and the next one follows.
 
 A process writes numbers to a row of its own on the primary, and notes by its own clock when it sent each. Whoever shows a number
 shows all that was acknowledged to anybody before that number was sent: its COMMIT is behind all of theirs in the log. Numbers of
@@ -44,7 +44,7 @@ LONGEST_SECONDS, PARTS = 1.0, 4
 
 
 class Heartbeat:
-    """The beats of one process. `process` is its number, drawn when it begins to beat."""
+    """The beats of one process, on connections of its own. `process` is its number, drawn when it begins to beat."""
 
     def __init__(self, primary: Connections, max_lag_seconds: float, clock: Callable[[], float] = monotonic) -> None:
         self.process = 0
@@ -87,3 +87,7 @@ class Heartbeat:
                     logger.info("The heartbeat is back")
                 failing = False
             await asyncio.sleep(min(LONGEST_SECONDS, self._max_lag_seconds / PARTS))
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._primary.close()

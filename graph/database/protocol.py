@@ -7,7 +7,6 @@ nothing; what is not fulfilled mypy says.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,13 +20,6 @@ from graph.settings import Settings
 
 #: A host that may be tried, and its port; `None` leaves it to the driver and its environment.
 Host = tuple[str, int | None]
-
-
-class Purpose(enum.Enum):
-    """What a connection is wanted for."""
-
-    READ = "one query of the product's own, which sees all that is committed"
-    WRITE = "a transaction, and all that is read in it"
 
 
 @dataclass(frozen=True, slots=True)

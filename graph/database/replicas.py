@@ -151,6 +151,7 @@ class Replicas:
                 replica.failed(error, self._clock())
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those of the heartbeat too."""
         for replica in self.all:
             await replica.server.close()
+        await self.heartbeat.close()

@@ -20,7 +20,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from graph.database import Database, Purpose
+from graph.database import Database
 from graph.feed.sequence import waiting_since
 from graph.observations import (
     Operation,
@@ -148,7 +148,7 @@ class Metrics:
 
     def sample(self) -> None:
         """Write down the state that nobody tells the change of, and what was only counted: to count costs less than to tell."""
-        turns, line = self.database.connections(Purpose.WRITE).turns, self.database.line
+        turns, line = self.database.primary.turns, self.database.line
         self.families["ordergraph_operations_running"].set(Operation.count)
         self.child("connections", "busy").set(turns.taken)
         self.child("connections", "most").set(turns.connections)

@@ -51,7 +51,7 @@ async def test_long_reads_leave_threads_to_short_ones(database: Database) -> Non
 
 async def test_a_statement_is_long_as_long_as_it_takes_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graph.database.readers.SHORT_SECONDS", -1.0)  # over when it is looked at first
-    readers: Any = database._primary._readers  # type: ignore[attr-defined]  # of a file
+    readers: Any = database.primary._readers  # type: ignore[attr-defined]  # of a file
     assert await database.fetch(FEW, (30_000,)) == 30_000
     assert list(readers._long) == [FEW]
     monkeypatch.setattr("graph.database.readers.SHORT_SECONDS", 60.0)
@@ -88,7 +88,7 @@ async def test_a_bulk_change_that_takes_too_long_answers_and_changes_nothing(url
     monkeypatch.setattr("graph.database.sqlite.STEPS", 100)
     async with asking(Settings(database_url=url)) as ask:
         before = await ask.raw("{ orderSummary { totalAmount { sum } } }")
-        file: Any = ask.app.state.database._primary
+        file: Any = ask.app.state.database.primary
         file._seconds, seconds = -1.0, file._seconds
         field = 'discountOrders(input: {where: {or: [%s]}, percent: "10"}) { count errors { code path } }'
         heavy = ", ".join(f'{{items: {{some: {{item: {{name: {{contains: "{letter}"}}}}}}}}}}' for letter in "qxyzjkvw")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from graph.access import api_keys
 from graph.database import Database
@@ -16,7 +17,7 @@ from graph.database import heartbeat as beating
 from graph.database.backends import configured, configured_replicas
 from graph.database.failures import Unavailable
 from graph.database.heartbeat import Heartbeat
-from graph.database.protocol import Connections, Purpose
+from graph.database.protocol import Connections
 from graph.database.read_after import BY_PRIMARY, ReadAfter, read_after
 from graph.database.replicas import Standby
 from graph.environment import from_environment
@@ -411,7 +412,20 @@ def test_a_replica_that_cannot_be_used_is_one_sentence(url: str, reason: str) ->
 
 async def test_writes_and_reads_of_the_products_own_run_on_the_primary(both: tuple[Ask, Told]) -> None:
     database = both[0].database
-    assert database.connections(Purpose.READ) is database.connections(Purpose.WRITE)
     assert await database.fetch("SELECT pg_is_in_recovery()", []) is False
     assert await database.query("SELECT pg_is_in_recovery()", []) is True
     assert both[1] == ["answered"]
+    async with database.session() as session:
+        assert await session.scalar(sa.text("SELECT pg_is_in_recovery()")) is False
+
+
+async def test_what_is_closed_leaves_no_connection_to_the_primary(pair: Pair) -> None:
+    """Those of the heartbeat stand beside the others."""
+    open_ = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ordergraph'"
+    async with replicated(pair):
+        assert await rows_of(pair.primary.url, open_) == [[(True,)]]
+
+    async def closed() -> bool:
+        return await rows_of(pair.primary.url, open_) == [[(False,)]]
+
+    await until(closed)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from graph.database import AHEAD
-from graph.database.protocol import Purpose
 from graph.database.turns import Patience, Turns
 from graph.operations.engine import Engine
 from graph.settings import Settings
@@ -70,7 +69,7 @@ async def test_who_comes_late_to_his_turn_under_too_much_load_gives_way(
     async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=9)) as ask:
         database = ask.app.state.database
         monkeypatch.setattr(Patience, "seconds", 0.0)
-        for turns in (database.line, database.connections(Purpose.WRITE).turns):
+        for turns in (database.line, database.primary.turns):
             for limit, codes in ((0.0, set[str]()), (perf_counter() + 60, {"SERVICE_UNAVAILABLE"})):
                 monkeypatch.setattr(Patience, "until", limit)
                 first, second = ((CREATE % (made + n))[11:-2] for n in (1, 2))

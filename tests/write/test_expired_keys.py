@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from graph import migrate
 from graph.base import utc_now
-from graph.database import Database, Purpose
+from graph.database import Database
 from graph.database import steps as steps_of_work
 from graph.database.failures import TransientError
 from graph.settings import Settings
@@ -101,7 +101,7 @@ async def test_a_step_waits_for_its_turn_among_the_writes(empty_url: str) -> Non
     await keep(empty_url, 1)
     database = Database(Settings(database_url=empty_url, pool_size=1))
     try:
-        async with database.connections(Purpose.WRITE).turns:
+        async with database.primary.turns:
             step = asyncio.create_task(purge_some(database))
             await asyncio.sleep(0.05)
             assert not step.done()

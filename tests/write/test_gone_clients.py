@@ -12,7 +12,7 @@ import httpx2
 import orjson
 import pytest
 
-from graph.database import Database, Purpose
+from graph.database import Database
 from tests.audit import audit, checked_out, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, places
@@ -68,7 +68,7 @@ async def test_a_write_that_is_given_up_between_its_rows_holds_no_lock(shop: Ask
     database: Database = shop.app.state.database
     update = "UPDATE item SET name = 'gone' RETURNING id"
     async with database.session() as session:
-        driver = await database.connections(Purpose.WRITE).begin(session)
+        driver = await database.primary.begin(session)
         if isinstance(driver, aiosqlite.Connection):
             cursor: Any = await driver.execute(update)
             assert await cursor.fetchone()
