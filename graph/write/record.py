@@ -241,9 +241,10 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
             return await work()
         session.info.pop(WRITTEN, None)
         record = session.info[RECORD] = Record(context.client or None)
-        session.info.pop(CARRIED, None)  # of a try that failed
-        result = await work()
-        session.info.pop(CARRIED, None)
+        try:
+            result = await work()
+        finally:
+            session.info.pop(CARRIED, None)  # where no read came for it: no other may take it along
         changes = record.changes() if record.kept is None else record.kept
         for add_to in database.before_commit if changes else ():
             try:
@@ -263,7 +264,6 @@ async def recorded(context: Context, work: Callable[[], Awaitable[T]], *, undone
     finally:
         session.info.pop(RECORD, None)
         session.info.pop(WRITTEN, None)
-        session.info.pop(CARRIED, None)
     # Nothing is awaited between the COMMIT and this: whoever gives up waiting cannot take it from the listeners.
     for listener in database.listeners if changes else ():
         try:
