@@ -207,10 +207,10 @@ class RequestShed(Observation):
 
 
 @dataclass(frozen=True, slots=True)
-class SubscribersCounted(Observation):
-    """How many subscribers this process has now."""
+class SubscribersCame(Observation):
+    """So many subscribers more has this process now; fewer, where it is below zero."""
 
-    count: int
+    change: int
 
 
 E = TypeVar("E", bound=Observation)

@@ -122,7 +122,7 @@ class Audience:
 
 
 class Hub:
-    """The groups of a process. `counted` hears how many subscribers there are."""
+    """The groups of a process. `counted` hears how many subscribers come, and go."""
 
     def __init__(self, feed: Feed, most_waiting: int, counted: Callable[[int], None] = lambda _: None) -> None:
         self.feed = feed
@@ -193,7 +193,7 @@ class Hub:
 
     def _count(self, change: int) -> None:
         self.members += change
-        self._counted(self.members)
+        self._counted(change)
 
     async def _run(self) -> None:
         while True:

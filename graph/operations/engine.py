@@ -87,6 +87,14 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class SizedStatement:
+    """A statement that makes so many events of a subscription."""
+
+    compiled: Compiled
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """JSON text of a whole response, or a result of graphql-core's with `Fragment`s in it. `cost` is that of what it reads."""
 
@@ -115,6 +123,7 @@ class Engine:
         self.documents: Recent[tuple[str, str | None], Document] = Recent(settings.max_plans, KEPT_DOCUMENTS)
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
+        self.events: Recent[tuple[Document, Hashable, Hashable], SizedStatement] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.introspections: Recent[tuple[Document, tuple[str, ...], str], dict[str, str]] = Recent(100, KEPT_INTROSPECTIONS)
         # A document waits for its turn, and then its plan: half of the request's time is left for what comes after.
         self.learner = Learner(settings.request_timeout_seconds / 4)

@@ -35,7 +35,7 @@ from graph.feed.events import Events, Seen, Told
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.feed.reach import concerns
-from graph.operations.engine import Compiled, Engine
+from graph.operations.engine import Compiled, Engine, SizedStatement
 from graph.read.planning.cost import bytes_of, cost_of, prices
 from graph.read.planning.plan import Plan
 from graph.read.planning.planning_context import PlanningContext
@@ -67,14 +67,6 @@ class Selected:
     def argument(self, name: str) -> Any:
         leaf = self.arguments.get(name)
         return None if leaf is None else leaf.value
-
-
-@dataclass(frozen=True, slots=True)
-class SizedStatement:
-    """A statement that makes so many events."""
-
-    compiled: Compiled
-    size: int
 
 
 def statement_of(engine: Engine, plan: Callable[[int], Plan], scope: Scope, size: int) -> SizedStatement:

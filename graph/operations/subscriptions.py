@@ -33,11 +33,10 @@ from graph.feed.hub import Hub
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.feed.sequence import Sequencer
-from graph.observations import SubscribersCounted
+from graph.observations import SubscribersCame
 from graph.operations.documents import Document
-from graph.operations.engine import KEPT_STATEMENTS, Engine
-from graph.operations.event_sources import IDS, FeedReader, Selected, SizedStatement, StateReader, listing, statement_of
-from graph.operations.recent import Recent
+from graph.operations.engine import Engine, SizedStatement
+from graph.operations.event_sources import IDS, FeedReader, Selected, StateReader, listing, statement_of
 from graph.operations.request_errors import RequestRefused, refused
 from graph.read.planning.arguments import Given, read_arguments
 from graph.read.planning.cost import bytes_of, prices, too_expensive, total
@@ -82,7 +81,6 @@ class Broadcast:
         sequencer.numbered.append(self.hub.wake)
         if database.capabilities.one_writer:
             database.listeners.append(lambda _: self.hub.wake())
-        self.plans: Recent[Hashable, SizedStatement] = Recent(engine.settings.max_plans, KEPT_STATEMENTS)
 
     async def __call__(
         self,
@@ -116,11 +114,11 @@ class Broadcast:
         key = (document, values_of(document, asked, variables), context.scope.key, repr(context.scope.values))
         return self._tell(key, reader, position)
 
-    def _count(self, subscribers: int) -> None:
-        self.sequencer.listening = subscribers
+    def _count(self, change: int) -> None:
+        self.sequencer.listening += change
         self.sequencer.ring()
-        if SubscribersCounted.listeners:
-            SubscribersCounted(subscribers).tell()
+        if SubscribersCame.listeners:
+            SubscribersCame(change).tell()
 
     async def _tell(self, key: Hashable, reader: EventSource, position: int | None) -> AsyncGenerator[Told]:
         try:
@@ -157,12 +155,12 @@ class Broadcast:
     async def _paged(self, document: Document, asked: Selected, scope: Scope, plan: Any) -> SizedStatement:
         """The statement of as many events as one may ask for at once. Raises `RequestRefused` where one is too dear."""
         key = (document, document.shape(asked.operation.variables.coerced), scope.key)
-        paged = self.plans.get(key)
+        paged = self.engine.events.get(key)
         if paged is None:
             paged = await self.engine.learner.learn(
                 ("subscription", *key),
                 lambda: self._compiled(plan, scope),
-                lambda made: self.plans.put(key, made, len(made.compiled.statement.sql)),
+                lambda made: self.engine.events.put(key, made, len(made.compiled.statement.sql)),
             )
         return paged
 

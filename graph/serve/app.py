@@ -27,7 +27,6 @@ from graph.database import Database
 from graph.environment import current
 from graph.feed import purge
 from graph.feed.sequence import Sequencer
-from graph.operations.subscriptions import Broadcast
 from graph.schema import schema
 from graph.serve import hosts, logs
 from graph.serve.guarded import Page, guarded
@@ -37,6 +36,7 @@ from graph.serve.pages import docs
 from graph.serve.pages.mistakes import handlers
 from graph.serve.pages.tour import Tour
 from graph.serve.playground.page import assets
+from graph.serve.shopfront import Shopfront
 from graph.serve.sse import EventStreams
 from graph.serve.streams import Streams
 from graph.serve.tracing import tracing_of
@@ -67,11 +67,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
     settings = settings or current()
     database = Database(settings)
     engine, streams = schema.engine(database), Streams(settings.max_streams)
-    sequencer = Sequencer(database)
-    subscriptions = Broadcast(engine, database, sequencer)
     gatekeeper = gatekeeper_of(settings, database)
-    view = GraphQLView(engine, database, settings, EventStreams(subscriptions, settings, streams), gatekeeper)
-    sockets = SocketView(subscriptions, settings, streams, gatekeeper)
+    front = Shopfront(engine, database, gatekeeper)
+    view = GraphQLView(engine, settings, EventStreams(engine, settings, streams), front)
+    sockets = SocketView(engine, settings, streams, front)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None
     tracing = tracing_of(settings) if settings.traces else None
@@ -81,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
-        tasks = [asyncio.create_task(each) for each in beside_requests(database, sequencer)]
+        tasks = [asyncio.create_task(each) for each in beside_requests(database, front.sequencer)]
         if gatekeeper is not None and gatekeeper.credentials is not None:
             tasks.append(asyncio.create_task(gatekeeper.credentials.keep()))
         with ExitStack() as listening:
@@ -96,7 +95,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        await subscriptions.hub.close()
+        await front.subscriptions.hub.close()
         await health.stop()
         if tracing is not None:
             await tracing.close()
@@ -125,8 +124,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         "engine": engine,
         "streams": streams,
         "gatekeeper": gatekeeper,
-        "sequencer": sequencer,
-        "hub": subscriptions.hub,
+        "sequencer": front.sequencer,
+        "hub": front.subscriptions.hub,
     }
     app.state = State(parts)
     return app

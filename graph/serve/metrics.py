@@ -27,7 +27,7 @@ from graph.observations import (
     OperationFinished,
     ReplicaAsked,
     RequestShed,
-    SubscribersCounted,
+    SubscribersCame,
     TransactionRetried,
     TurnWaited,
     listening_to,
@@ -135,7 +135,7 @@ class Metrics:
             (TransactionRetried, lambda _: self.families["ordergraph_retries"].inc()),
             (ReplicaAsked, lambda seen: self.child("replica_reads", seen.outcome).inc()),
             (RequestShed, lambda seen: self.child("shed", seen.code).inc()),
-            (SubscribersCounted, lambda seen: self.families["ordergraph_subscribers"].set(seen.count)),
+            (SubscribersCame, lambda seen: self.families["ordergraph_subscribers"].inc(seen.change)),
         )
 
     def _finished(self, seen: OperationFinished) -> None:

@@ -15,7 +15,6 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
-from graph.access.gatekeeper import ANYBODY, Sender
 from graph.operations.documents import Document
 from graph.operations.persisted import Persisted
 from graph.operations.request_errors import RequestRefused, refused
@@ -34,8 +33,6 @@ class Asked:
     size: int
     #: The name of a document that is known by it; `query` is empty where the name is all that came, until it is `with_text`.
     document_id: str = ""
-    #: Who asks, where he is told events for a while.
-    sender: Sender = ANYBODY
 
 
 def only_declared(asked: Asked, document: Document) -> Asked:

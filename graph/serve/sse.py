@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import OperationType
@@ -24,11 +24,13 @@ from graph.context import Context
 from graph.database.failures import Unavailable
 from graph.feed.events import Told
 from graph.operations.aside import aside
+from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused
-from graph.operations.subscriptions import Broadcast, FellBehind
+from graph.operations.subscriptions import FellBehind
 from graph.serve.negotiation import Accepted
 from graph.serve.requests import Asked, header, only_declared
 from graph.serve.responses import refusal_body
+from graph.serve.shopfront import Shopfront
 from graph.serve.streams import Streams
 from graph.settings import Settings
 
@@ -36,21 +38,30 @@ HEARTBEAT = b":\n\n"
 COMPLETE = b"event: complete\ndata:\n\n"  # without data it would not reach a page
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told events for a while: of what, where, and by which right."""
+
+    asked: Asked
+    front: Shopfront
+    sender: Sender
+
+
 class EventStreams:
     """What answers subscriptions at /graphql."""
 
-    def __init__(self, subscribe: Broadcast, settings: Settings, streams: Streams) -> None:
-        self.subscribe = subscribe
+    def __init__(self, engine: Engine, settings: Settings, streams: Streams) -> None:
+        self.engine = engine
         self.settings = settings
         self.streams = streams
 
-    async def served(self, accept: Accepted, asked: Asked, sender: Sender) -> Asked | None:
+    async def served(self, accept: Accepted, asked: Asked, front: Shopfront, sender: Sender) -> Subscriber | None:
         """What to tell whom, if anything. Raises `RequestRefused` as reading the document does, and for want of room.
 
         Who takes nothing but an event stream is told in one what is wrong with his document.
         """
         try:
-            document = await self.subscribe.engine.document(asked.query, asked.operation_name, asked.size)
+            document = await self.engine.document(asked.query, asked.operation_name, asked.size)
         except RequestRefused:
             if accept.media is not None:
                 raise
@@ -60,9 +71,9 @@ class EventStreams:
                 return None
             asked = only_declared(asked, document)
         self.streams.check()
-        return replace(asked, sender=sender)
+        return Subscriber(asked, front, sender)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, asked: Asked, request_id: str) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, subscriber: Subscriber, request_id: str) -> None:
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
@@ -72,15 +83,15 @@ class EventStreams:
         with self.streams.one(), aside():
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if scope["method"] != "HEAD":
-                await self._stream(receive, send, asked, header(scope, b"last-event-id") or None, request_id)
+                await self._stream(receive, send, subscriber, header(scope, b"last-event-id") or None, request_id)
             await send({"type": "http.response.body", "body": b""})
 
-    async def _stream(self, receive: Receive, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
-        telling, over = asyncio.create_task(self._tell(send, asked, after, request_id)), asyncio.Event()
+    async def _stream(self, receive: Receive, send: Send, subscriber: Subscriber, after: str | None, request_id: str) -> None:
+        telling, over = asyncio.create_task(self._tell(send, subscriber, after, request_id)), asyncio.Event()
         others = (left(receive), self.streams.draining.wait(), over.wait())
         ends = {telling, *map(asyncio.create_task, others)}
         try:
-            with asked.sender.watched(over.set):
+            with subscriber.sender.watched(over.set):
                 while not await one_of(ends, self.settings.heartbeat_seconds):
                     await send(part(HEARTBEAT))
         finally:
@@ -90,23 +101,24 @@ class EventStreams:
         if not telling.cancelled():
             telling.result()
         elif over.is_set():
-            await self._tell_end(send, asked, request_id)
+            await self._tell_end(send, subscriber, request_id)
 
-    async def _tell_end(self, send: Send, asked: Asked, request_id: str) -> None:
+    async def _tell_end(self, send: Send, subscriber: Subscriber, request_id: str) -> None:
         """Tell who asks that he may not any more; he may come back where only the database does not say that he may."""
         try:
-            asked.sender.check()
+            subscriber.sender.check()
         except (RequestRefused, Unavailable) as error:
             await send(part(as_event(refusal_body(error, request_id)[1])))
             if isinstance(error, RequestRefused):
                 await send(part(COMPLETE))
 
-    async def _tell(self, send: Send, asked: Asked, after: str | None, request_id: str) -> None:
+    async def _tell(self, send: Send, subscriber: Subscriber, after: str | None, request_id: str) -> None:
         """Send events until there are no more of them."""
+        asked, front, sender = subscriber.asked, subscriber.front, subscriber.sender
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                context = Context(self.subscribe.database, asked.sender.viewer, spend=asked.sender.spend)
-                events = await self.subscribe(asked.query, asked.variables, asked.operation_name, context, after=after)
+                context = Context(front.database, sender.viewer, spend=sender.spend)
+                events = await front.subscriptions(asked.query, asked.variables, asked.operation_name, context, after=after)
             await send(part(HEARTBEAT))  # the client learns that it listens
             await send_all(send, events)
         except Exception as error:  # every failure has an answer, and none of them shows its insides

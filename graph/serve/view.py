@@ -15,9 +15,8 @@ from typing import Any
 from starlette.responses import Response as Plain
 from starlette.types import Receive, Scope, Send
 
-from graph.access.gatekeeper import ANYBODY, Gatekeeper
+from graph.access.gatekeeper import ANYBODY
 from graph.context import Context
-from graph.database import Database
 from graph.database.failures import CommitUnknown
 from graph.observations import Operation
 from graph.operations.aside import aside
@@ -43,8 +42,9 @@ from graph.serve.requests import (
     with_text,
 )
 from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_of, refusal_body
+from graph.serve.shopfront import Shopfront
 from graph.serve.sql_shown import explanation
-from graph.serve.sse import EventStreams
+from graph.serve.sse import EventStreams, Subscriber
 from graph.settings import Settings
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -57,14 +57,11 @@ PIECE = 2**18
 class GraphQLView:
     """The ASGI application at /graphql."""
 
-    def __init__(
-        self, engine: Engine, database: Database, settings: Settings, events: EventStreams, gatekeeper: Gatekeeper | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, settings: Settings, events: EventStreams, front: Shopfront) -> None:
         self.engine = engine
-        self.database = database
         self.settings = settings
         self.events = events
-        self.gatekeeper = gatekeeper
+        self.front = front
         self.varies = own_writes.varies(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +78,7 @@ class GraphQLView:
                 answer = await self._answer(scope, receive, share, operation, accept)
             if answer is None:
                 return
-            if isinstance(answer, Asked):
+            if isinstance(answer, Subscriber):
                 await self.events(scope, receive, send, answer, operation.request_id)
                 return
             status, headers, body = await self._message(scope, *answer, operation, accept.media or GRAPHQL_RESPONSE)
@@ -106,29 +103,29 @@ class GraphQLView:
 
     async def _answer(
         self, scope: Scope, receive: Receive, share: Share, operation: Operation, accept: Accepted
-    ) -> tuple[int, bytes, Headers] | Asked | None:
+    ) -> tuple[int, bytes, Headers] | Subscriber | None:
         """Status, body and headers of its own, or what is to be told as events; `None` where nobody is there to be answered."""
         context: Context | None = None
         more: Headers = ()
         half = self.settings.request_timeout_seconds / 2
         try:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
-                sender = ANYBODY
-                if self.gatekeeper is not None:  # before anything is read of nobody
-                    sender = await self.gatekeeper.admit(header(scope, b"authorization"), scope.get("client"))
+                sender, front = ANYBODY, self.front
+                if front.gatekeeper is not None:  # before anything is read of nobody
+                    sender = await front.gatekeeper.admit(header(scope, b"authorization"), scope.get("client"))
                 asked = await self._read(scope, receive)
                 over = (deadline.when() or 0) + half
                 deadline.reschedule(over)
                 if accept.stream and scope["method"] != "QUERY":
-                    events = await self.events.served(accept, asked, sender)
+                    events = await self.events.served(accept, asked, front, sender)
                     if events is not None:
                         operation.status = 200
                         return events
                 if accept.media is None:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
-                context = Context(self.database, sender.viewer, deadline=over - half / 5, share=share, spend=sender.spend)
-                if self.database.replicas is not None:
+                context = Context(front.database, sender.viewer, deadline=over - half / 5, share=share, spend=sender.spend)
+                if front.database.replicas is not None:
                     context.read_after = own_writes.brought(self.settings, scope, asked.extensions)
                 only_queries = scope["method"] != "POST"
                 status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)

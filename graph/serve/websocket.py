@@ -23,19 +23,20 @@ from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from graph.access.gatekeeper import ANYBODY, Gatekeeper, Sender
+from graph.access.gatekeeper import ANYBODY, Sender
 from graph.context import Context
 from graph.database.failures import CommitUnknown, Unavailable
 from graph.feed.events import Told
 from graph.observations import Operation
 from graph.operations.budget import Share
+from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
-from graph.operations.subscriptions import Broadcast
 from graph.serve.browsers import may_open
 from graph.serve.guarded import whole_refusal
 from graph.serve.own_writes import EXTENSION, in_extensions
 from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
 from graph.serve.responses import answer_body, refusal_body
+from graph.serve.shopfront import Shopfront
 from graph.serve.socket_messages import Closed, closing, id_of, next_message, payload_in
 from graph.serve.streams import Streams
 from graph.settings import Settings
@@ -48,13 +49,11 @@ ENDING_SECONDS = 1.0
 class SocketView:
     """The ASGI application at /graphql for WebSockets."""
 
-    def __init__(self, subscribe: Broadcast, settings: Settings, streams: Streams, gatekeeper: Gatekeeper | None = None) -> None:
-        self.gatekeeper = gatekeeper
-        self.engine = subscribe.engine
-        self.database = subscribe.database
-        self.subscribe = subscribe
+    def __init__(self, engine: Engine, settings: Settings, streams: Streams, front: Shopfront) -> None:
+        self.engine = engine
         self.settings = settings
         self.streams = streams
+        self.front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
@@ -66,11 +65,11 @@ class SocketView:
                         "Pages of this origin may not open a WebSocket here: ORDERGRAPH_CORS_ORIGINS does not name it.",
                         403,
                     )
-                sender, authorization = ANYBODY, header(scope, b"authorization")
-                if self.gatekeeper is not None and (authorization or self.gatekeeper.credentials is None):
-                    sender = await self.gatekeeper.admit(authorization, scope.get("client"))
+                front, sender, authorization = self.front, ANYBODY, header(scope, b"authorization")
+                if front.gatekeeper is not None and (authorization or front.gatekeeper.credentials is None):
+                    sender = await front.gatekeeper.admit(authorization, scope.get("client"))
                 with self.streams.one():
-                    await Conversation(self, socket, sender).run()
+                    await Conversation(self, socket, front, sender).run()
             except (RequestRefused, Unavailable) as error:
                 await socket.send_denial_response(whole_refusal(error))
 
@@ -94,9 +93,10 @@ class SocketOperation:
 class Conversation:
     """One socket."""
 
-    def __init__(self, view: SocketView, socket: WebSocket, sender: Sender) -> None:
+    def __init__(self, view: SocketView, socket: WebSocket, front: Shopfront, sender: Sender) -> None:
+        self.front = front
         self.sender = sender  # as the handshake says, or as `connection_init` does
-        self.view = view
+        self.engine = view.engine
         self.settings = view.settings
         self.socket = socket
         self.initialised = False
@@ -174,7 +174,7 @@ class Conversation:
 
     async def _admit(self, given: set[str]) -> None:
         """See who it is, where that is asked. Raises `Closed`."""
-        gatekeeper = self.view.gatekeeper
+        gatekeeper = self.front.gatekeeper
         if gatekeeper is None or gatekeeper.credentials is None or (self.sender is not ANYBODY and not given):
             return
         with closing():
@@ -213,7 +213,7 @@ class Conversation:
             await self._say(id=name, type="error", payload=errors_of(RequestRefused([full]), Operation(new_id())))
             return
         try:
-            asked = with_text(asked, self.view.engine.persisted)
+            asked = with_text(asked, self.engine.persisted)
         except RequestRefused as error:
             await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
             return
@@ -231,7 +231,7 @@ class Conversation:
         """Run an operation, and tell what becomes of it as long as somebody wants to know."""
         failed: list[Any] = []
         answer: str | None = None
-        with suppress(WebSocketDisconnect), Share(self.view.engine.budget) as share:
+        with suppress(WebSocketDisconnect), Share(self.engine.budget) as share:
             with Operation(new_id()) as observed:
                 try:
                     answer = await self._answer(asked, share, observed)
@@ -262,16 +262,14 @@ class Conversation:
             async with asyncio.timeout(seconds) as deadline:
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 over = (deadline.when() or 0) - seconds / 10
-                document = await self.view.engine.document(asked.query, asked.operation_name, asked.size)
+                document = await self.engine.document(asked.query, asked.operation_name, asked.size)
                 if document.kind is OperationType.SUBSCRIPTION:
                     observed.status = 200
                     return None
-                context = Context(self.view.database, self.sender.viewer, deadline=over, share=share, spend=self.sender.spend)
+                context = Context(self.front.database, self.sender.viewer, deadline=over, share=share, spend=self.sender.spend)
                 context.read_after = in_extensions(asked.extensions)
                 try:
-                    answer = await self.view.engine.run(
-                        asked.query, asked.variables, asked.operation_name, context, size=asked.size
-                    )
+                    answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, size=asked.size)
                 finally:
                     await context.close()
         except TimeoutError:
@@ -288,8 +286,8 @@ class Conversation:
     async def _begin(self, asked: Asked) -> AsyncGenerator[Told]:
         """Begin a subscription."""
         async with asyncio.timeout(self.settings.request_timeout_seconds):
-            context = Context(self.view.database, self.sender.viewer, spend=self.sender.spend)
-            return await self.view.subscribe(asked.query, asked.variables, asked.operation_name, context)
+            context = Context(self.front.database, self.sender.viewer, spend=self.sender.spend)
+            return await self.front.subscriptions(asked.query, asked.variables, asked.operation_name, context)
 
     async def _tell_events(self, name: str, events: AsyncGenerator[Told]) -> None:
         """Tell events until there are no more of them."""

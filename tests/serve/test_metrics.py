@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from graph.base import utc_now
 from graph.database.failures import Unavailable
 from graph.database.turns import Turns
-from graph.observations import RequestShed, SubscribersCounted
+from graph.observations import RequestShed, SubscribersCame
 from graph.serve import metrics
 from graph.serve.turned_away import NO_ROOM, head_too_large, turned_away, whole_response
 from graph.settings import Settings
@@ -65,7 +65,7 @@ async def test_operations_are_counted_by_name_and_outcome(measured: Ask, monkeyp
         await measured.data(CREATE, {"email": "eve@example.org"})
     await measured("{ nothing }")
     RequestShed("HEAD_TOO_LARGE", 431).tell()
-    SubscribersCounted(7).tell()
+    SubscribersCame(7).tell()
     turns = Turns(1, 1)
     async with turns:
         waiting = asyncio.create_task(turns.__aenter__())
