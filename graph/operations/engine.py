@@ -16,16 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import orjson
-from graphql import (
-    ExecutionResult,
-    FieldNode,
-    GraphQLSchema,
-    OperationDefinitionNode,
-    OperationType,
-    SelectionSetNode,
-)
-from graphql.execution.collect_fields import collect_fields
+from graphql import ExecutionResult, GraphQLSchema, OperationType
 from graphql.execution.values import VariableValues
 from sqlalchemy import Dialect
 from strawberry.execution import optimized_is_awaitable
@@ -36,6 +27,7 @@ from graph.observations import running
 from graph.operations.authorization import permit, permit_inputs
 from graph.operations.budget import SMALL, Budget
 from graph.operations.documents import Document, read_document
+from graph.operations.introspection import Introspection
 from graph.operations.learning import Learner
 from graph.operations.persisted import Persisted, read_manifest, validated
 from graph.operations.recent import Recent
@@ -65,8 +57,6 @@ Ask = Callable[[str, list[Any], int], Awaitable[Any]]
 #: about fifty bytes a character, a plan with its statement about ten.
 KEPT_DOCUMENTS = 400_000
 KEPT_STATEMENTS = 4_000_000
-#: So with the answers of introspections, which only a new version changes. Tools ask for 200,000 characters at once.
-KEPT_INTROSPECTIONS = 4_000_000
 
 TOO_LONG = "A document may have at most {} characters."
 TOO_HEAVY = "A request may have at most {} bytes, unless all it does is to insert plain rows."
@@ -124,9 +114,9 @@ class Engine:
         self.plans: Recent[tuple[Document, Hashable, Hashable], Compiled] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.mutations: Recent[tuple[Document, Hashable, Hashable], PlannedMutation] = Recent(settings.max_plans, KEPT_STATEMENTS)
         self.events: Recent[tuple[Document, Hashable, Hashable], SizedStatement] = Recent(settings.max_plans, KEPT_STATEMENTS)
-        self.introspections: Recent[tuple[Document, tuple[str, ...], str], dict[str, str]] = Recent(100, KEPT_INTROSPECTIONS)
         # A document waits for its turn, and then its plan: half of the request's time is left for what comes after.
         self.learner = Learner(settings.request_timeout_seconds / 4)
+        self.introspection = Introspection(schema, self.learner)
         self.persisted = Persisted(settings)
         if settings.trusted_documents:
             self._trust(read_manifest(settings.trusted_documents))
@@ -215,7 +205,7 @@ class Engine:
             context.spend(compiled.cost.total)
         values = with_viewer(variables.coerced, context.scope)
         if compiled.meta:
-            values = {**values, META: await self._introspection(document, variables, compiled.meta)}
+            values = {**values, META: await self.introspection.told(document, variables, compiled.meta)}
         if compiled.tells_viewer and context.viewer is not None:
             values = {**values, KNOWN: context.viewer.known}
         database, after = context.database, context.wrote or context.read_after
@@ -264,34 +254,6 @@ class Engine:
     def operation(self, document: Document, variables: VariableValues, scope: Scope) -> PlanningContext:
         """What the planner needs of a request."""
         return PlanningContext(self.schema, self.settings, document.operation, document.fragments, variables, scope.kind)
-
-    async def _introspection(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
-        key = (document, keys, repr(sorted(variables.coerced.items())))
-        found = self.introspections.get(key)
-        if found is None:
-            found = await self.learner.learn(
-                key,
-                lambda: self._introspect(document, variables, keys),
-                lambda made: self.introspections.put(key, made, sum(map(len, made.values()))),
-            )
-        return found
-
-    def _introspect(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
-        """The introspection fields of a query, answered by graphql-core: JSON text by response key."""
-        assert self.schema.query_type is not None
-        collected = collect_fields(self.schema, dict(document.fragments), variables, self.schema.query_type, document.operation)
-        nodes: list[FieldNode] = [detail.node for key in keys for detail in collected.grouped_field_set[key]]
-        operation = OperationDefinitionNode(
-            operation=OperationType.QUERY,
-            selection_set=SelectionSetNode(selections=tuple(nodes)),
-            variable_definitions=document.operation.variable_definitions,
-            directives=(),
-            name=None,
-        )
-        executor = PayloadExecutor.of(self.schema, document.fragments, operation, variables, None)
-        result = executor.execute_operation()
-        assert isinstance(result, ExecutionResult)
-        return {key: orjson.dumps((result.data or {}).get(key)).decode() for key in keys}
 
     async def planned(self, document: Document, variables: VariableValues, scope: Scope) -> PlannedMutation:
         """What the payloads of a mutation select, judged before anything is written and before it stands in line."""
