@@ -47,7 +47,6 @@ from graph.read.types.scalars import DEFINITIONS
 from graph.settings import Settings
 from graph.write import locks, mutation_inputs, unit
 from graph.write.atomic import run_mutation
-from graph.write.converters import use_converters
 from graph.write.directives import DIRECTIVES
 from graph.write.errors import error_types
 from graph.write.resolvers import use_resolvers
@@ -173,5 +172,4 @@ checks.check_rules(_built)
 permissions.describe(_built)
 groups.check(_built)
 mutation_inputs.check(_built)
-use_converters(_built)
 use_resolvers(_built)

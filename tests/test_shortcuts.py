@@ -208,14 +208,6 @@ def test_converters_do_what_strawberry_does(name: str, data: st.DataObject) -> N
     assert all(getattr(made, name).value is value for name, value in filters.items())
 
 
-def test_all_arguments_of_mutations_are_converted_so() -> None:
-    assert BUILT.mutation_type is not None
-    arguments = [argument for field in BUILT.mutation_type.fields.values() for argument in field.args.values()]
-    hooks = [get_named_type(argument.type).extensions["strawberry-definition"].from_input for argument in arguments]
-    assert len(hooks) > 20
-    assert all(hooks)
-
-
 @pytest.mark.parametrize("name", sorted(BUILT.mutation_type.fields if BUILT.mutation_type else ()))
 async def test_a_mutation_runs_the_work_that_strawberrys_resolver_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BUILT.mutation_type is not None
@@ -233,7 +225,8 @@ async def test_a_mutation_runs_the_work_that_strawberrys_resolver_runs(name: str
     info: Any = SimpleNamespace(context=context, path=Path(None, "key", "Mutation"))
     library: Any = schema.schema_converter.from_resolver(definition.extensions["strawberry-definition"])
     assert definition.resolve is not None
-    assert [await resolve(None, info, input=input_) for resolve in (definition.resolve, library)] == ["done", "done"]
+    with by_the_library():
+        assert [await resolve(None, info, input=input_) for resolve in (definition.resolve, library)] == ["done", "done"]
     mine, theirs = ran
     assert same(mine.pop(4), theirs.pop(4))  # the input
     assert mine == theirs

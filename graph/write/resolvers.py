@@ -49,23 +49,21 @@ def mutation(
 
     def declare(work: Callable[[Unit, In], Awaitable[Answer[P]]]) -> StrawberryField:
         input_type, payload = _annotated(work)
-        entries = entries_of(input_type, payload)
+        entries, convert = entries_of(input_type, payload), converter(input_type)
 
-        async def resolve(info: strawberry.Info[Context, None], input: In) -> P:
-            field = running_in(info.context).fields[str(info.path.key)]
-            return await perform(info.context, field, payload, lambda unit: work(unit, input), entries)
+        async def resolve(info: strawberry.Info[Context, None] | GraphQLResolveInfo[Context], input: In) -> P:
+            context = info.context
+            field = running_in(context).fields[str(info.path.key)]
+            return await perform(context, field, payload, lambda unit: work(unit, input), entries)
 
         async def direct(source: None, info: GraphQLResolveInfo[Context], input: Mapping[str, Any]) -> P:
-            context: Context = info.context
-            made: In = converter(input_type)(input)
-            field = running_in(context).fields[str(info.path.key)]
-            return await perform(context, field, payload, lambda unit: work(unit, made), entries)
+            return await resolve(info, convert(input))
 
         resolve.__name__ = work.__name__
         argument: Any = Annotated[input_type, strawberry.argument(description=ABOUT_INPUT)]
         resolve.__annotations__ = {"info": strawberry.Info[Context, None], "input": argument, "return": payload}
         needs = {**root_use(scope, unbound=unbound), DIRECT: direct}
-        field: StrawberryField = strawberry.mutation(resolver=resolve, description=description, metadata=needs)  # type: ignore[assignment]  # typed as what it resolves to
+        field: StrawberryField = strawberry.mutation(resolver=resolve, description=description, metadata=needs)
         return field
 
     return declare
