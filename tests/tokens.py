@@ -15,7 +15,6 @@ from typing import Any
 import jwt
 
 from graph.access.credentials import Credentials
-from graph.database import Database
 from graph.settings import Settings
 from tests.conftest import Ask
 
@@ -47,8 +46,8 @@ def text_of(part: bytes) -> str:
 
 
 def credentials_of(settings: Settings) -> Credentials:
-    """What finds out whose credentials are; no database is opened for tokens."""
-    return Credentials(settings, Database(settings))
+    """What finds out whose credentials are."""
+    return Credentials(settings)
 
 
 def bearer(*scope: Any, **claims: Any) -> dict[str, str]:

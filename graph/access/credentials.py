@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import time
@@ -24,7 +24,6 @@ from graphql import GraphQLError
 from graph.access.api_keys import prefix_of
 from graph.access.claims import BadCredentials
 from graph.access.key_lookup import KeyLookup
-from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.operations.recent import Recent
 from graph.operations.request_errors import RequestRefused
@@ -42,6 +41,8 @@ KEPT, KEPT_CHARACTERS = 10_000, 10_000_000
 #: How often it is looked whether what was granted still holds, and how long the database may take to say so of API keys; for how
 #: long one counts that was looked up.
 LOOK_SECONDS, ANSWER_SECONDS, SURE_SECONDS = 1.0, 2.0, 5.0
+#: Databases at which API keys are looked up at the same time.
+AT_ONCE = 4
 SCHEME = "bearer"
 FOREVER = float("inf")
 
@@ -50,12 +51,12 @@ FOREVER = float("inf")
 class Grant:
     """Credentials that were found good: whose they are, until when that holds, and by what they were found so.
 
-    The basis is the key of a token, or the prefix of an API key.
+    The basis is the key of a token, or the prefix of an API key and where that is looked up.
     """
 
     viewer: Viewer
     until: float
-    basis: VerifyingKey | str
+    basis: VerifyingKey | tuple[KeyLookup, str]
     revoked: bool = False
     _watchers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -94,22 +95,21 @@ class Grant:
 
 
 class Credentials:
-    """Finds out whose credentials are. Raises `SettingsError` where settings leave no way to do it."""
+    """Finds out whose credentials are, at any database. Raises `SettingsError` where settings leave no way to do it."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.tokens: Tokens | None = None
         if settings.jwt_secret or settings.jwks_file:
             from graph.access.tokens import Tokens  # brings cryptography along, a tenth of what a process holds
 
             self.tokens = Tokens(settings)
-        self.api_keys = KeyLookup(database)
-        self._failing = False
-        self._known: Recent[str, Grant] = Recent(KEPT, KEPT_CHARACTERS)
+        self._known: Recent[tuple[KeyLookup | None, str], Grant] = Recent(KEPT, KEPT_CHARACTERS)
         self._granted: WeakSet[Grant] = WeakSet()
+        self._failing: WeakSet[KeyLookup] = WeakSet()
 
-    async def grant(self, authorization: str) -> Grant:
-        """What these credentials grant. Raises `RequestRefused`."""
-        known = self._known.get(authorization)
+    async def grant(self, authorization: str, api_keys: KeyLookup | None) -> Grant:
+        """What these credentials grant where API keys are looked up so, or are none. Raises `RequestRefused`, `Unavailable`."""
+        known = self._known.get((api_keys, authorization))
         if known is not None and known.holds():
             return known
         scheme, _, text = authorization.partition(" ")
@@ -118,18 +118,20 @@ class Credentials:
         try:
             if scheme.lower() != SCHEME:
                 raise BadCredentials
-            grant = await self._find(text.strip(" "))
+            grant = await self._find(text.strip(" "), api_keys)
         except BadCredentials as error:
             raise unauthenticated(EXPIRED if error.expired else INVALID) from None
-        self._known.put(authorization, grant, len(authorization))
+        self._known.put((api_keys, authorization), grant, len(authorization))
         self._granted.add(grant)
         return grant
 
-    async def _find(self, text: str) -> Grant:
+    async def _find(self, text: str, api_keys: KeyLookup | None) -> Grant:
         if prefix_of(text) is not None:
+            if api_keys is None:
+                raise BadCredentials
             asked = time()
-            viewer, prefix = await self.api_keys.find(text)
-            grant = Grant(viewer, 0.0, prefix)
+            viewer, prefix = await api_keys.find(text)
+            grant = Grant(viewer, 0.0, (api_keys, prefix))
             grant.renew(asked)
             return grant
         if self.tokens is None:
@@ -150,34 +152,43 @@ class Credentials:
         """See what of all that was granted still holds."""
         if self.tokens is not None and self.tokens.keys.path:
             await asyncio.to_thread(self.tokens.keys.refresh)
-        await self._look_up({grant.basis for grant in self._granted if isinstance(grant.basis, str)})
+        await self._look_up()
         for grant in list(self._granted):
-            if not isinstance(grant.basis, str):
+            if not isinstance(grant.basis, tuple):
                 grant.revoked = self.tokens is None or not self.tokens.keys.has(grant.basis)
             if grant.revoked or not grant.holds():
                 self._granted.discard(grant)
                 grant.end()
 
-    async def _look_up(self, prefixes: Collection[str]) -> None:
-        """Look up the API keys of these prefixes again. Where that cannot be done the log tells it once."""
-        if not prefixes:
-            return
-        asked = time()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                found = await self.api_keys.stored(prefixes)
-        except Exception as error:
-            if not self._failing:
-                bug = None if isinstance(error, (Unavailable, TimeoutError)) else error
-                logger.warning("API keys cannot be looked up; tried again as time passes: %s", error, exc_info=bug)
-            self._failing = True
-            return
-        if self._failing:
-            logger.info("API keys are looked up again")
-        self._failing = False
+    async def _look_up(self) -> None:
+        """Look up the API keys that were granted again, those of each database by one statement."""
+        asked: dict[KeyLookup, dict[str, list[Grant]]] = {}
         for grant in self._granted:
-            if isinstance(grant.basis, str) and grant.basis in prefixes:
-                grant.revoked = grant.basis not in found
+            if isinstance(grant.basis, tuple):
+                api_keys, prefix = grant.basis
+                asked.setdefault(api_keys, {}).setdefault(prefix, []).append(grant)
+        turns = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._look_up_at(api_keys, grants, turns) for api_keys, grants in asked.items()))
+
+    async def _look_up_at(self, api_keys: KeyLookup, grants: Mapping[str, Sequence[Grant]], turns: asyncio.Semaphore) -> None:
+        """Look up the keys of these prefixes at one database. Where that cannot be done the log tells it once."""
+        async with turns:
+            asked = time()
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    found = await api_keys.stored(grants.keys())
+            except Exception as error:
+                if api_keys not in self._failing:
+                    bug = None if isinstance(error, (Unavailable, TimeoutError)) else error
+                    logger.warning("API keys cannot be looked up; tried again as time passes: %s", error, exc_info=bug)
+                self._failing.add(api_keys)
+                return
+        if api_keys in self._failing:
+            logger.info("API keys are looked up again")
+        self._failing.discard(api_keys)
+        for prefix, some in grants.items():
+            for grant in some:
+                grant.revoked = prefix not in found
                 if not grant.revoked:
                     grant.renew(asked)
 

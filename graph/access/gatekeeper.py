@@ -14,6 +14,7 @@ from typing import Any
 
 from graph.access.allowances import Allowances, who_is_at
 from graph.access.credentials import Credentials, Grant
+from graph.access.key_lookup import KeyLookup
 from graph.database import Database
 from graph.scope import Viewer
 from graph.settings import Settings
@@ -48,21 +49,34 @@ ANYBODY = Sender()
 
 
 class Gatekeeper:
-    """Lets senders in as the settings say. Raises `SettingsError`."""
+    """Lets senders in at one database, or where there is none and API keys are no good."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self.credentials = Credentials(settings, database) if settings.auth else None
-        self.allowances = Allowances(settings.budget_per_second) if settings.budget_per_second else None
+    def __init__(self, credentials: Credentials | None, allowances: Allowances | None, api_keys: KeyLookup | None) -> None:
+        self.credentials = credentials
+        self.allowances = allowances
+        self.api_keys = api_keys
 
     async def admit(self, authorization: str, client: Any) -> Sender:
         """Who sends this header from this address. Raises `RequestRefused`, `Unavailable`."""
-        grant = None if self.credentials is None else await self.credentials.grant(authorization)
+        grant = None if self.credentials is None else await self.credentials.grant(authorization, self.api_keys)
         if self.allowances is None:
             return Sender(grant)
         who = who_is_at(client) if grant is None else grant.viewer.identity
         return Sender(grant, partial(self.allowances.spend, who))
 
 
-def gatekeeper_of(settings: Settings, database: Database) -> Gatekeeper | None:
-    """The one of a server with these settings; None where it would let in everybody, and nobody need be asked."""
-    return Gatekeeper(settings, database) if settings.auth or settings.budget_per_second else None
+class Entrance:
+    """What the gatekeepers of a process have in common: what is known of credentials, and what each sender has left to spend.
+
+    Raises `SettingsError`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.credentials = Credentials(settings) if settings.auth else None
+        self.allowances = Allowances(settings.budget_per_second) if settings.budget_per_second else None
+
+    def gatekeeper(self, database: Database | None) -> Gatekeeper | None:
+        """The one of a database; None where it would let in everybody, and nobody need be asked."""
+        if self.credentials is None and self.allowances is None:
+            return None
+        return Gatekeeper(self.credentials, self.allowances, KeyLookup(database) if database is not None else None)

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph import migrate
-from graph.access.gatekeeper import gatekeeper_of
+from graph.access.gatekeeper import Entrance
 from graph.database import Database
 from graph.environment import current
 from graph.feed import purge
@@ -67,7 +67,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
     settings = settings or current()
     database = Database(settings)
     engine, streams = schema.engine(database), Streams(settings.max_streams)
-    gatekeeper = gatekeeper_of(settings, database)
+    entrance = Entrance(settings)
+    gatekeeper = entrance.gatekeeper(database)
     front = Shopfront(engine, database, gatekeeper)
     view = GraphQLView(engine, settings, EventStreams(engine, settings, streams), front)
     sockets = SocketView(engine, settings, streams, front)
@@ -81,8 +82,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
         tasks = [asyncio.create_task(each) for each in beside_requests(database, front.sequencer)]
-        if gatekeeper is not None and gatekeeper.credentials is not None:
-            tasks.append(asyncio.create_task(gatekeeper.credentials.keep()))
+        if entrance.credentials is not None:
+            tasks.append(asyncio.create_task(entrance.credentials.keep()))
         with ExitStack() as listening:
             listening.enter_context(logs.observing(settings))
             if metrics is not None:

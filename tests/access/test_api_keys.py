@@ -46,8 +46,12 @@ def gate(ask: Ask) -> credentials.Credentials:
     return found
 
 
+async def granted(ask: Ask, text: str) -> credentials.Grant:
+    return await gate(ask).grant(f"Bearer {text}", ask.app.state.gatekeeper.api_keys)
+
+
 async def viewer_of(ask: Ask, text: str) -> Viewer:
-    return (await gate(ask).grant(f"Bearer {text}")).viewer
+    return (await granted(ask, text)).viewer
 
 
 async def change(database: Database, name: str, **values: Any) -> None:
@@ -124,7 +128,7 @@ async def test_a_key_that_is_over_is_told_apart_and_only_to_who_has_it(shop: Ask
 
 async def test_a_key_ends_when_its_time_comes_however_well_it_is_known(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     made = await api_keys.create(shop.database, "short", ["read"], None, utc_now() + timedelta(seconds=3))
-    grant = await gate(shop).grant(f"Bearer {made}")
+    grant = await granted(shop, made)
     assert grant.holds()
     assert grant.until <= (grant.viewer.expires or 0)
     monkeypatch.setattr(credentials, "time", lambda: time() + 4)
@@ -157,7 +161,7 @@ async def test_many_new_keys_are_looked_up_one_statement_at_a_time(
 ) -> None:
     made = [await api_keys.create(shop.database, f"key {number}", ["read"]) for number in range(9)]
     statements.clear()
-    found = await asyncio.gather(*(gate(shop).grant(f"Bearer {text}") for text in made))
+    found = await asyncio.gather(*(granted(shop, text) for text in made))
     assert [grant.viewer.name for grant in found] == [f"key {number}" for number in range(9)]
     assert len(statements) == 1
     reached, gate_, fetch, running = asyncio.Event(), asyncio.Event(), shop.database.fetch, 0
@@ -172,7 +176,7 @@ async def test_many_new_keys_are_looked_up_one_statement_at_a_time(
         return await fetch(*arguments)
 
     monkeypatch.setattr(shop.database, "fetch", held)
-    lookup = gate(shop).api_keys
+    lookup = shop.app.state.gatekeeper.api_keys
     first = asyncio.create_task(lookup.find(made[0]))
     await reached.wait()
     others = [asyncio.create_task(lookup.find(text)) for text in [*made[1:], f"ogk_{'0' * 76}", f"ogk_{'0' * 12}_{'0' * 64}"]]

@@ -198,7 +198,7 @@ async def test_an_event_stream_of_nobody_does_not_begin(server: Listening, ask: 
 
 async def test_who_watches_credentials_that_are_over_is_told_at_once() -> None:
     credentials = credentials_of(Settings(**AUTH))
-    grant = await credentials.grant(bearer()["authorization"])
+    grant = await credentials.grant(bearer()["authorization"], None)
     told: list[str] = []
     with grant.watched(lambda: told.append("first")):
         pass

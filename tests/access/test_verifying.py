@@ -194,7 +194,7 @@ async def test_a_file_whose_reading_fails_is_read_once_and_leaves_api_keys_alone
     credentials = credentials_of(of_file(path))
     looked: list[str] = []
 
-    async def look_up(_: Any) -> None:
+    async def look_up() -> None:
         looked.append("keys")
 
     def broken(_: str) -> Any:
@@ -233,19 +233,19 @@ def test_a_secret_that_is_a_public_key_stops_the_start() -> None:
 async def test_a_key_that_is_taken_out_takes_its_tokens_with_it(path: Path) -> None:
     """Those of others go on, and a new key under an old name is another one."""
     credentials = credentials_of(of_file(path))
-    before = {name: await credentials.grant(f"Bearer {signed(name)}") for name in ALGORITHMS}
+    before = {name: await credentials.grant(f"Bearer {signed(name)}", None) for name in ALGORITHMS}
     ended: list[str] = []
     with before["ES256"].watched(lambda: ended.append("ES256")), before["EdDSA"].watched(lambda: ended.append("EdDSA")):
         write(path, jwk("RS256"), jwk("ES256", 1, kid="ES256-0"))
         await credentials.look()
         assert sorted(ended) == ["ES256", "EdDSA"]
-    assert await credentials.grant(f"Bearer {signed('RS256')}") is before["RS256"]
+    assert await credentials.grant(f"Bearer {signed('RS256')}", None) is before["RS256"]
     for name in ("ES256", "EdDSA"):
         with pytest.raises(RequestRefused) as refusal:
-            await credentials.grant(f"Bearer {signed(name)}")
+            await credentials.grant(f"Bearer {signed(name)}", None)
         assert refusal.value.headers == ((b"www-authenticate", INVALID),)
     again = token(key=private("ES256", 1), algorithm="ES256", head={"kid": "ES256-0"})
-    assert (await credentials.grant(f"Bearer {again}")).holds()
+    assert (await credentials.grant(f"Bearer {again}", None)).holds()
 
 
 async def test_a_server_takes_new_keys_and_closes_what_old_ones_opened(
