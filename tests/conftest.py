@@ -285,7 +285,7 @@ async def asking(settings: Settings, *, knowing: bool = False) -> AsyncIterator[
         engine = app.state.engine
         known = KNOWING.setdefault(engine.dialect.name, engine)
         engine.documents, engine.plans, engine.mutations = known.documents, known.plans, known.mutations
-    app.state.sequencer.idle_seconds = 3_600  # what happens by itself is nobody's statement, nor a place where it breaks
+    app.state.rota.idle_seconds = 3_600  # what happens by itself is nobody's statement, nor a place where it breaks
     # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
         asker = Ask(app, client)

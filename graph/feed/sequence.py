@@ -1,7 +1,7 @@
 """The order of changes: positions given to what has become visible in the outbox, on PostgreSQL.
 
 What goes in: a `Database`. What comes out: dense positions from 1, in the order of the outbox's ids among what is visible when
-they are given. What may be refused here: what a transaction may be refused for; `Sequencer.run` tells of it once, and goes on.
+they are given. What may be refused here: what a transaction may be refused for; `Sequencer.visit` tells of it once, and goes on.
 
 An id is drawn before its transaction commits, so whoever read by ids would pass those that come late. A position is given after
 that, by one sequencer at a time: it locks the head *first*, and looks in a *later* statement, which sees all that its
@@ -73,50 +73,38 @@ async def waiting_since(database: Database) -> datetime | None:
 
 
 class Sequencer:
-    """Numbers changes as they come. `listening` is how many listen in this process; `numbered` are called when some have got
-    their positions by this process."""
+    """Numbers the changes of a database when it is visited (`graph.feed.rota`), which it rings for.
 
-    def __init__(self, database: Database) -> None:
+    `listening` is how many listen in this process; `numbered` are called when some have got their positions by this process.
+    """
+
+    def __init__(self, database: Database, rung: Callable[[Sequencer], None] = lambda _: None) -> None:
         self.database = database
         self.listening = 0
         self.numbered: list[Callable[[], None]] = []
-        self.idle_seconds = IDLE_SECONDS
-        self._rung = asyncio.Event()
-        database.listeners.append(self.ring)
+        self.failing = False
+        self._rung = rung
+        if not database.capabilities.one_writer:
+            database.listeners.append(self.ring)
 
     def ring(self, _: Sequence[Any] = ()) -> None:
         """Something may wait to be numbered: this process has written, or somebody begins to listen."""
-        if self.listening:
-            self._rung.set()
+        if not self.database.capabilities.one_writer:
+            self._rung(self)
 
-    async def run(self) -> None:
-        """Number until cancelled. What goes wrong is told when it begins and when it is over."""
-        if self.database.capabilities.one_writer:
-            return
-        failing = full = False
-        while True:
-            if not full:
-                await self._rest(LISTENING_SECONDS if self.listening and not failing else self.idle_seconds)
-            try:
-                some = await number_some(self.database)
-            except Exception as error:
-                full = False
-                if not failing:
-                    bug = None if isinstance(error, (TransientError, Unavailable)) else error
-                    logger.warning("Changes cannot be put into their order; tried again as time passes: %s", error, exc_info=bug)
-                failing = True
-                continue
-            if failing:
-                logger.info("Changes are put into their order again")
-            failing, full = False, some == BATCH
-            for each in self.numbered if some else ():
-                each()
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait, or until there is something to do."""
+    async def visit(self) -> bool:
+        """Number some changes; whether there may be more. What goes wrong is told when it begins and when it is over."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        except TimeoutError:
-            pass
-        self._rung.clear()
+            some = await number_some(self.database)
+        except Exception as error:
+            if not self.failing:
+                bug = None if isinstance(error, (TransientError, Unavailable)) else error
+                logger.warning("Changes cannot be put into their order; tried again as time passes: %s", error, exc_info=bug)
+            self.failing = True
+            return False
+        if self.failing:
+            logger.info("Changes are put into their order again")
+        self.failing = False
+        for each in self.numbered if some else ():
+            each()
+        return some == BATCH

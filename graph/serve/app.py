@@ -26,7 +26,7 @@ from graph.access.gatekeeper import Entrance
 from graph.database import Database
 from graph.environment import current
 from graph.feed import purge
-from graph.feed.sequence import Sequencer
+from graph.feed.rota import Rota
 from graph.schema import schema
 from graph.serve import hosts, logs
 from graph.serve.guarded import Page, guarded
@@ -69,7 +69,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
     engine, streams = schema.engine(database), Streams(settings.max_streams)
     entrance = Entrance(settings)
     gatekeeper = entrance.gatekeeper(database)
-    front = Shopfront(engine, database, gatekeeper)
+    rota = Rota()
+    front = Shopfront(engine, database, gatekeeper, rota.sequencer(database, steady=True))
     view = GraphQLView(engine, settings, EventStreams(engine, settings, streams), front)
     sockets = SocketView(engine, settings, streams, front)
     health = Health(database, streams.draining)
@@ -81,7 +82,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
-        tasks = [asyncio.create_task(each) for each in beside_requests(database, front.sequencer)]
+        tasks = [asyncio.create_task(each) for each in beside_requests(database, rota)]
         if entrance.credentials is not None:
             tasks.append(asyncio.create_task(entrance.credentials.keep()))
         with ExitStack() as listening:
@@ -92,10 +93,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             if tracing is not None:
                 listening.enter_context(tracing.observing())
             yield
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(tasks)
         await front.subscriptions.hub.close()
         await health.stop()
         if tracing is not None:
@@ -125,6 +123,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         "engine": engine,
         "streams": streams,
         "gatekeeper": gatekeeper,
+        "rota": rota,
         "sequencer": front.sequencer,
         "hub": front.subscriptions.hub,
     }
@@ -132,9 +131,17 @@ def create_app(settings: Settings | None = None) -> Starlette:
     return app
 
 
-def beside_requests(database: Database, sequencer: Sequencer) -> Sequence[Coroutine[Any, Any, None]]:
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End what was done beside requests."""
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def beside_requests(database: Database, rota: Rota) -> Sequence[Coroutine[Any, Any, None]]:
     """What a process does all the time, whoever asks it what."""
-    return keep_purging(database), purge.keep_purging(database), sequencer.run(), database.beat()
+    return keep_purging(database), purge.keep_purging(database), rota.run(), database.beat()
 
 
 def page_routes(settings: Settings, tour: Tour, called: list[Middleware]) -> list[BaseRoute]:

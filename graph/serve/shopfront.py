@@ -15,8 +15,8 @@ from graph.operations.subscriptions import Broadcast
 class Shopfront:
     """The one of a database. Without a gatekeeper everybody is let in."""
 
-    def __init__(self, engine: Engine, database: Database, gatekeeper: Gatekeeper | None) -> None:
+    def __init__(self, engine: Engine, database: Database, gatekeeper: Gatekeeper | None, sequencer: Sequencer) -> None:
         self.database = database
         self.gatekeeper = gatekeeper
-        self.sequencer = Sequencer(database)
-        self.subscriptions = Broadcast(engine, database, self.sequencer)
+        self.sequencer = sequencer
+        self.subscriptions = Broadcast(engine, database, sequencer)

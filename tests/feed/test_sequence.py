@@ -13,7 +13,8 @@ from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.feed import sequence
 from graph.feed.outlook import LAST, Outlook
-from graph.feed.sequence import Sequencer, number_some, waiting_since
+from graph.feed.rota import Rota
+from graph.feed.sequence import number_some, waiting_since
 from graph.settings import Settings
 from tests.conftest import Ask
 from tests.remote import until
@@ -150,7 +151,7 @@ async def test_whoever_serves_puts_changes_into_their_order(ask: Ask) -> None:
     sequencer.numbered.append(numbered.set)
     await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1"})
     await until(lambda: ordered(database))
-    sequencer.listening, sequencer.idle_seconds = 0, 0.01
+    sequencer.listening, ask.app.state.rota.idle_seconds = 0, 0.01
     await asyncio.sleep(0.05)
     numbered.clear()
     await done(ask, "updateItem", {"id": "Item:1", "name": "B"})
@@ -164,7 +165,6 @@ async def test_whoever_serves_puts_changes_into_their_order(ask: Ask) -> None:
 async def test_no_error_of_the_database_ends_it(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sequence, "IDLE_SECONDS", 0.001)
     answers: list[Any] = [Unavailable("away"), Unavailable("away"), 1, OSError(), sequence.BATCH]
     over = asyncio.Event()
 
@@ -178,10 +178,12 @@ async def test_no_error_of_the_database_ends_it(
         return int(answer)
 
     monkeypatch.setattr(sequence, "number_some", number)
-    sequencer, numbered = Sequencer(database), list[int]()
+    rota, numbered = Rota(), list[int]()
+    rota.idle_seconds = 0.001
+    sequencer = rota.sequencer(database, steady=True)
     sequencer.numbered.append(lambda: numbered.append(1))
     with caplog.at_level("INFO", "ordergraph.feed"):
-        running = asyncio.create_task(sequencer.run())
+        running = asyncio.create_task(rota.run())
         async with asyncio.timeout(20):
             await over.wait()
         running.cancel()

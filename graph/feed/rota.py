@@ -1,0 +1,104 @@
+"""When changes are put into their order: one task a process, however many databases it serves.
+
+What goes in: databases, each with who listens there and when this process has written. What comes out: `Sequencer`s that are
+visited. What may be refused here: nothing; what goes wrong at one database is told by its sequencer, and stops no other.
+
+Where somebody listens, a database is visited at once when this process has written there, and every few milliseconds for what
+others did: the more such databases, the longer. Where nobody does it is visited as time passes: a database that is `steady`
+always, others when this process has written there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from graph.database import Database
+from graph.feed.sequence import IDLE_SECONDS, LISTENING_SECONDS, Sequencer
+
+#: Databases that are visited at the same time.
+AT_ONCE = 4
+#: For each database where somebody listens so long is waited at least until all of them are visited again.
+EACH_SECONDS = 0.002
+
+
+class Rota:
+    """Visits the sequencers of a process."""
+
+    def __init__(self) -> None:
+        self.idle_seconds = IDLE_SECONDS
+        self._steady: set[Sequencer] = set()
+        self._waiting: set[Sequencer] = set()
+        self._listening: set[Sequencer] = set()
+        self._failing: set[Sequencer] = set()
+        self._visits: dict[Sequencer, asyncio.Task[None]] = {}
+        self._rung = asyncio.Event()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    def sequencer(self, database: Database, *, steady: bool = False) -> Sequencer:
+        """The sequencer of a database, visited from now on."""
+        made = Sequencer(database, self._ring)
+        if steady and not database.capabilities.one_writer:
+            self._steady.add(made)
+        return made
+
+    def leave(self, sequencer: Sequencer) -> None:
+        """Visit a sequencer no more."""
+        for some in (self._steady, self._waiting, self._listening, self._failing):
+            some.discard(sequencer)
+
+    def pace(self) -> float:
+        """How long it takes until what others did is looked for again where somebody listens."""
+        return max(LISTENING_SECONDS, EACH_SECONDS * len(self._listening))
+
+    def _ring(self, sequencer: Sequencer) -> None:
+        self._waiting.add(sequencer)
+        if sequencer.listening:
+            self._listening.add(sequencer)
+            self._rung.set()
+
+    async def run(self) -> None:
+        """Visit until cancelled."""
+        clock = asyncio.get_running_loop().time
+        tick, idle = clock(), clock() + self.idle_seconds
+        try:
+            while True:
+                await self._rest((min(tick, idle) if self._listening else idle) - clock())
+                now = clock()
+                idle = min(idle, now + self.idle_seconds)
+                due = {each for each in self._waiting if each.listening}
+                if now >= tick:
+                    self._listening = {each for each in self._listening if each.listening}
+                    due |= self._listening
+                    tick = now + self.pace()
+                due -= self._failing
+                if now >= idle:
+                    due |= self._steady | self._waiting | self._failing
+                    idle = now + self.idle_seconds
+                for each in due - self._visits.keys():
+                    self._waiting.discard(each)
+                    self._visits[each] = asyncio.create_task(self._visit(each))
+        finally:
+            for task in self._visits.values():
+                task.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or until there is something to do."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            pass
+        self._rung.clear()
+
+    async def _visit(self, sequencer: Sequencer) -> None:
+        """Number all that waits there. Others get their turn between two batches."""
+        try:
+            more = True
+            while more:
+                async with self._turns:
+                    more = await sequencer.visit()
+        finally:
+            del self._visits[sequencer]
+            (self._failing.add if sequencer.failing else self._failing.discard)(sequencer)
+            if sequencer in self._waiting and sequencer.listening:
+                self._rung.set()  # rung meanwhile
