@@ -19,7 +19,8 @@ from graph.operations.engine import Engine
 from graph.operations.request_errors import refused
 from graph.read.planning.cost import Cost, cost_of
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import KEYS, KNOWN, LIMIT, META, Statement
+from graph.read.sql.statement import KEYS, LIMIT, META, Statement
+from graph.read.sql.viewer_json import KNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Dialect, Select, bindparam, case, func, inspect, select
 from sqlalchemy.types import TypeEngine
@@ -44,19 +44,17 @@ from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter, cursor_text
 from graph.read.sql.constructs import ByteLength, JoinedRows, id_rows, member, unchanged, within_bytes
 from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
+from graph.read.sql.viewer_json import viewer_parts
 from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS, Mirror, mirror_of
 from graph.read.types.scalars import parse_id
 from graph.scope import SERVER, Scope
 
-#: The variables under which the keys of `RowsByKey`, how many bytes may be made, introspection by response key, and what is known
-#: of who asks are bound. No GraphQL variable can have such a name.
-KEYS = "#keys"
+#: The variables under which the keys of `RowsByKey`, how many bytes may be made, and introspection by response key are bound. No
+#: GraphQL variable can have such a name.
+KEYS, LIMIT, META = "#keys", "#limit", "#meta"
 #: What begins the answer of a statement that was given a cursor which is no more; behind it stands the oldest that works.
 EXPIRED = "#"
-LIMIT = "#limit"
-META = "#meta"
-KNOWN = "#known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +153,11 @@ class Writer:
                 case Lookup():
                     members.append((root.key, [or_null(self._lookup(root))]))
                 case SummaryRoot():
-                    members.append((root.key, SummaryWriter(self, self._by_key, root).parts()))
+                    members.append((root.key, SummaryWriter(self, partial(self._by_key, used=IN_SUMMARY), root).parts()))
                 case RowsById():
                     members.append((root.key, self._nodes(root)))
                 case ViewerRoot():
-                    members.append((root.key, self._viewer(root)))
+                    members.append((root.key, viewer_parts(self, partial(self._by_key, used=IN_LOOKUP), root)))
         return joined(json_object(members), sum(not isinstance(root, (Typename, Meta)) for root in plan.roots))
 
     def _lookup(self, root: Lookup) -> ColumnElement[str]:
@@ -167,26 +165,6 @@ class Writer:
         encode_ = key_reader(root.entity.type_name) if root.attribute == "id" else unchanged
         column = getattr(row, root.attribute)
         return self._one_row(root.entity, row, IN_LOOKUP, column == self.bind(root.source, column.type, encode_))
-
-    def _viewer(self, root: ViewerRoot) -> list[Part]:
-        """Who asks: what is known of him is carried through, and the row is that of the key which he has."""
-        members: list[tuple[str, list[Part]]] = []
-        for part in root.parts or ():
-            if part.what == "typename":
-                members.append((part.key, [f'"{part.name}"']))
-            elif part.what == "known":
-                members.append((part.key, [self.bind(Given((KNOWN, part.name)), sa.Text(), json_of)]))
-            elif part.entity is None:
-                members.append((part.key, ["null"]))
-            else:
-                row = self.row(MIRRORS[part.entity.type_name])
-                his = self._one_row(part.entity, row, IN_LOOKUP, row.id == self.door.value(part.name, row.id))
-                members.append((part.key, [or_null(his)]))
-        return ["null"] if root.parts is None else json_object(members)
-
-    def _by_key(self, entity: Entity, key: ColumnElement[Any]) -> ColumnElement[str]:
-        row = self.row(MIRRORS[entity.type_name])
-        return self._one_row(entity, row, IN_SUMMARY, row.id == key)
 
     def _nodes(self, root: RowsById) -> list[Part]:
         def pairs(value: Any) -> list[tuple[str, int]]:
@@ -196,8 +174,7 @@ class Writer:
         ids = id_rows(self.dialect, lambda type_, whole: self.bind(root.source, type_, whole), pairs, self.alias())
         found = []
         for entity in root.entities:
-            row = self.row(MIRRORS[entity.type_name])
-            object_ = self._one_row(entity, row, IN_NODES, row.id == ids.c.key, ids)
+            object_ = self._by_key(entity, ids.c.key, ids, used=IN_NODES)
             found.append((ids.c.type == literal(entity.type_name), object_))
         each = or_null(case(*found)) if found else literal("null")
         if root.single:
@@ -242,6 +219,10 @@ class Writer:
         query = query.where(condition)
         return (query.correlate(*outer) if outer else query).scalar_subquery()
 
+    def _by_key(self, entity: Entity, key: ColumnElement[Any], *outer: Any, used: int) -> ColumnElement[str]:
+        row = self.row(MIRRORS[entity.type_name])
+        return self._one_row(entity, row, used, row.id == key, *outer)
+
     def object(self, entity: Entity, row: Any, used: int) -> list[Part]:
         """The JSON object of one row; `used` says how much of the parser's room is taken where it stands."""
         members: list[tuple[str, list[Part]]] = []
@@ -272,8 +253,7 @@ class Writer:
             case AnyRow(_, types, keys, entities):
                 found = []
                 for each in entities:
-                    target = self.row(MIRRORS[each.type_name])
-                    there = self._one_row(each, target, used, target.id == getattr(row, keys), row)
+                    there = self._by_key(each, getattr(row, keys), row, used=used)
                     found.append((getattr(row, types) == literal(each.type_name), there))
                 return [or_null(case(*found))]
             case Many(_, relation, inner):
@@ -343,11 +323,6 @@ class Writer:
         row, conditions = self.source(page, parent)
         query = select(func.count()).select_from(row).where(*conditions)
         return (query.correlate(parent) if parent is not None else query).scalar_subquery()
-
-
-def json_of(value: Any) -> str:
-    """A value that is bound as JSON."""
-    return orjson.dumps(value).decode()
 
 
 def constant(compiled: Any, name: str, dialect: Dialect) -> Callable[[Any], Any]:
