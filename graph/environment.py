@@ -63,7 +63,9 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1
 DEFAULT_PORT = re.compile(r"https://.*:443|http://.*:80")
 HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 #: Settings that are one of a few words.
-WORDS = {"log_format": ("text", "json")}
+WORDS = {"log_format": ("text", "json"), "shop_from": ("header", "host", "claim")}
+#: A header of an operator's own.
+OWN_HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}", re.IGNORECASE)
 
 #: What Kubernetes and Docker tell every container of a service called "ordergraph", or of one whose name begins so.
 SERVICE_LINK = re.compile(r"ORDERGRAPH(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
@@ -138,6 +140,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"{variable('cache_control')} must be directives such as 'public, max-age=60'")
     check_browsers(settings)
     check_access(settings)
+    check_shops(settings)
     for name, words in WORDS.items():
         if getattr(settings, name) not in words:
             raise SettingsError(f"{variable(name)} must be {' or '.join(words)}, not {getattr(settings, name)[:40]!r}")
@@ -182,6 +185,23 @@ def check_access(settings: Settings) -> None:
     if settings.auth and lets_share(settings.cache_control):
         raise SettingsError(
             f"{variable('cache_control')} lets shared caches keep answers, which with {variable('auth')}=on are not for everybody"
+        )
+
+
+def check_shops(settings: Settings) -> None:
+    """Refuse what says which shop a request is for where nothing would read it."""
+    defaults = Settings()
+    if not settings.shops:
+        for name in ("shop_from", "shop_header", "shop_roles"):
+            if getattr(settings, name) != getattr(defaults, name):
+                raise SettingsError(f"{variable(name)} is set, but not {variable('shops')}=on: there is one shop")
+    if settings.shop_from == "claim" and not settings.auth:
+        raise SettingsError(f"{variable('shop_from')}=claim needs {variable('auth')}=on: nobody would look at tokens")
+    if settings.shop_header != defaults.shop_header and settings.shop_from != "header":
+        raise SettingsError(f"{variable('shop_header')} is set, but {variable('shop_from')} is {settings.shop_from}")
+    if not OWN_HEADER.fullmatch(settings.shop_header):
+        raise SettingsError(
+            f"{variable('shop_header')} must be a header's name that begins with X-, not {settings.shop_header[:40]!r}"
         )
 
 

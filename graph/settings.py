@@ -39,6 +39,12 @@ class Settings:
         10.0, "How old what a standby shows may be; who would see older rows asks the primary"
     )
     read_after_cookie: bool = setting(False, "Whether browsers keep in a cookie what a standby must show them (docs/scale.md)")
+    shops: bool = setting(False, "Whether there are many shops: a schema each on PostgreSQL, a file each in a folder on SQLite")
+    shop_from: str = setting(
+        "header", "What says for which shop a request is: its host, a header or the claim `shop` of its token"
+    )
+    shop_header: str = setting("X-Ordergraph-Shop", "The header that names the shop, where a header does")
+    shop_roles: bool = setting(False, "Whether PostgreSQL enforces it too: what a shop runs, runs as a role that has no other")
     currency: str = setting("USD", "ISO 4217 code of the one currency of this deployment")
 
     max_tokens: int = setting(2_000, "Tokens in a GraphQL document, comments counted")

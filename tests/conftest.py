@@ -18,6 +18,7 @@ from sqlalchemy import Engine, event
 from starlette.applications import Starlette
 
 from graph.database import Database
+from graph.database.places import unmarked
 from graph.feed import sequence
 from graph.observations import StatementBegan, listening
 from graph.settings import Settings
@@ -39,7 +40,7 @@ examples.load_profile()
 #: The beginnings of statements that only steer a transaction or a connection.
 NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG")
 #: What a server on PostgreSQL sends as time passes, whoever asks it what.
-BY_ITSELF = {sequence.WAITING, sequence.HELD, sequence.NUMBERED, sequence.MOVED}
+BY_ITSELF = {unmarked(sql) for sql in (sequence.WAITING, sequence.HELD, sequence.NUMBERED, sequence.MOVED)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -383,6 +383,7 @@ EVERY_ROOM = {"types", "inputs", "payloads", "mutations", "errors"}
 #: Classes that may be called alike, and why.
 ALIKE = {
     frozenset({"Connection", "Connections"}): "GraphQL's word for a list with pages, and what SQL runs on",
+    frozenset({"Database", "Databases"}): "that of one shop, and those of all",
     frozenset({"Plain", "Plan"}): "two words that happen to be a letter apart",
 }
 #: Endings that make no other name.

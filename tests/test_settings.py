@@ -11,6 +11,9 @@ from graph.environment import NOT_ABOVE, SHOWING, WORDS, check, from_environment
 from graph.settings import Settings, SettingsError, variable
 from tests.written import DOCS, held
 
+#: Many shops.
+SHOPS = {"ORDERGRAPH_SHOPS": "on"}
+
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert from_environment({}) == Settings()
@@ -241,6 +244,29 @@ def test_a_secret_counts_in_bytes_and_is_shown_nowhere() -> None:
         "max-age=60, proxy-revalidate",
     ):
         assert from_environment({**ON, "ORDERGRAPH_CACHE_CONTROL": kept_by_one}).auth
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ORDERGRAPH_SHOP_ROLES": "on"}, "ORDERGRAPH_SHOP_ROLES is set, but not ORDERGRAPH_SHOPS=on"),
+        ({"ORDERGRAPH_SHOP_FROM": "host"}, "ORDERGRAPH_SHOP_FROM is set, but not ORDERGRAPH_SHOPS=on"),
+        ({"ORDERGRAPH_SHOP_HEADER": "X-Shop"}, "ORDERGRAPH_SHOP_HEADER is set, but not ORDERGRAPH_SHOPS=on"),
+        ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "path"}, "ORDERGRAPH_SHOP_FROM must be header or host or claim, not 'path'"),
+        ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "claim"}, "ORDERGRAPH_SHOP_FROM=claim needs ORDERGRAPH_AUTH=on"),
+        ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "host", "ORDERGRAPH_SHOP_HEADER": "X-Shop"}, "but ORDERGRAPH_SHOP_FROM is host"),
+        ({**SHOPS, "ORDERGRAPH_SHOP_HEADER": "Authorization"}, "ORDERGRAPH_SHOP_HEADER must be a header's name"),
+        ({**SHOPS, "ORDERGRAPH_SHOP_HEADER": "X-Shop: acme"}, "ORDERGRAPH_SHOP_HEADER must be a header's name"),
+    ],
+)
+def test_what_says_which_shop_must_be_read_by_somebody(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        from_environment(given)
+
+
+def test_files_know_no_roles() -> None:
+    with pytest.raises(SettingsError, match="ORDERGRAPH_SHOP_ROLES is set, but DATABASE_URL is a folder of files on SQLite"):
+        configured(Settings(shops=True, shop_roles=True))
 
 
 def test_pgbouncer_before_a_file_is_a_contradiction() -> None:

@@ -23,7 +23,7 @@ from graph.scope import Viewer
 #: The keys of some prefixes that were not taken back, as one text.
 POSTGRES = """
 SELECT coalesce(json_agg(json_build_array(prefix, digest, name, scopes, customer, expires_at)), '[]')::text
-FROM api_key WHERE prefix = ANY($1::text[]) AND revoked_at IS NULL
+FROM "[shop]".api_key WHERE prefix = ANY($1::text[]) AND revoked_at IS NULL
 """
 SQLITE = """
 SELECT json_group_array(json_array(prefix, digest, name, scopes, customer, expires_at))
@@ -77,7 +77,7 @@ class KeyLookup:
         prefixes = sorted(self._asked)
         is_array = self.database.capabilities.arrays
         sql, argument = (POSTGRES, prefixes) if is_array else (SQLITE, orjson.dumps(prefixes).decode())
-        listed = orjson.loads(await self.database.fetch(sql, [argument]))
+        listed = orjson.loads(await self.database.fetch(self.database.text(sql), [argument]))
         return {prefix: key for prefix, *row in listed if (key := of_row(*row)) is not None}
 
 

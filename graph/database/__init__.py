@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from graph.database.backends import backend_of, capabilities, configured, configured_replicas
+from graph.database.backends import capabilities, configured
+from graph.database.cluster import Cluster
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
-from graph.database.heartbeat import Heartbeat
+from graph.database.places import MARK, PLACE, place_of, unmarked
 from graph.database.protocol import Capabilities, Connections
 from graph.database.read_after import ReadAfter
-from graph.database.replicas import Replicas, Standby
 from graph.database.telling import Watch
 from graph.database.transactions import transaction
-from graph.database.turns import Turns
 from graph.settings import Settings
 
-__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "capabilities", "rows_within"]
+__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "capabilities", "rows_within", "text_within"]
 
 logger = logging.getLogger("ordergraph.database")
 
@@ -42,10 +40,6 @@ Outbox = Callable[[AsyncSession, Sequence[Any], int], tuple[str, list[Any]]]
 #: that returns those of both.
 CARRIED = "carried"
 
-#: Mutations that are prepared at once for each connection that can write. One that is refused in the end costs as much as one
-#: that writes, so a crowd that waited there would leave those whose turn comes no time.
-AHEAD = 16
-
 #: What a session notes of its transaction: whether replicas are to be able to show it, and by what they do (`ReadAfter`).
 REPLICATED, WRITTEN = "replicated", "written"
 
@@ -55,6 +49,8 @@ async def rows_within(session: AsyncSession, sql: str, arguments: Sequence[Any])
     info = session.info
     connections: Connections = info["connections"]
     watch: Watch = info["watch"]
+    if info[PLACE] is not None:
+        sql = sql.replace(MARK, info[PLACE])
     began = watch.began(sql)
     try:
         found = await connections.rows(info["driver"], sql, arguments)
@@ -65,11 +61,18 @@ async def rows_within(session: AsyncSession, sql: str, arguments: Sequence[Any])
     return found
 
 
-class Database:
-    """The connections of one process to its database."""
+def text_within(session: AsyncSession, sql: str) -> str:
+    """`Database.text`, for the database of a session."""
+    return unmarked(sql) if session.info[PLACE] is None else sql
 
-    def __init__(self, settings: Settings) -> None:
+
+class Database:
+    """The database of a shop, as one process uses it; of the one that there is, unless settings say otherwise."""
+
+    def __init__(self, settings: Settings, shop: str | None = None, cluster: Cluster | None = None) -> None:
         self.settings = settings
+        #: Which shop it is of, where the settings say that there are many; `None` is then the list of them.
+        self.shop = shop
         #: Called with the changes of every transaction of this process (`graph.write.record.Change`), as soon as it is committed.
         self.listeners: list[Callable[[Sequence[Any]], None]] = []
         #: Awaited with the session and those changes when the work of a transaction is done, before its COMMIT; once in each try.
@@ -77,24 +80,15 @@ class Database:
         self.before_commit: list[BeforeCommit] = []
         #: Makes the INSERT of the changes where a query can carry it; else one of `before_commit` runs it.
         self.outbox: Outbox | None = None
-        self.target = configured(settings)
-        backend = backend_of(self.target)
-        self.capabilities = backend.CAPABILITIES
+        self.target = configured(settings, shop)
+        self.cluster = cluster or Cluster(settings, self.target)
+        self.line, self.watch, self.replicas = self.cluster.line, self.cluster.watch, self.cluster.replicas
         #: What transactions and the product's own reads run on. Replicas answer what `query` is asked, and nothing else.
-        self.primary = backend.connect(self.target, settings)
-        #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
-        self.line = Turns(AHEAD * self.primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
-        self.watch = Watch(self.primary.engine, self.capabilities.system)
-        self.replicas: Replicas | None = None
-        if settings.replica_urls:
-            pulse = backend.connect(self.target, replace(settings, pool_size=1))  # beats stand behind nobody in a line
-            self.replicas = Replicas(
-                [self._standby(backend.connect(target, settings), target.shown) for target in configured_replicas(settings)],
-                Heartbeat(pulse, settings.replica_max_lag_seconds),
-            )
-
-    def _standby(self, server: Connections, shown: str) -> Standby:
-        return Standby(server, Watch(server.engine, self.capabilities.system), shown)
+        self.primary = self.cluster.primary
+        self._schema, self._place = self.target.schema, None
+        if self._schema is not None:
+            self.primary, self._place = self.primary.at(self._schema), place_of(self._schema)
+        self.capabilities = capabilities(self.primary.engine.dialect)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -106,9 +100,13 @@ class Database:
         """How SQL is written for this database."""
         return self.engine.dialect
 
+    def text(self, sql: str) -> str:
+        """A text that was written by hand, with `graph.database.places.MARK` before its tables, as this database takes it."""
+        return unmarked(sql) if self._place is None else sql
+
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
-        info = {"connections": self.primary, "watch": self.watch, REPLICATED: self.replicas is not None}
+        info = {"connections": self.primary, "watch": self.watch, REPLICATED: self.replicas is not None, PLACE: self._place}
         return AsyncSession(self.engine, expire_on_commit=False, autoflush=False, info=info)
 
     async def query(
@@ -121,7 +119,7 @@ class Database:
         if self.replicas is not None:
             limit = max_bytes or self.settings.max_answer_bytes
             try:
-                found = await self.replicas.fetch(sql, arguments, limit, after)
+                found = await self.replicas.fetch(sql, arguments, limit, after, self._schema)
             except Exception as error:
                 raise self._judged(error) from error
             if found is not None:
@@ -131,6 +129,8 @@ class Database:
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None) -> Any:
         """The answer of a compiled read by the primary, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
         limit = max_bytes or self.settings.max_answer_bytes
+        if self._place is not None:
+            sql = sql.replace(MARK, self._place)
         began = self.watch.began(sql)
         try:
             found = await self.primary.fetch(sql, arguments, limit)
@@ -177,14 +177,11 @@ class Database:
 
     async def beat(self) -> None:
         """Tell replicas the time until cancelled, where there are any: without it none of them is asked."""
-        if self.replicas is not None:
-            await self.replicas.heartbeat.run()
+        await self.cluster.beat()
 
     async def probe(self) -> None:
         """See that connections are what the settings say. Raises `Unavailable`, in a sentence for whoever starts the process."""
-        await self.primary.probe()
-        if self.replicas is not None:
-            await self.replicas.probe()
+        await self.cluster.probe()
 
     async def give_up(self, session: AsyncSession) -> None:
         """Drop the connection of a session, whatever is running on it."""
@@ -192,7 +189,5 @@ class Database:
         await connections.give_up(session)
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.primary.close()
-        if self.replicas is not None:
-            await self.replicas.close()
+        """Close every connection, also those of others that share them."""
+        await self.cluster.close()

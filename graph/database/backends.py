@@ -15,8 +15,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from graph.database import postgres, sqlite
+from graph.database.places import names_shops
 from graph.database.protocol import Backend, Capabilities, DatabaseUrl
-from graph.settings import DatabaseUrlError, Settings, variable
+from graph.settings import DatabaseUrlError, Settings, SettingsError, variable
 
 #: By the name of their SQLAlchemy dialect.
 BACKENDS: Mapping[str, Backend] = {"postgresql": postgres, "sqlite": sqlite}
@@ -32,7 +33,8 @@ def backend_of(target: DatabaseUrl) -> Backend:
 
 def capabilities(dialect: sa.Dialect) -> Capabilities:
     """What the databases of a dialect can do."""
-    return BACKENDS[dialect.name].CAPABILITIES
+    backend = BACKENDS[dialect.name]
+    return backend.OF_SHOPS if names_shops(dialect) else backend.CAPABILITIES
 
 
 def database_url(text: str) -> DatabaseUrl:
@@ -51,12 +53,21 @@ def database_url(text: str) -> DatabaseUrl:
     return SCHEMES[name].understood(text, rest)
 
 
-def configured(settings: Settings) -> DatabaseUrl:
-    """The database that the settings name. Raises `SettingsError`."""
+def configured(settings: Settings, shop: str | None = None) -> DatabaseUrl:
+    """The database that the settings name. Where they say that it has shops, that of a shop, or of the list of them.
+
+    Raises `SettingsError`.
+    """
     target = database_url(settings.database_url)
-    backend_of(target).check(settings)
+    backend = backend_of(target)
+    backend.check(settings)
     configured_replicas(settings)
-    return replace(target, pooled=settings.pgbouncer)
+    target = replace(target, pooled=settings.pgbouncer)
+    if settings.shops:
+        return backend.of_shop(target, shop)
+    if shop is not None:
+        raise SettingsError(f"{variable('shops')} is not on: the one shop has no name")
+    return target
 
 
 def configured_replicas(settings: Settings) -> list[DatabaseUrl]:

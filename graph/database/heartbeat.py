@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from graph.base import Base, UtcDateTime
 from graph.database.failures import Unavailable
+from graph.database.places import MARK
 from graph.database.protocol import Connections
 
 logger = logging.getLogger("ordergraph.database")
@@ -34,11 +35,11 @@ HEARTBEATS = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
 )
 BEAT = """
-INSERT INTO heartbeat (process, beat, at) VALUES ($1, $2, now())
+INSERT INTO "[shop]".heartbeat (process, beat, at) VALUES ($1, $2, now())
 ON CONFLICT (process) DO UPDATE SET beat = excluded.beat, at = excluded.at
 """
 #: Rows of processes that are gone, by the primary's own clock alone.
-FORGOTTEN = "DELETE FROM heartbeat WHERE at < now() - interval '1 day'"
+FORGOTTEN = """DELETE FROM "[shop]".heartbeat WHERE at < now() - interval '1 day'"""
 #: How often it beats at least, and how many beats there are in the time that a replica may be behind.
 LONGEST_SECONDS, PARTS = 1.0, 4
 
@@ -46,8 +47,12 @@ LONGEST_SECONDS, PARTS = 1.0, 4
 class Heartbeat:
     """The beats of one process, on connections of its own. `process` is its number, drawn when it begins to beat."""
 
-    def __init__(self, primary: Connections, max_lag_seconds: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, primary: Connections, max_lag_seconds: float, clock: Callable[[], float] = monotonic, place: str = ""
+    ) -> None:
         self.process = 0
+        #: What stands before the name of its table, which is none of a shop's.
+        self.place = place
         self._primary = primary
         self._max_lag_seconds = max_lag_seconds
         self._clock = clock
@@ -65,7 +70,7 @@ class Heartbeat:
         """Beat once. One that fails may be there all the same, and says no more than it shows."""
         self._last += 1
         self._beats.append((self._clock(), self._last))
-        await self._primary.fetch(BEAT, [self.process, self._last], 0)
+        await self._primary.fetch(BEAT.replace(MARK, self.place), [self.process, self._last], 0)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -75,7 +80,7 @@ class Heartbeat:
             try:
                 await self.beat()
                 if not forgotten:
-                    await self._primary.fetch(FORGOTTEN, [], 0)
+                    await self._primary.fetch(FORGOTTEN.replace(MARK, self.place), [], 0)
                     forgotten = True
             except Exception as error:
                 if not failing:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from dataclasses import replace
+from typing import Any, Self
 
 import sqlalchemy as sa
 from asyncpg.exceptions import PostgresError
@@ -31,9 +33,11 @@ from graph.database.failures import (
 )
 from graph.database.link import Link, connect_arguments, tell_types
 from graph.database.pgbouncer import see_no_pooler
+from graph.database.places import MARK, PLACE, mark, place_of
 from graph.database.pool import Pool, discard, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.server_limits import bounds, limiting, watch
+from graph.database.shop_names import REGISTRY_SCHEMA, schema_of_shop
 from graph.database.turns import Turns
 from graph.settings import Settings
 
@@ -42,16 +46,13 @@ SCHEMES = ("postgresql", "postgres")
 #: The advisory lock of those who migrate; a number that nobody else is likely to use.
 MIGRATING = 0x6F7264657267
 
-CAPABILITIES = Capabilities(
-    system="postgresql",
-    title="PostgreSQL",
-    insert=insert,
-    arrays=True,
-    typed_values=True,
-    drawn_keys=(
+
+def drawn_keys(name: str) -> sa.TextualSelect:
+    """What draws keys. `name` is how the name of a table becomes the text that a function takes."""
+    return (
         sa.text(
-            "SELECT array_agg(key ORDER BY place) AS keys FROM ("
-            "SELECT place, nextval(pg_get_serial_sequence(name, attribute)) AS key"
+            "SELECT array_agg(key ORDER BY place) AS keys FROM ("  # noqa: S608  # no client's text is in it
+            f"SELECT place, nextval(pg_get_serial_sequence({name}, attribute)) AS key"
             " FROM unnest(:tables, :attributes, :numbers) WITH ORDINALITY AS wanted(name, attribute, number, place),"
             " generate_series(1, number)) AS drawn"
         )
@@ -61,7 +62,16 @@ CAPABILITIES = Capabilities(
             sa.bindparam("numbers", type_=ARRAY(sa.Integer())),
         )
         .columns(sa.column("keys"))
-    ),
+    )
+
+
+CAPABILITIES = Capabilities(
+    system="postgresql",
+    title="PostgreSQL",
+    insert=insert,
+    arrays=True,
+    typed_values=True,
+    drawn_keys=drawn_keys("name"),
     writes_in_queries=True,
     parser_room=None,
     bounds_texts=False,
@@ -72,6 +82,7 @@ CAPABILITIES = Capabilities(
     explain="EXPLAIN",
     explained=lambda rows: [line for (line,) in rows],
 )
+OF_SHOPS = replace(CAPABILITIES, drawn_keys=drawn_keys(f"'{MARK}' || name"))
 
 #: How long a host may take to answer one who changes the schema.
 SCHEMA_CONNECT_SECONDS = 10
@@ -83,6 +94,11 @@ SILENCE_SECONDS = 1.0
 def understood(_: str, rest: str) -> DatabaseUrl:
     """What a URL says. Raises `DatabaseUrlError`."""
     return libpq.understood(rest)
+
+
+def of_shop(target: DatabaseUrl, shop: str | None) -> DatabaseUrl:
+    """A schema of the same database."""
+    return replace(target, schema=REGISTRY_SCHEMA if shop is None else schema_of_shop(shop))
 
 
 def check(settings: Settings) -> None:
@@ -108,6 +124,8 @@ class Server:
         statement_seconds = settings.statement_timeout_seconds
         limits = bounds(settings)
         server_settings = {} if target.pooled else {"application_name": "ordergraph", **limits, **watch(settings)}
+        if settings.shops and not target.pooled:
+            server_settings["search_path"] = ""  # a table whose shop is not named is in none
         arguments = connect_arguments(
             target, wait_seconds, server_settings, command_timeout=statement_seconds + SILENCE_SECONDS, connection_class=Link
         )
@@ -121,6 +139,8 @@ class Server:
             hide_parameters=True,
             connect_args=arguments,
         )
+        if settings.shops:
+            mark(self.engine.dialect)
         event.listen(self.engine.sync_engine, "connect", _on_connect)
         event.listen(self.engine.sync_engine, "invalidate", self._on_invalidate)
         event.listen(self.engine.sync_engine, "handle_error", _on_error)
@@ -138,6 +158,12 @@ class Server:
     @property
     def _pool(self) -> Pool:
         return pool_of(self.engine)  # another one after the engine was disposed of
+
+    def at(self, schema: str) -> Self:
+        """The same connections, for statements that name this schema."""
+        found = copy(self)
+        found.engine = self.engine.execution_options(**{PLACE: place_of(schema)})
+        return found
 
     async def fetch(self, sql: str, arguments: Sequence[Any], _: int) -> Any:
         """The first value of the first row of a query, which bounds itself. Raises `Unavailable`.

@@ -46,6 +46,8 @@ class DatabaseUrl:
     pooled: bool = False
     #: Whether it follows another server, who is asked where this one fails.
     replica: bool = False
+    #: The schema of a shop, which statements name; `None` where nothing stands before the name of a table.
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +98,9 @@ class Connections(Protocol):
     def turns(self) -> Turns:
         """As many as transactions can run at once."""
 
+    def at(self, schema: str) -> Connections:
+        """The same connections, for statements that name this schema."""
+
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
         """The first value of the first row of a query, a text as its UTF-8. It may fail where it makes more bytes.
 
@@ -138,8 +143,15 @@ class Backend(Protocol):
     def CAPABILITIES(self) -> Capabilities:  # noqa: N802  # a constant of a module
         """What it can do."""
 
+    @property
+    def OF_SHOPS(self) -> Capabilities:  # noqa: N802  # as above
+        """What it can do where statements name their shop."""
+
     def understood(self, text: str, rest: str, /) -> DatabaseUrl:
         """What a URL says, whole and behind its `://`. Raises `DatabaseUrlError`."""
+
+    def of_shop(self, target: DatabaseUrl, shop: str | None) -> DatabaseUrl:
+        """Where a shop of the many that a URL names has its tables; `None`: where the table of them is."""
 
     def check(self, settings: Settings) -> None:
         """Refuse settings that mean another kind of database. Raises `SettingsError`."""

@@ -22,7 +22,7 @@ MICROSECOND = timedelta(microseconds=1)
 TEXT = re.compile(r"([0-7]?[0-9a-f]{1,15})\.([0-9a-f]{1,14})")
 #: Whether a server shows a row with this id and time, by SQL, of the two parameters of these numbers.
 SHOWN = (
-    "EXISTS (SELECT FROM changes WHERE id = ${}::bigint"
+    'EXISTS (SELECT FROM "[shop]".changes WHERE id = ${}::bigint'
     " AND at = timestamptz '2000-01-01 00:00+00' + ${}::bigint * interval '1 microsecond')"
 )
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from graph.database.failures import Overloaded, Trouble, Unavailable, is_too_large, told, trouble
 from graph.database.heartbeat import Heartbeat
+from graph.database.places import MARK, place_of, unmarked
 from graph.database.protocol import Connections
 from graph.database.read_after import BY_PRIMARY, SHOWN, ReadAfter
 from graph.database.telling import Watch
@@ -31,15 +32,17 @@ REST_SECONDS, BEHIND_SECONDS = 1.0, 0.1
 
 
 @lru_cache(500)  # a new text each time would be read through by whoever keeps statements by their texts
-def guarded(sql: str, parameters: int) -> str:
+def guarded(sql: str, parameters: int, beats: str) -> str:
     """A query that answers null where its server does not show what it must. Four more parameters say what that is.
 
-    They are values: whatever must be seen, the text is one, and the server plans it once.
+    They are values: whatever must be seen, the text is one, and the server plans it once. `beats` is what stands before the name
+    of the table of heartbeats; where that is nothing no table is marked.
     """
     change, at, process, beat = range(parameters + 1, parameters + 5)
+    shown = SHOWN.format(change, at)
     return (
-        f"SELECT CASE WHEN (${change}::bigint IS NULL OR {SHOWN.format(change, at)})"  # noqa: S608  # no value is in it
-        f" AND EXISTS (SELECT FROM heartbeat WHERE process = ${process}::bigint AND beat >= ${beat}::bigint)"
+        f"SELECT CASE WHEN (${change}::bigint IS NULL OR {shown if beats else unmarked(shown)})"  # noqa: S608  # no value is in it
+        f" AND EXISTS (SELECT FROM {beats}heartbeat WHERE process = ${process}::bigint AND beat >= ${beat}::bigint)"
         f" THEN ({sql}) END"
     )
 
@@ -53,16 +56,26 @@ class Standby:
         self.shown = shown
         self.resting_until = 0.0
         self.serves = True
+        self._schemas: dict[str, Connections] = {}
 
-    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
-        """The first value of the first row of a query."""
+    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int, schema: str | None) -> Any:
+        """The first value of the first row of a query, of a shop's schema where there are many."""
+        server = self.server
+        if schema is not None:
+            server, sql = self._at(schema), sql.replace(MARK, place_of(schema))
         began = self.watch.began(sql)
         try:
-            found = await self.server.fetch(sql, arguments, max_bytes)
+            found = await server.fetch(sql, arguments, max_bytes)
         except BaseException as error:
             self.watch.ended(sql, began, error)
             raise
         self.watch.ended(sql, began)
+        return found
+
+    def _at(self, schema: str) -> Connections:
+        found = self._schemas.get(schema)
+        if found is None:
+            found = self._schemas[schema] = self.server.at(schema)
         return found
 
     def answered(self) -> None:
@@ -94,7 +107,9 @@ class Replicas:
         self._clock = clock
         self._next = 0
 
-    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int, after: ReadAfter | None) -> Any:
+    async def fetch(
+        self, sql: str, arguments: Sequence[Any], max_bytes: int, after: ReadAfter | None, schema: str | None = None
+    ) -> Any:
         """The answer of a query that must see `after`, if that is given; nothing where the primary is to be asked.
 
         Raises what says that a result is too large, `Overloaded`.
@@ -106,7 +121,7 @@ class Replicas:
         change, at = (None, None) if after is None else (after.change, after.microseconds)
         wanted = [*arguments, change, at, self.heartbeat.process, beat]
         try:
-            found = await replica.fetch(guarded(sql, len(arguments)), wanted, max_bytes)
+            found = await replica.fetch(guarded(sql, len(arguments), self.heartbeat.place), wanted, max_bytes, schema)
         except Overloaded:
             raise
         except Exception as error:

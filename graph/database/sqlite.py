@@ -11,10 +11,11 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -29,6 +30,7 @@ from graph.database.file_limits import STEPS, Identity, Owners, TimeLimit, put_a
 from graph.database.pool import Pool, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.readers import Readers, address
+from graph.database.shop_names import REGISTRY_FILE, file_of_shop
 from graph.database.stored import STORED
 from graph.database.turns import Turns
 from graph.settings import DatabaseUrlError, Settings, SettingsError
@@ -62,6 +64,9 @@ CAPABILITIES = Capabilities(
     explained=explained,
 )
 
+#: A file is one shop's.
+OF_SHOPS = CAPABILITIES
+
 SLASHES = "sqlite:///FILE has three slashes before a relative path and four before an absolute one"
 
 #: What a file is where SQLite says so when it is opened.
@@ -89,10 +94,19 @@ def understood(text: str, _: str) -> DatabaseUrl:
     return DatabaseUrl(URL.create("sqlite+aiosqlite", database=url.database), f"sqlite:///{url.database}")
 
 
+def of_shop(target: DatabaseUrl, shop: str | None) -> DatabaseUrl:
+    """A file of the folder that the URL names."""
+    folder = target.url.database or ""
+    file = str(Path(folder, REGISTRY_FILE) if shop is None else file_of_shop(folder, shop))
+    return replace(target, url=target.url.set(database=file), shown=f"sqlite:///{file}")
+
+
 def check(settings: Settings) -> None:
     """Refuse a setting that means a server. Raises `SettingsError`."""
     if settings.pgbouncer:
         raise SettingsError("ORDERGRAPH_PGBOUNCER is set, but DATABASE_URL is a file on SQLite")
+    if settings.shop_roles:
+        raise SettingsError("ORDERGRAPH_SHOP_ROLES is set, but DATABASE_URL is a folder of files on SQLite, which know no roles")
     if settings.replica_urls:
         raise SettingsError("ORDERGRAPH_REPLICA_URLS is set, but DATABASE_URL is a file on SQLite, which nobody follows")
 
@@ -182,6 +196,10 @@ class File:
     @property
     def _pool(self) -> Pool:
         return pool_of(self.engine)  # another one after the engine was disposed of
+
+    def at(self, schema: str) -> Self:
+        """A file has no schemas."""
+        raise AssertionError("a shop is a file")
 
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
         """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""

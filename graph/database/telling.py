@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from graph.database.places import MARK, PLACE, names_shops
 from graph.observations import StatementBegan, StatementFinished, running
 
 
@@ -27,7 +28,8 @@ class Watch:
         self.answered = 0.0
         dialect: Any = engine.dialect
         for name in ("do_execute", "do_execute_no_params", "do_executemany"):
-            setattr(dialect, name, self._told(getattr(dialect, name)))
+            told = self._told(getattr(dialect, name))
+            setattr(dialect, name, placed(told) if names_shops(dialect) else told)
 
     def began(self, sql: str, *, direct: bool = True) -> float:
         """A statement goes to the driver, straight unless said otherwise. Returns the time."""
@@ -61,3 +63,13 @@ class Watch:
             self.ended(sql, began)
 
         return told
+
+
+def placed(execute: Callable[..., None]) -> Callable[..., None]:
+    """One of a dialect's ways to execute a statement, which names the shop of the engine that it is executed by."""
+
+    def named(cursor: Any, sql: str, *arguments: Any) -> None:
+        place = arguments[-1].execution_options.get(PLACE)  # the last one is SQLAlchemy's context
+        execute(cursor, sql if place is None else sql.replace(MARK, place), *arguments)
+
+    return named

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import visitors
 
 from graph.base import Base, Choice, Key, Utc, kind_of_viewer, utc_now
-from graph.database import REPLICATED, WRITTEN, capabilities, rows_within
+from graph.database import REPLICATED, WRITTEN, capabilities, rows_within, text_within
 from graph.database.read_after import ReadAfter
 from graph.feed.positions import TAG, cursor_at
 from graph.read.sql.connections import cursor_text
@@ -125,7 +125,8 @@ HEAD = sa.Table(
 
 #: Ids are drawn as the rows come. Arrays would cost twice as much: the driver looks at every value of theirs several times.
 BY_RECORDS = """
-INSERT INTO changes (kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
+INSERT INTO "[shop]".changes \
+(kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
 SELECT told.*, ${at}::timestamptz, ${by}::text FROM json_to_recordset(${told}::json) AS told (kind text, type text, key bigint,
     root_type text, root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint,
     mutation text)
@@ -162,7 +163,7 @@ def insert(session: AsyncSession, changes: Sequence[Change], after: int = 0) -> 
     now, record = utc_now(), record_of(session)
     by = None if record is None else record.by
     if capabilities(session.get_bind().dialect).arrays:
-        return by_records(after), [told, now, by]
+        return text_within(session, by_records(after)), [told, now, by]
     at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it
     return BY_JSON, [told, at, by]
 

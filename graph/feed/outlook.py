@@ -30,19 +30,19 @@ from graph.scope import Scope
 PAGE_ROWS = 1_000
 #: How long is waited for another process that gives positions at the moment.
 PAUSE_SECONDS = 0.005
-LAST = "SELECT coalesce(max(id), 0) FROM changes"
+LAST = 'SELECT coalesce(max(id), 0) FROM "[shop]".changes'
 
 
 class Postgres:
     """The statements for PostgreSQL, where positions are given."""
 
     bounds = """
-SELECT json_build_array((SELECT position FROM changes_head), (SELECT min(position) FROM changes))::text
+SELECT json_build_array((SELECT position FROM "[shop]".changes_head), (SELECT min(position) FROM "[shop]".changes))::text
 """
     look = """
-SELECT json_build_array((SELECT position FROM changes_head), coalesce(json_agg(json_build_array(
+SELECT json_build_array((SELECT position FROM "[shop]".changes_head), coalesce(json_agg(json_build_array(
     position, type, root_type, nullif(root, 0), owner_before, owner_after)), '[]'))::text
-FROM (SELECT * FROM changes WHERE position > $1::bigint ORDER BY position LIMIT $2::integer) AS page
+FROM (SELECT * FROM "[shop]".changes WHERE position > $1::bigint ORDER BY position LIMIT $2::integer) AS page
 """
 
 
@@ -87,21 +87,21 @@ class Outlook:
             await asyncio.wait((current,))
         self._current, self._next = self._next, None
         await self._all_numbered()
-        head, oldest = await self._read(self.sql.bounds)
+        head, oldest = await self._read(self.database.text(self.sql.bounds))
         return (head if oldest is None else min(oldest - 1, head)), head
 
     async def _all_numbered(self) -> None:
         """See that what is committed has its position, whoever gives it."""
         if self.database.capabilities.one_writer:
             return
-        last = await self.database.fetch(LAST, [])
-        while (first := await self.database.fetch(WAITING, [1])) is not None and first <= last:
+        last = await self.database.fetch(self.database.text(LAST), [])
+        while (first := await self.database.fetch(self.database.text(WAITING), [1])) is not None and first <= last:
             if not await number_some(self.database):
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self, after: int) -> Seen:
         """What is new after a position, as far as it fits in a page."""
-        head, rows = await self._read(self.sql.look, after, PAGE_ROWS)
+        head, rows = await self._read(self.database.text(self.sql.look), after, PAGE_ROWS)
         end = rows[-1][0] if len(rows) >= PAGE_ROWS else max(head, after)
         return Seen(
             end,

@@ -31,15 +31,15 @@ BATCH = 1_000
 LISTENING_SECONDS, IDLE_SECONDS = 0.02, 1.0
 
 #: In this form the partial index serves it whatever the statistics say; an EXISTS took a scan of the table.
-WAITING = "SELECT id FROM changes WHERE position IS NULL ORDER BY id LIMIT $1"
-SINCE = "SELECT at FROM changes WHERE position IS NULL ORDER BY id LIMIT 1"
+WAITING = 'SELECT id FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT $1'
+SINCE = 'SELECT at FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT 1'
 #: Who finds it held leaves the work to its holder.
-HELD = "SELECT position FROM changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED"
+HELD = 'SELECT position FROM "[shop]".changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED'
 NUMBERED = """
-UPDATE changes SET position = $1 + given.place FROM unnest($2::bigint[]) WITH ORDINALITY AS given(id, place)
+UPDATE "[shop]".changes SET position = $1 + given.place FROM unnest($2::bigint[]) WITH ORDINALITY AS given(id, place)
 WHERE changes.id = given.id
 """
-MOVED = "UPDATE changes_head SET position = $1 WHERE id = 1"
+MOVED = 'UPDATE "[shop]".changes_head SET position = $1 WHERE id = 1'
 
 
 async def number_some(database: Database) -> int:
@@ -47,19 +47,19 @@ async def number_some(database: Database) -> int:
 
     Only a look costs where there are none, and nothing is done where somebody else numbers at this moment.
     """
-    if database.capabilities.one_writer or await database.fetch(WAITING, [1]) is None:
+    if database.capabilities.one_writer or await database.fetch(database.text(WAITING), [1]) is None:
         return 0
     async with database.session() as session:
 
         async def work() -> int:
-            held = await rows_within(session, HELD, [])
+            held = await rows_within(session, database.text(HELD), [])
             if not held:
                 return 0
             last: int = held[0][0]
-            ids = [row[0] for row in await rows_within(session, WAITING, [BATCH])]
+            ids = [row[0] for row in await rows_within(session, database.text(WAITING), [BATCH])]
             if ids:
-                await rows_within(session, NUMBERED, [last, ids])
-                await rows_within(session, MOVED, [last + len(ids)])
+                await rows_within(session, database.text(NUMBERED), [last, ids])
+                await rows_within(session, database.text(MOVED), [last + len(ids)])
             return len(ids)
 
         deadline = asyncio.get_running_loop().time() + database.settings.request_timeout_seconds
@@ -68,7 +68,7 @@ async def number_some(database: Database) -> int:
 
 async def waiting_since(database: Database) -> datetime | None:
     """When the oldest change without a position was made; None where all have one."""
-    since: datetime | None = None if database.capabilities.one_writer else await database.fetch(SINCE, [])
+    since: datetime | None = None if database.capabilities.one_writer else await database.fetch(database.text(SINCE), [])
     return since
 
 

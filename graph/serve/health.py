@@ -29,7 +29,7 @@ BUSY_SECONDS = 2.0
 #: How long the same change may be seen to wait for its place in the feed. It takes a second at most.
 BEHIND_SECONDS = 10.0
 
-REVISION = "SELECT version_num FROM alembic_version"
+REVISION = 'SELECT version_num FROM "[shop]".alembic_version'
 
 DRAINING = "The server ends."
 UNREACHABLE = "The database does not answer."
@@ -67,7 +67,7 @@ class Health:
         found: str | None
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                answer = await self.database.fetch(REVISION, ())
+                answer = await self.database.fetch(self.database.text(REVISION), ())
                 is_behind = self._is_behind(await waiting_since(self.database))
         except Exception:  # whatever it is, it was asked for nothing that could be wrong
             found = None if perf_counter() - self.database.watch.answered < BUSY_SECONDS else UNREACHABLE

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
+from graph.database.places import unmarked
 from graph.write.bounds import check_columns, own_maximum, range_of
 from graph.write.columns import mirror_if_any
 from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
@@ -51,8 +52,8 @@ def unique_error(graph: Graph, mapper: Mapper[Any], constraint: Any, row: Any, k
 
 
 def check_text(graph: Graph, constraint: sa.CheckConstraint) -> str:
-    """A check as SQL."""
-    return str(constraint.sqltext.compile(dialect=graph.dialect, compile_kwargs={"literal_binds": True}))
+    """A check as SQL, of rows that bear the table's name and are in no place."""
+    return unmarked(str(constraint.sqltext.compile(dialect=graph.dialect, compile_kwargs={"literal_binds": True})))
 
 
 def check_attributes(mapper: Mapper[Any], constraint: sa.CheckConstraint) -> tuple[str, ...]:

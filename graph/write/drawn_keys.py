@@ -136,7 +136,7 @@ def _is_drawn(model: type[Base]) -> bool:
 def _table(model: type[Base], dialect: Dialect) -> str:
     """The name of a class's table as SQL spells it."""
     table: Any = model.__mapper__.local_table
-    return dialect.identifier_preparer.format_table(table)
+    return dialect.identifier_preparer.format_table(table, use_schema=False)
 
 
 @cache

@@ -107,7 +107,7 @@ async def test_a_look_is_one_statement_and_who_finds_the_head_held_leaves_it(dat
 
     watched.began = seen
     assert await number_some(database) == 0
-    assert sent == [sequence.WAITING]
+    assert sent == [database.text(sequence.WAITING)]
     connection = await asyncpg.connect(url)
     await connection.execute(INSERT, 1, 1)
     assert await waiting_since(database) is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from graph.database import AHEAD
+from graph.database.cluster import AHEAD
 from graph.database.turns import Patience, Turns
 from graph.operations.engine import Engine
 from graph.settings import Settings

@@ -1,0 +1,52 @@
+"""Where a statement's tables are: how it names the shop that it is for.
+
+What goes in: SQL with a mark before the name of each table, the schema of a shop. What comes out: that SQL as it is sent. Nothing
+is refused here: a mark that was left in place is a schema that no database has, and the database says so.
+
+One text serves all shops until it is sent. SQLAlchemy writes the mark for a dialect that was told to (`mark`), and those who
+write SQL by hand write it themselves. Where there is one shop nothing is marked: texts that were written by hand lose their marks
+as they are taken (`unmarked`), and nothing is looked for in any other.
+
+The mark holds characters that no name of GraphQL has, and values are no part of a text: no client can write one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+#: The schema that stands for that of the shop.
+MARKED = "[shop]"
+#: What stands before the name of a table.
+MARK = f'"{MARKED}".'
+#: The option of SQLAlchemy's engine of a shop that says what takes the mark's place.
+PLACE = "ordergraph_place"
+
+
+def place_of(schema: str) -> str:
+    """What takes the mark's place for a schema."""
+    return f'"{schema}".'
+
+
+@lru_cache(1_000)
+def unmarked(sql: str) -> str:
+    """A text without its marks, for a database that has one shop."""
+    return sql.replace(MARK, "")
+
+
+def mark(dialect: sa.Dialect) -> None:
+    """Have everything that is written for a dialect marked."""
+    preparer: Any = dialect.identifier_preparer
+    preparer.schema_for_object = _marked
+
+
+def names_shops(dialect: sa.Dialect) -> bool:
+    """Whether what is written for a dialect is marked."""
+    return dialect.identifier_preparer.schema_for_object is _marked
+
+
+def _marked(each: Any) -> str | None:
+    """The schema of what a statement names: of a table, not of an alias."""
+    return MARKED if isinstance(each, sa.Table) else None
