@@ -158,13 +158,19 @@ def rival(
             count = int(WRITES_PER_SECOND * time) if operation.writes else BODIES
             seed = f"{operation.name.replace(' ', '')}-{number}" + (f"-{index}" if operation.writes else "")
             sent = bodies(operation, facts, count, seed)[index]
-            before = server.cpu_seconds()
-            measured = drive(Job(server.port, time, connections, sent, once=operation.writes))
-            after = server.cpu_seconds()
-            used = None if before is None or after is None else (after - before) / measured.answers * 1e6
+            measured = measure(server, Job(server.port, time, connections, sent, once=operation.writes))
             if number:
-                found[server.name].append(Round(measured.answers / measured.seconds, measured.p50, measured.p99, used))
+                found[server.name].append(measured)
     return found
+
+
+def measure(server: Running, job: Job) -> Round:
+    """One server under a job."""
+    before = server.cpu_seconds()
+    measured = drive(job)
+    after = server.cpu_seconds()
+    used = None if before is None or after is None else (after - before) / measured.answers * 1e6
+    return Round(measured.answers / measured.seconds, measured.p50, measured.p99, used)
 
 
 def drive(job: Job) -> Measured:

@@ -6,7 +6,6 @@ the one written by hand, and how much of its speed is reached. Both run on one c
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sqlite3
 import statistics
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import click
 
 from graph import migrate
 from graph.database import Database
@@ -121,21 +121,21 @@ async def on_sqlite(path: Path, orders: int, rounds: int) -> None:
     connection.close()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sqlite", action="store_true")
-    parser.add_argument("--orders", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    given = parser.parse_args()
-    if given.sqlite:
+@click.command()
+@click.option("--orders", default=20_000, show_default=True, type=click.IntRange(50), help="Orders in the data.")
+@click.option("--rounds", default=15, show_default=True, type=click.IntRange(1), help="Rounds; medians are shown.")
+@click.option("--sqlite", is_flag=True, help="Measure on SQLite instead of PostgreSQL.")
+def main(orders: int, rounds: int, sqlite: bool) -> None:
+    """Measure summaries against SQL written by hand."""
+    if sqlite:
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(on_sqlite(Path(folder) / "shop.db", given.orders, given.rounds))
+            asyncio.run(on_sqlite(Path(folder) / "shop.db", orders, rounds))
     else:
         with postgres.server() as server:
             name = postgres.new_name()
             url = server.create(name)
             try:
-                asyncio.run(on_postgresql(url, given.orders, given.rounds))
+                asyncio.run(on_postgresql(url, orders, rounds))
             finally:
                 server.drop(name)
 

@@ -3,22 +3,19 @@
 What goes in: options. What comes out: for each setting the processor time of a request and its ratio to `deaf`, a server in which
 nothing is observed at all. `plain` is the server as it is started; `metrics` counts, `access` writes a line a request, `traces`
 makes two spans of each, for a collector that is not there. What is refused here: an answer that is not a 200 with data.
-
-Processor time is what noise hurts least; rounds are interleaved, and ratios are medians of each round's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import sys
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from tests.benchmarks.__main__ import SETTINGS, Round, bodies, database, drive, learn
-from tests.benchmarks.load import Job
+from tests.benchmarks.__main__ import BODIES, SETTINGS, bodies, database, learn
+from tests.benchmarks.comparing import compare, options
 from tests.benchmarks.operations import OPERATIONS
 from tests.benchmarks.serving import running, share_cores
 
@@ -34,10 +31,7 @@ POINT = "order by id"
 
 
 @click.command()
-@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1), help="Rounds; medians are shown.")
-@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Time of one measurement.")
-@click.option("--connections", default=8, show_default=True, type=click.IntRange(1), help="Connections of the load.")
-@click.option("--sqlite", is_flag=True, help="Measure on SQLite instead of PostgreSQL.")
+@options
 def main(rounds: int, seconds: float, connections: int, sqlite: bool) -> None:
     """Measure what observation costs a point read."""
     core = share_cores()
@@ -48,25 +42,7 @@ def main(rounds: int, seconds: float, connections: int, sqlite: bool) -> None:
         for name, more in SERVERS.items():
             command = ["-m", "tests.benchmarks.watched" if name == DEAF else "graph", "serve", "--no-sample"]
             servers.append(stack.enter_context(running(name, command, {"DATABASE_URL": url, **SETTINGS, **more}, core)))
-        found: dict[str, list[Round]] = {server.name: [] for server in servers}
-        for number in range(rounds + 1):
-            for server in servers:
-                sent = bodies(operation, facts, 500, f"{number}")[1]
-                before = server.cpu_seconds()
-                measured = drive(Job(server.port, seconds if number else 1.0, connections, sent))
-                cpu = ((server.cpu_seconds() or 0) - (before or 0)) / measured.answers * 1e6
-                if number:
-                    found[server.name].append(Round(measured.answers / measured.seconds, measured.p50, measured.p99, cpu))
-    click.echo(f"{'server':<8} {'req/s':>8} {'p50 ms':>8} {'CPU us':>8} {'of deaf':>8}")
-    for name, its in found.items():
-        ratio = statistics.median(used(mine) / used(theirs) for mine, theirs in zip(its, found[DEAF], strict=True))
-        rate, p50, cpu = (statistics.median(map(of, its)) for of in (lambda each: each.rate, lambda each: each.p50, used))
-        click.echo(f"{name:<8} {rate:>8,.0f} {p50:>8.2f} {cpu:>8,.0f} {ratio:>8.3f}")
-
-
-def used(measured: Round) -> float:
-    """The processor time of a request."""
-    return measured.cpu_microseconds or 0.0
+        compare(servers, lambda _, number: (bodies(operation, facts, BODIES, f"{number}")[1], ""), rounds, seconds, connections)
 
 
 def serve_deaf() -> None:
