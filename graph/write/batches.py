@@ -18,7 +18,7 @@ from graph.write.answers import Answer, Payload, Result, row_of
 from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
 from graph.write.record import savepoint
 from graph.write.references import look_up
-from graph.write.unit import Unit
+from graph.write.unit import EXPLANATIONS, Unit
 
 
 @strawberry.enum(description="What happens to the other rows when one is refused.")
@@ -71,5 +71,9 @@ async def _save(unit: Unit, row: Base) -> Row | list[MutationError] | None:
 
 
 async def _explain(unit: Unit, model: type[Base], input_: Any, path: Path) -> Row | list[MutationError]:
-    again = Unit(unit.context, explaining=True, order=unit.order)
-    return await _save(again, again.create(model, input_, path)) or [try_again(path)]
+    for _ in range(EXPLANATIONS):
+        again = Unit(unit.context, explaining=True, order=unit.order)
+        made = await _save(again, again.create(model, input_, path))
+        if made is not None:
+            return made
+    return [try_again(path)]

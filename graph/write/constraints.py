@@ -1,7 +1,7 @@
 """A constraint that refuses a row, as the error a client sees: which fields take part, under which names, at which place.
 
-What goes in: a constraint of the metadata and the row it refuses, or what the driver tells of a refusal. What comes out: its
-error. Which constraint refuses which row is found in `graph.write.violations`.
+What goes in: a constraint of the metadata and the row it refuses. What comes out: its error. Which constraint refuses which row
+is found in `graph.write.violations`; what the driver says of it is not asked, since Citus gives constraints other names.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from sqlalchemy.orm import Mapper
 from graph.database.places import unmarked
 from graph.write.bounds import check_columns, own_maximum, range_of
 from graph.write.columns import mirror_if_any
-from graph.write.errors import CheckError, MutationError, ReferenceCount, Row, StillReferencedError, UniqueError
+from graph.write.errors import CheckError, ReferenceCount, Row, StillReferencedError, UniqueError
 from graph.write.object_graph import Graph
-from graph.write.pending import PendingRows
 
 
 def attribute_of(mapper: Mapper[Any], column: Any) -> str:
@@ -101,27 +100,3 @@ def still_referenced(path: Iterable[str], type_: str, counts: dict[str, int]) ->
         by_type=[ReferenceCount(type=name, count=n) for name, n in sorted(counts.items())],
         count=total,
     )
-
-
-def named(error: sa.exc.IntegrityError, graph: Graph, changes: PendingRows) -> list[MutationError]:
-    """What the driver tells of a refusal that nobody could explain."""
-    original: Any = error.orig
-    name = getattr(original, "constraint_name", None) or getattr(getattr(original, "__cause__", None), "constraint_name", None)
-    text = str(original)
-    rows = sorted([*changes.new, *changes.dirty], key=lambda row: graph.order(graph.origin(row).path))
-    for mapper in dict.fromkeys(type(row).__mapper__ for row in rows):
-        own = [row for row in rows if type(row) is mapper.class_]
-        table: Any = mapper.local_table
-        keys = [index for index in table.indexes if index.unique]
-        for constraint in sorted([*table.constraints, *keys], key=lambda each: str(each.name)):
-            columns = ", ".join(f"{table.name}.{column.name}" for column in getattr(constraint, "columns", ()))
-            unique = isinstance(constraint, sa.UniqueConstraint | sa.Index)
-            if constraint.name not in (name, text.rpartition(": ")[2]) and not (
-                unique and text.endswith(f"UNIQUE constraint failed: {columns}")
-            ):
-                continue
-            if isinstance(constraint, sa.CheckConstraint):
-                return [check_error(graph, mapper, constraint, own[0])]
-            if unique:
-                return [unique_error(graph, mapper, constraint, own[0], None)]
-    return []

@@ -5,7 +5,7 @@ entities read back in the same transaction, or all errors. What may be refused h
 refuses, as data; `Unavailable` and bugs are raised, and again by every later field if those could not fare better.
 
 When the database refuses, the work is undone and done again with a unit that explains. If nothing is wrong with the rows (the
-other writer is gone) they are written after all; a second refusal is told as the driver names it.
+other writer is gone) they are written after all. If another one comes between, it is done once more: what he wrote is there then.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from graph.write.errors import (
 )
 from graph.write.input_order import InputOrder
 from graph.write.record import let_next_read_keep, record_of, recorded, savepoint
-from graph.write.unit import Unit
+from graph.write.unit import EXPLANATIONS, Unit
 
 P = TypeVar("P", bound=Payload)
 Work = Callable[[Unit], Awaitable[Answer[P]]]
@@ -117,7 +117,7 @@ def _told_by(shared: SharedTransaction, field: RunningField) -> MutationError:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[P]):
-    """A field with its work, to be tried once or twice. `order` is that in which its input was sent."""
+    """A field with its work, to be tried until it is done or explained. `order` is that in which its input was sent."""
 
     context: Context
     field: RunningField
@@ -130,12 +130,16 @@ class Call(Generic[P]):
         """The field in a transaction of its own."""
         undone, key = running_in(self.context).dry_run, self.field.key
         try:
-            try:
-                return await recorded(self.context, partial(self._transaction, explaining=False), undone=undone, field=key)
-            except IntegrityError:
-                return await recorded(self.context, partial(self._transaction, explaining=True), undone=undone, field=key)
+            for explanation in range(EXPLANATIONS + 1):
+                work = partial(self._transaction, explaining=explanation > 0)
+                try:
+                    return await recorded(self.context, work, undone=undone, field=key)
+                except IntegrityError:
+                    if explanation == EXPLANATIONS:
+                        raise
         except DryRunOver as over:
             return cast("P", over.payload)
+        raise AssertionError("unreachable")
 
     async def _transaction(self, *, explaining: bool) -> P:
         made = await self._once(explaining=explaining)
@@ -146,13 +150,13 @@ class Call(Generic[P]):
     async def within(self) -> P:
         """The field in the transaction of its operation, behind a savepoint."""
         session = self.context.session
-        for explaining in (False, True):
+        for explanation in range(EXPLANATIONS + 1):
             session.expunge_all()
             try:
                 async with savepoint(session):
-                    return await self._once(explaining=explaining)
+                    return await self._once(explaining=explanation > 0)
             except IntegrityError:
-                if explaining:
+                if explanation == EXPLANATIONS:
                     raise
         raise AssertionError("unreachable")
 

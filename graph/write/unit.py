@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from graph.base import Base
@@ -23,7 +22,6 @@ from graph.read.payloads.running import RunningField
 from graph.read.rows import Door, rows
 from graph.write import door
 from graph.write.columns import key_in_id, missing, type_name
-from graph.write.constraints import named
 from graph.write.drawn_keys import give_keys
 from graph.write.errors import ROOT, Order, Path, Refused, Row, StaleVersionError, by_name
 from graph.write.freed_keys import delete_first, step_aside
@@ -36,6 +34,9 @@ from graph.write.references import look_up
 from graph.write.violations import restrictions, violations
 
 R = TypeVar("R", bound=Base)
+
+#: How often work that the database refused is done again by a unit that explains, before the client is asked to try again.
+EXPLANATIONS = 2
 
 
 class Unit(Graph):
@@ -163,13 +164,7 @@ class Unit(Graph):
             if found:
                 raise Refused(found)
         await give_keys(self.context, self.dialect, self.keys)
-        try:
-            await door.flush(self, changes.deleted)
-        except IntegrityError as error:
-            found = named(error, self, changes) if self.explaining else []
-            if not found:
-                raise
-            raise Refused(found) from error
+        await door.flush(self, changes.deleted)
 
 
 def check_versions(*roots: tuple[Any, Any, Path]) -> None:
