@@ -35,7 +35,7 @@ HEARTBEATS = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
 )
 BEAT = """
-INSERT INTO "[shop]".heartbeat (process, beat, at) VALUES ($1, $2, now())
+INSERT INTO "[shop]".heartbeat (process, beat, at) VALUES ($1::bigint, $2::bigint, now())
 ON CONFLICT (process) DO UPDATE SET beat = excluded.beat, at = excluded.at
 """
 #: Rows of processes that are gone, by the primary's own clock alone.

@@ -130,9 +130,8 @@ INSERT INTO "[shop]".changes \
 SELECT told.*, ${at}::timestamptz, ${by}::text FROM json_to_recordset(${told}::json) AS told (kind text, type text, key bigint,
     root_type text, root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint,
     mutation text)
+RETURNING id
 """
-#: Where there are replicas: any of the rows proves that a server shows the transaction.
-RETURNED = "RETURNING id"
 #: Nobody else writes meanwhile, so the next ids are known.
 BY_JSON = """
 INSERT INTO changes
@@ -150,11 +149,9 @@ async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
     if record is not None and record.kept is not None:
         return
     sql, arguments = insert(session, changes)
-    if not session.info.get(REPLICATED):
-        await rows_within(session, sql, arguments)
-        return
-    ids = await rows_within(session, sql + RETURNED, arguments)
-    session.info[WRITTEN] = ReadAfter.of(max(id_ for (id_,) in ids), arguments[1])
+    ids = await rows_within(session, sql, arguments)
+    if session.info.get(REPLICATED):  # any of the rows proves that a server shows the transaction
+        session.info[WRITTEN] = ReadAfter.of(max(id_ for (id_,) in ids), arguments[1])
 
 
 def insert(session: AsyncSession, changes: Sequence[Change], after: int = 0) -> tuple[str, list[Any]]:

@@ -31,15 +31,15 @@ BATCH = 1_000
 LISTENING_SECONDS, IDLE_SECONDS = 0.02, 1.0
 
 #: In this form the partial index serves it whatever the statistics say; an EXISTS took a scan of the table.
-WAITING = 'SELECT id FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT $1'
+WAITING = 'SELECT id FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT $1::bigint'
 SINCE = 'SELECT at FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT 1'
 #: Who finds it held leaves the work to its holder.
 HELD = 'SELECT position FROM "[shop]".changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED'
 NUMBERED = """
-UPDATE "[shop]".changes SET position = $1 + given.place FROM unnest($2::bigint[]) WITH ORDINALITY AS given(id, place)
+UPDATE "[shop]".changes SET position = $1::bigint + given.place FROM unnest($2::bigint[]) WITH ORDINALITY AS given(id, place)
 WHERE changes.id = given.id
 """
-MOVED = 'UPDATE "[shop]".changes_head SET position = $1 WHERE id = 1'
+MOVED = 'UPDATE "[shop]".changes_head SET position = $1::bigint WHERE id = 1'
 
 
 async def number_some(database: Database) -> int:

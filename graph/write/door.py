@@ -22,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, event
 from sqlalchemy.orm import Session
+from sqlalchemy.sql import visitors
 
 from graph.base import Base
 from graph.database import capabilities
@@ -179,9 +180,12 @@ async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = Fal
     """Insert rows; how many were. With `skip` one whose key is taken is left out."""
     column = rows_.model.__mapper__.columns[rows_.key]
     if skip:
-        statement = statement.on_conflict_do_nothing(index_elements=[rows_.key]).returning(column)
-    result = await graph.session.execute(statement)
-    written = [stored(column, value, graph.dialect) for value in result.scalars()] if skip else rows_.values
+        statement = statement.on_conflict_do_nothing(index_elements=[rows_.key])
+        result = await graph.session.execute(statement.returning(column))
+        written: Collection[Any] = [stored(column, value, graph.dialect) for value in result.scalars()]
+    else:
+        await graph.session.execute(returned(statement))
+        written = rows_.values
     record = record_of(graph.session)
     if record is not None and not _note_many(record, rows_.model, len(written)):
         note(record, rows_.model, {}, await images(graph, rows_.model, among(graph, column, written)))
@@ -189,10 +193,16 @@ async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = Fal
     return len(written)
 
 
+def returned(statement: sa.Insert) -> Any:
+    """An INSERT of a SELECT that returns what nobody reads: without that Citus copies the rows to their shard, and tells of one
+    that a constraint refuses as of an error of its own."""
+    return statement.returning(sa.literal_column("1"))
+
+
 async def insert_keyed(graph: Graph, model: type[Base], keys: Collection[int], statement: Any) -> None:
     """Insert rows that have their primary keys already (`graph.write.drawn_keys.next_keys`): nobody else can have them."""
     table: Any = model.__mapper__.local_table
-    await graph.session.execute(statement)
+    await graph.session.execute(returned(statement))
     record = record_of(graph.session)
     if record is not None and not _note_many(record, model, len(keys)):
         note(record, model, {}, await images(graph, model, among(graph, table.c.id, keys)))
@@ -216,6 +226,8 @@ async def merge(
     A row that has a key and is not seen stays as it is, and then the write is refused: ask `hides` before.
     """
     where = None if Door(graph.scope).sees_all(rows_.model) else seen(rows_.model, graph.scope)
+    if where is not None and statement.select is not None:
+        where = without_parameters(where)
     statement = statement.on_conflict_do_update(index_elements=[rows_.key], set_=sets, where=where)
     if returning:
         statement = statement.returning(*returning)
@@ -227,6 +239,17 @@ async def merge(
         result = await _execute(graph, rows_.model, _with_keys(graph, rows_), statement, parameters, sets=sets)
     await _hold(graph, rows_.model, rows_.key, rows_.values, rows_.place)
     return result
+
+
+def without_parameters(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A condition whose values stand in its text: Citus writes the rows of a SELECT by a statement that knows no parameters."""
+
+    def spelled(element: Any, **_: Any) -> Any:
+        if not isinstance(element, sa.BindParameter):
+            return None
+        return sa.literal(element.value, element.type, literal_execute=True)
+
+    return visitors.replacement_traverse(condition, {}, spelled)
 
 
 async def hides(graph: Graph, rows_: Keyed) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -188,7 +187,7 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
     for name, value in sets.items():
         if table.columns[name].info.get("counter"):
             sets[name] = sa.func.coalesce(value, table.columns[name])
-    clause = versioned(table, sets, unit.now)
+    clause = versioned(insert, sets)
     made = await door.merge(unit, keyed, insert, clause, returning=[table.c.created_at])
     inserted = sum(created == unit.now for created in made.scalars())
     return InsertCounts(inserted, updated=number - inserted)
@@ -245,11 +244,11 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
             row.update({counter.column: delta and max(delta, 0), "delta": delta})
         column = table.columns[counter.column]
         added = sa.bindparam("delta", type_=column.type)
-        after = sa.func.coalesce(sa.cast(column, sa.BigInteger), 0) + added
+        after = sa.func.coalesce(sa.cast(column, sa.BigInteger), in_text(0)) + added
         # More than the column holds is told by its CHECK, as less than nothing is.
-        sets[counter.column] = sa.case((added.is_(None), column), (after > counter.most, -1), else_=after)
+        sets[counter.column] = sa.case((added.is_(None), column), (after > in_text(counter.most), in_text(-1)), else_=after)
     in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
-    await door.merge(unit, keyed, insert, versioned(table, sets, unit.now), in_order)
+    await door.merge(unit, keyed, insert, versioned(insert, sets), in_order)
     there = rows_of(plain.model, SERVER)  # they may have left the sight of who wrote them
     key = getattr(there, plain.key)
     found = await unit.rows(sa.select(key, there.id, there.created_at).where(key.in_(identities)))
@@ -293,12 +292,21 @@ async def _out_of_range(
     return errors
 
 
-def versioned(table: Any, sets: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A conflict clause that raises the version where a column changes; counters do not count."""
+def in_text(value: int) -> sa.ColumnClause[int]:
+    """A number as it stands in SQL."""
+    return sa.literal_column(str(value), sa.BigInteger)
+
+
+def versioned(insert: Any, sets: dict[str, Any]) -> dict[str, Any]:
+    """The conflict clause of an INSERT that raises the version where a column changes; counters do not count.
+
+    It holds no parameter of its own: where the rows come from a SELECT, Citus writes them by a second statement that knows none.
+    """
+    table = insert.table
     ordinary = [name for name in sets if not table.columns[name].info.get("counter")]
     changes = sa.or_(sa.false(), *(table.columns[name].is_distinct_from(sets[name]) for name in ordinary))
     return {
         **sets,
-        "version": table.c.version + sa.case((changes, 1), else_=0),
-        "updated_at": sa.case((changes, sa.literal(now, table.c.updated_at.type)), else_=table.c.updated_at),
+        "version": table.c.version + sa.case((changes, in_text(1)), else_=in_text(0)),
+        "updated_at": sa.case((changes, insert.excluded.updated_at), else_=table.c.updated_at),
     }
