@@ -1,9 +1,9 @@
 """The schema of a database: bring it to a revision, or ask which one it has.
 
-What goes in: a database, as the settings name it (`graph.database.backends.configured`), or its URL where no pooler stands before
-it. What comes out: a migrated database, or its revision. What may be refused here: a URL that cannot be used raises
-`DatabaseUrlError`, a database that cannot be `Unavailable`, the driver's or SQLAlchemy's error, an unknown revision
-`alembic.util.CommandError`.
+What goes in: a database, as the settings name it (`graph.database.backends.configured`), or its URL where no pooler stands
+before it. What comes out: a migrated database, or its revision; `Scripts`, for whoever migrates many. What may be refused here:
+a URL that cannot be used raises `DatabaseUrlError`, a database that cannot be `Unavailable`, the driver's or SQLAlchemy's
+error, an unknown revision `alembic.util.CommandError`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, cached_property, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,6 +45,51 @@ def config() -> Config:
     found = Config(stdout=sys.stdout)  # Alembic takes that of its import
     found.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     return found
+
+
+class Scripts:
+    """All migrations, read once and run in many databases, each in a transaction that somebody else begins and ends."""
+
+    def __init__(self) -> None:
+        self._scripts = ScriptDirectory.from_config(config())
+
+    def upgrade(self, connection: sa.Connection, revision: str = "head") -> None:
+        """Bring the database of a connection up to `revision`. Nobody else may be changing its schema."""
+        self._run(partial(self._scripts._upgrade_revs, revision), revision, connection)  # noqa: SLF001  # as Alembic's own commands
+
+    def downgrade(self, connection: sa.Connection, revision: str) -> None:
+        """Take it down to `revision`."""
+        self._run(partial(self._scripts._downgrade_revs, revision), revision, connection)  # noqa: SLF001  # as above
+
+    @cached_property
+    def whole(self) -> str:
+        """The SQL that makes all tables where there are none, as Alembic writes it for people who run it themselves.
+
+        The same by `upgrade` takes some 170 statements, each of which is prepared and used once.
+        """
+        written = StringIO()
+        self._run(partial(self._scripts._upgrade_revs, "head"), "head", written=written)  # noqa: SLF001  # as above
+        return written.getvalue()
+
+    def _run(
+        self,
+        steps: Callable[[Any], Any],
+        revision: str,
+        connection: sa.Connection | None = None,
+        written: StringIO | None = None,
+    ) -> None:
+        settings = config()
+        settings.output_buffer = written
+        settings.attributes.update(connection=connection, within=True)
+        with EnvironmentContext(
+            settings, self._scripts, fn=lambda now, _: steps(now), as_sql=connection is None, destination_rev=revision
+        ):
+            self._scripts.run_env()
+
+
+def revision_of(connection: sa.Connection, schema: str | None = None) -> str | None:
+    """The revision of the database of a connection, or of a schema in it; `None` before the first."""
+    return MigrationContext.configure(connection, opts={"version_table_schema": schema}).get_current_revision()
 
 
 @asynccontextmanager
@@ -77,8 +124,9 @@ async def check(where: Where) -> None:
 
 async def current(where: Where) -> str | None:
     """The revision of the database, `None` before the first."""
+    schema = None if isinstance(where, str) else where.schema
     async with connected(where) as connection:
-        return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+        return await connection.run_sync(lambda c: revision_of(c, schema))
 
 
 @cache

@@ -1,11 +1,13 @@
 """What Alembic runs for every command.
 
-What goes in: a connection in `config.attributes` (from `graph.migrate`), else the `DATABASE_URL` of the environment.
+What goes in: a connection in `config.attributes` (from `graph.migrate`), else the `DATABASE_URL` of the environment; `within`
+says that somebody else begins, locks and ends the transaction.
 What comes out: migrations applied, or the difference between the tables and the database. What may be refused here:
 whatever a database refuses of a migration; all migrations of one run are one transaction on both databases.
 """
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -50,11 +52,14 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+WITHIN = context.config.attributes.get("within", False)
+
+
 def run(connection: sa.Connection) -> None:
     can = capabilities(connection.dialect)
     context.configure(connection=connection, render_as_batch=can.copies_tables, **OPTIONS)
     with context.begin_transaction():
-        if can.schema_lock is not None:
+        if can.schema_lock is not None and not WITHIN:
             connection.execute(can.schema_lock)  # who comes second waits here, and finds nothing left to do
         context.run_migrations()
 
@@ -70,7 +75,7 @@ async def run_alone() -> None:
 
 if context.is_offline_mode():
     context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
-    with context.begin_transaction():
+    with nullcontext() if WITHIN else context.begin_transaction():
         context.run_migrations()
 elif "connection" in context.config.attributes:
     run(context.config.attributes["connection"])

@@ -59,8 +59,11 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "alembic": (
         ("1.20.1",),
         {
+            "._downgrade_revs": "migrate",
             "._repr_type": "migrations",
+            "._upgrade_revs": "migrate",
             "alembic.autogenerate.render": "migrations",
+            "alembic.runtime.environment.EnvironmentContext": "migrate",
         },
     ),
     "aiosqlite": (

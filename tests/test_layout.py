@@ -42,6 +42,7 @@ ROOMS: dict[str, set[str]] = {
     | {
         *("read", "write", "operations", "stock", "orders"),
     },
+    "shops": {"settings", "base", "texts", "database", "migrate", "operations"},
     "comparison": set(),
     "commands": {
         *("settings", "environment", "database", "context", "migrate", "sample", "read", "write", "feed", "operations"),
@@ -197,6 +198,8 @@ BESIDE_THE_DOOR = {
     "exchange/order_sources.py": "which order came from where is no row that clients see",
     "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
     "sample/__init__.py": "it fills an empty database, and tells the outbox itself",
+    "shops/registry.py": "which shops there are is no row of any shop",
+    "shops/schema_homes.py": "as above",
     "database/postgres.py": "it says how this database inserts and draws keys",
     "database/sqlite.py": "it says how this database inserts",
 }

@@ -16,8 +16,8 @@ from graph.database.shops import Databases
 from graph.observations import StatementBegan, listening
 from graph.schema import schema
 from graph.settings import Settings, SettingsError
+from tests.deployments import deployment
 from tests.engines import Postgres
-from tests.shops import deployment
 
 CREATE = "mutation ($sku: String!) { createItem(input: {sku: $sku, name: $sku, price: 1}) { item { id sku } errors { code } } }"
 ITEMS = "{ items { totalCount nodes { id sku } } }"
