@@ -253,13 +253,17 @@ async def test_writes_are_read_back_whatever_the_replay_does(pair: Pair) -> None
 
 async def test_tokens_share_one_text(both: tuple[Ask, Told], statements: Statements) -> None:
     ask, _ = both
+    asked = {"query": FIND, "variables": {"sku": "none"}}
+    await ask.client.post("/graphql", json=asked)  # known from now on, whoever asked before
     plans = len(ask.app.state.engine.plans)
+    statements.clear()
     for n in range(1, 301):
         made = str(ReadAfter.of(n, datetime.now(UTC)))
-        answer = await ask.client.post("/graphql", json={"query": FIND, "variables": {"sku": "none"}}, headers={TOKEN: made})
+        answer = await ask.client.post("/graphql", json=asked, headers={TOKEN: made})
         assert answer.json() == {"data": {"item": None}}
-    assert len(ask.app.state.engine.plans) == plans + 1
-    assert len(set(statements.sql)) == 2, "the standby's and the primary's"
+    assert len(ask.app.state.engine.plans) == plans
+    of_items = {sql for sql in statements.sql if "FROM item" in sql}  # the server has work of its own beside it
+    assert len(of_items) == 2, "the standby's and the primary's"
 
 
 DAMAGED = [
