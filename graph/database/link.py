@@ -12,7 +12,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from asyncpg.exceptions import CannotConnectNowError, InvalidParameterValueError
 
 from graph.database.failures import Unavailable
 from graph.database.protocol import DatabaseUrl
+from graph.database.read_after import EPOCH, MICROSECOND
 from graph.database.server_limits import CHECKS
 
 #: How long a server may take to end a connection that was given up.
@@ -32,9 +33,6 @@ DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
 HEAD_START_SECONDS = 0.3
 #: How a server spells what queries make texts of, whatever it, a role or a URL says.
 SPELLING = {"DateStyle": "ISO"}
-#: What PostgreSQL counts from, and in.
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 
 class Link(asyncpg.Connection):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-#: What the times of rows are counted from, and in.
+#: What PostgreSQL counts times from, and in.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 #: Two numbers in hexadecimal, small enough to be an id and a time.
@@ -23,7 +23,7 @@ TEXT = re.compile(r"([0-7]?[0-9a-f]{1,15})\.([0-9a-f]{1,14})")
 #: Whether a server shows a row with this id and time, by SQL, of the two parameters of these numbers.
 SHOWN = (
     'EXISTS (SELECT FROM "[shop]".changes WHERE id = ${}::bigint'
-    " AND at = timestamptz '2000-01-01 00:00+00' + ${}::bigint * interval '1 microsecond')"
+    f" AND at = timestamptz '{EPOCH}' + ${{}}::bigint * interval '1 microsecond')"
 )
 
 
