@@ -146,12 +146,21 @@ def ascii_label(label: str) -> str | None:
 
 def not_blank(value: str) -> str | None:
     """Why a text that people read cannot be this one, or None."""
+    if is_printed(value):
+        return None if value.strip() else "must not be blank"
     return None if any(map(is_seen, value)) else "must not be blank"
 
 
 def code(value: str) -> str | None:
     """Why a text that people type and compare cannot be this one, or None."""
+    if is_printed(value):
+        return not_blank(value)
     return not_blank(value) or ("must not hold characters that cannot be seen" if any(map(is_hidden, value)) else None)
+
+
+def is_printed(text: str) -> bool:
+    """Whether a text holds nothing but letters, digits, signs and spaces of ASCII: none is hidden, and only spaces are blank."""
+    return text.isascii() and text.isprintable()
 
 
 def is_seen(char: str) -> bool:

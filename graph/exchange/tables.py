@@ -74,21 +74,21 @@ def csv_rows(
 
 def _csv_rows(reader: Any, header: Sequence[str], pick: Callable[[list[str]], tuple[str, ...]], refuse: Refuse) -> Iterator[Row]:
     width = len(header)
+    line = reader.line_num + 1
     while True:
-        line = reader.line_num + 1
         try:
-            raw = next(reader, None)
+            for raw in reader:
+                if len(raw) == width:
+                    yield line, raw, pick(raw)
+                elif raw:  # else the line is blank
+                    reason = f"the row has {len(raw)} values, the header {width}"
+                    refuse(line, [*raw, *[""] * width][:width], "NOT_READABLE", reason)
+                line = reader.line_num + 1
         except csv.Error as error:
             refuse(line, [""] * width, "NOT_READABLE", f"the row is no CSV: {error}")
-            continue
-        if raw is None:
+            line = reader.line_num + 1
+        else:
             return
-        if len(raw) != width:
-            if raw:  # else the line is blank
-                refuse(line, [*raw, *[""] * width][:width], "NOT_READABLE", f"the row has {len(raw)} values, the header {width}")
-            continue
-        raw.append("")
-        yield line, raw, pick(raw)
 
 
 def _without(name: str, header: Sequence[str]) -> str:
@@ -104,38 +104,36 @@ def _without(name: str, header: Sequence[str]) -> str:
 
 
 def _picker(header: Sequence[str], layout: Layout, called: Mapping[str, str]) -> Callable[[list[str]], tuple[str, ...]]:
-    """What takes the values of a layout out of a row, behind whose end stands an empty one."""
+    """What takes the values of a layout out of a row, and puts those behind its end that stand in none of its columns."""
     places = {name: index for index, name in enumerate(header)}
 
     def place(name: str) -> int:
         if name in header and header.count(name) > 1:
             raise CannotRead(f"two columns are called {name}")
-        return places.get(name, len(header))
+        return places.get(name, len(header))  # where an empty one stands
 
-    made: list[tuple[int, Callable[[list[str]], Any], Callable[[Any], str]]] = []
-    simple: list[int] = []
-    for index, name in enumerate(layout.names):
+    made: list[tuple[Callable[[list[str]], Any], Callable[[Any], str]]] = []
+    picked: list[int] = []
+    for name in layout.names:
         template = called.get(name, name)
-        if not HOLE.search(template):
-            simple.append(place(template))
-        else:
-            parts = HOLE.split(template)
-            holes = [place(part) for part in parts[1::2]]
-            made.append((index, itemgetter(*holes), _filler(parts)))
-            simple.append(max(holes))
-        if name in layout.needed and simple[-1] == len(header):
+        parts = HOLE.split(template)
+        holes = [place(part) for part in parts[1::2]] or [place(template)]
+        if name in layout.needed and max(holes) == len(header):
             raise CannotRead(_without(name, header))
-    picked: Callable[[list[str]], tuple[str, ...]] = itemgetter(*simple)
-    if not made:
-        return picked
+        if len(parts) == 1:
+            picked += holes
+        else:
+            made.append((itemgetter(*holes), _filler(parts)))
+            picked.append(len(header) + len(made))
+    pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*picked)
 
-    def pick(raw: list[str]) -> tuple[str, ...]:
-        values = list(picked(raw))
-        for index, held, fill in made:
-            values[index] = fill(held(raw))
-        return tuple(values)
+    def taken(raw: list[str]) -> tuple[str, ...]:
+        raw.append("")
+        for held, fill in made:
+            raw.append(fill(held(raw)))
+        return pick(raw)
 
-    return pick
+    return taken
 
 
 def _filler(parts: Sequence[str]) -> Callable[[Any], str]:

@@ -20,7 +20,7 @@ from graph.read.types.amounts import EXPONENT, decimal_of, minor_units, whole_nu
 from graph.read.types.scalars import is_storable
 from graph.read.types.times import utc_time
 from graph.stock import MOST_PIECES
-from graph.write.columns import normal_of, refusal
+from graph.write.columns import normal_of, refusal, rule_of
 
 #: Texts that are remembered of each kind, so that memory stays as it is.
 REMEMBERED = 2**15
@@ -44,11 +44,12 @@ def _text(column: Any, name: str, text: str) -> str:
         raise BadValue("REQUIRED", f"{name} must have a value")
     if len(text) > LONGEST:
         raise BadValue("INVALID_INPUT", f"{name} must have at most {LONGEST:,} characters")
-    reason = refusal(column, text)
+    normal, rule = normal_of(column), rule_of(column)
+    held = text if normal is None else normal(text)
+    reason = None if rule is None else rule(held)
     if reason is not None:
         raise BadValue("INVALID_INPUT", f"{name} {reason}")
-    normal = normal_of(column)
-    return text if normal is None else normal(text)
+    return held
 
 
 @lru_cache(REMEMBERED)

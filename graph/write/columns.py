@@ -28,6 +28,9 @@ from graph.write.mutation_inputs import input_fields
 
 def stored(column: sa.Column[Any], value: Any, dialect: Dialect) -> Any:
     """A value in the form it is stored and compared in: an e-mail address in lower case."""
+    normal = normal_of(column)
+    if normal is not None:  # all that its type does, which is asked for long lists
+        return value if value is None else normal(value)
     process = column.type.bind_processor(dialect) if isinstance(column.type, sa.TypeDecorator) else None
     return value if process is None or value is None else process(value)
 
