@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
 from graph.serve.http1 import BoundedProtocol, protocol_of
@@ -93,12 +94,9 @@ class Listening:
 @asynccontextmanager
 async def listening(app: Any, **settings: Any) -> AsyncIterator[Listening]:
     """Serve an application for a while. At the end no connection is left."""
-    made = Settings(**settings)
-    config = uvicorn.Config(
-        app, http=protocol_of(made), log_config=None, access_log=False, server_header=False, timeout_keep_alive=1
-    )
+    protocol: Any = protocol_of(Settings(**settings), app.state.admission if isinstance(app, Starlette) else None)
+    config = uvicorn.Config(app, http=protocol, log_config=None, access_log=False, server_header=False, timeout_keep_alive=1)
     config.load()
-    protocol: Any = config.http_protocol_class
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
         lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
@@ -114,3 +112,18 @@ def request(body: bytes = b"", *headers: bytes, method: bytes = b"POST", path: b
     """The bytes of a request."""
     lines: Sequence[bytes] = [b"%s %s HTTP/1.1" % (method, path), b"host: x", b"content-length: %d" % len(body), *headers]
     return b"\r\n".join([*lines, b"", body])
+
+
+def handshake(path: bytes = b"/graphql", *headers: bytes) -> bytes:
+    """The bytes of a request for a WebSocket."""
+    lines = [
+        b"GET %b HTTP/1.1" % path,
+        b"host: x",
+        b"connection: upgrade",
+        b"upgrade: websocket",
+        b"sec-websocket-version: 13",
+        b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+        b"sec-websocket-protocol: graphql-transport-ws",
+        *headers,
+    ]
+    return b"\r\n".join([*lines, b"", b""])

@@ -33,6 +33,8 @@ BURST_SECONDS, CALM_SECONDS = 0.1, 0.5
 UNKNOWN_SECONDS = 0.1
 #: How many who came too soon are told so at once, and how long after the last ones.
 TOLD_AT_ONCE, PAUSE_SECONDS = 24, 0.01
+#: Likewise on WebSockets, where it costs more to tell somebody, and nothing to read him later.
+TOLD_ON_SOCKETS = 3
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
 MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
 
@@ -50,6 +52,7 @@ class Admission:
         self._last = 0.0
         self._standing_since: float | None = None
         self._refused_at = -CALM_SECONDS
+        self.early, self.early_on_sockets = Early(TOLD_AT_ONCE), Early(TOLD_ON_SOCKETS)
 
     def admits(self) -> bool:
         """Whether another request is let in."""
@@ -93,12 +96,13 @@ class Admission:
 
 
 class Early:
-    """Those who were told when to come back and came sooner: they are told again one after the other, so many a second.
+    """Those who were told when to come back and came sooner: they are told again, so many at once and with a pause behind them.
 
     A crowd that does nothing but ask again would leave no time for those let in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
         self.waiting: deque[Callable[[], None]] = deque()
 
     def add(self, tell: Callable[[], None]) -> None:
@@ -108,7 +112,7 @@ class Early:
         self.waiting.append(tell)
 
     def _tell(self) -> None:
-        for _ in range(min(TOLD_AT_ONCE, len(self.waiting))):
+        for _ in range(min(self.at_once, len(self.waiting))):
             self.waiting.popleft()()
         if self.waiting:
             asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._tell)

@@ -29,6 +29,7 @@ from graph.feed import purge
 from graph.feed.rota import Rota
 from graph.schema import schema
 from graph.serve import hosts, logs
+from graph.serve.admission import Admission
 from graph.serve.guarded import Page, guarded
 from graph.serve.health import Health, alive
 from graph.serve.metrics import metrics_of
@@ -66,13 +67,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """The ASGI application. Raises `ValueError` for a database URL it cannot use."""
     settings = settings or current()
     database = Database(settings)
-    engine, streams = schema.engine(database), Streams(settings.max_streams)
-    entrance = Entrance(settings)
+    engine, entrance = schema.engine(database), Entrance(settings)
+    streams, admission = Streams(settings.max_streams), Admission(settings.pool_timeout_seconds)
     gatekeeper = entrance.gatekeeper(database)
     rota = Rota()
     front = Shopfront(engine, database, gatekeeper, rota.sequencer(database, steady=True))
     view = GraphQLView(engine, settings, EventStreams(engine, settings, streams), front)
-    sockets = SocketView(engine, settings, streams, front)
+    sockets = SocketView(engine, settings, streams, admission, front)
     health = Health(database, streams.draining)
     metrics = metrics_of(database) if settings.metrics else None
     tracing = tracing_of(settings) if settings.traces else None
@@ -122,6 +123,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         "database": database,
         "engine": engine,
         "streams": streams,
+        "admission": admission,
         "gatekeeper": gatekeeper,
         "rota": rota,
         "sequencer": front.sequencer,

@@ -4,7 +4,8 @@ What goes in: bytes of a connection. What comes out: requests for the applicatio
 that is too large (431) or too slow (408), a URL that is too long (414), what is no HTTP or names no host, or two (400), CONNECT
 (405), a connection for which there is no room (503), a request to `/graphql` that would wait too long (503,
 `graph.serve.admission`). A connection that says nothing is closed, and one whose client does not read. Where there are too many,
-the one that has been silent for longest gives way.
+the one that has been silent for longest gives way; where none is silent, some of those that come are told so once their head is
+here, the others at once.
 
 An offer to go on in another protocol than WebSocket, such as HTTP/2, is passed over, as RFC 9110 allows: the request is answered
 as it is.
@@ -19,7 +20,8 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graph.serve.admission import Admission, Early
+from graph.operations.request_errors import RequestRefused
+from graph.serve.admission import Admission
 from graph.serve.browsers import readable_by
 from graph.serve.clients import clients_of
 from graph.serve.cycle import Cycle
@@ -45,21 +47,31 @@ FRAME_BYTES = 8
 #: What stands in a head only between a client and the next server, and belongs to the offer of another protocol.
 OF_UPGRADE = (b"upgrade", b"http2-settings")
 
+#: Connections beyond those for which there is room that are read as far as their head: a page may read what it is told only when
+#: it has said whose it is, and a client that still sends may miss an answer behind which the connection is closed.
+TOLD_BY_HEAD = 16
+#: How long such a head may take.
+NO_ROOM_SECONDS = 1.0
+
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
 
 
-class NoHost(Exception):
-    """Raised in the parser's hands, which then reads no further."""
+class Unfit(Exception):
+    """Raised in the parser's hands, which then reads no further: what is wrong with a head."""
+
+    def __init__(self, error: RequestRefused) -> None:
+        super().__init__()
+        self.error = error
 
 
 class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
     """uvicorn's protocol with limits. `protocol_of` makes the class that knows them."""
 
-    admission: ClassVar[Admission]
     #: What answers who is refused, as far as a page of another origin must be able to read it.
     overloaded: ClassVar[Any]
     ending: ClassVar[Any]
+    crowded: ClassVar[Any]
     long: ClassVar[Any]
     #: Whether the server ends: it takes no request any more, and each connection is closed behind an answer.
     draining: ClassVar[bool] = False
@@ -81,11 +93,15 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         clients = self.clients
-        if len(self.connections) > clients.most and not clients.drop_one():
+        if len(self.connections) <= clients.most or clients.drop_one():
+            clients.silent[self] = None
+            self._wait(self.settings.head_timeout_seconds)
+        elif len(self.connections) <= clients.most + TOLD_BY_HEAD:
+            self.has_room = False
+            self._wait(min(NO_ROOM_SECONDS, self.settings.head_timeout_seconds))
+        else:
             self._refuse(NO_ROOM)
-            return
-        clients.silent[self] = None
-        self._wait(self.settings.head_timeout_seconds)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -121,7 +137,8 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stopped:
             self._upgrade(data[fed + stopped.args[0] :])
         except httptools.HttpParserError as error:
-            self._refuse(NO_HOST if isinstance(error.__context__, NoHost) else NO_HTTP)
+            unfit = error.__context__
+            self._refuse(unfit.error if isinstance(unfit, Unfit) else NO_HTTP)
         else:
             if self.room < 0 and self.in_message:
                 self._refuse(head_too_large(self.settings.max_head_bytes))
@@ -174,7 +191,12 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             self._wait(None)
         hosts = [name for name, _ in self.headers].count(b"host")
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
-            raise NoHost
+            raise Unfit(NO_HOST)
+        if not self.has_room:
+            if self.parser.get_method() != b"OPTIONS":
+                raise Unfit(NO_ROOM)
+            self._answer_last_by(self.crowded)
+            return
         if self.parser.should_upgrade() and not self._should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
@@ -185,9 +207,7 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             return
         is_bounded = self.url.startswith(BOUNDED_PATH) and not self.parser.should_upgrade()
         if self.draining:
-            self.admitted = not is_bounded
-            self._answer_by(self.ending if is_bounded else self.app)
-            self.cycle.keep_alive = False
+            self._answer_last_by(self.ending if is_bounded else self.app)
             return
         self.admitted = not is_bounded or self.admission.admits()
         if self.admitted:
@@ -203,6 +223,12 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         usual, self.app = self.app, app
         super().on_headers_complete()
         self.app = usual
+
+    def _answer_last_by(self, app: Any) -> None:
+        """The same, and close the connection behind the answer."""
+        self.admitted = app is self.app
+        self._answer_by(app)
+        self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self.room += len(body) * (1 + FRAME_BYTES)
@@ -259,21 +285,19 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             self.clients.silent[self] = None
 
 
-def protocol_of(settings: Settings) -> type[BoundedProtocol]:
-    """The protocol of a server with these settings."""
+def protocol_of(settings: Settings, admission: Admission | None = None) -> type[BoundedProtocol]:
+    """The protocol of a server with these settings; `admission` is that of an application which sockets lead to, too."""
     clients = clients_of(settings)
-    refusals: list[Any] = [partial(answer_refusal, error) for error in (OVERLOADED, ENDING, url_too_long(settings.max_url_bytes))]
+    errors = {"overloaded": OVERLOADED, "ending": ENDING, "crowded": NO_ROOM, "long": url_too_long(settings.max_url_bytes)}
+    refusals: dict[str, Any] = {name: partial(answer_refusal, error) for name, error in errors.items()}
     for each in reversed(middleware(settings)):  # or a page of another origin could not read what is wrong
-        refusals = [each.cls(app, *each.args, **each.kwargs) for app in refusals]
+        refusals = {name: each.cls(app, *each.args, **each.kwargs) for name, app in refusals.items()}
     known = {
         "settings": settings,
         "clients": clients,
-        "admission": Admission(settings.pool_timeout_seconds),
-        "overloaded": staticmethod(refusals[0]),
-        "ending": staticmethod(refusals[1]),
-        "long": staticmethod(refusals[2]),
+        "admission": admission or Admission(settings.pool_timeout_seconds),
+        **{name: staticmethod(app) for name, app in refusals.items()},
         "readable_by": staticmethod(readable_by(settings)),
-        "early": Early(),
         "socket": bounded_socket(settings),
     }
     return type("Protocol", (BoundedProtocol,), known)

@@ -58,7 +58,7 @@ class DrainingServer(uvicorn.Server):
         self.orphaned: int | None = None
         self.alone = alone
         self.draining: asyncio.Event = app.state.streams.draining
-        self.protocol: type[BoundedProtocol] = protocol_of(settings)
+        self.protocol: type[BoundedProtocol] = protocol_of(settings, app.state.admission)
 
         async def say_alive() -> None:
             alive()

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from graph.operations.request_errors import RequestRefused
-from graph.serve.admission import Early
+from graph.serve.admission import Admission
 from graph.serve.clients import Clients
 from graph.serve.responses import RETRY_AFTER_SECONDS
 from graph.serve.turned_away import HEAD_TOO_SLOW, NO_ROOM, turned_away, whole_response
@@ -32,9 +32,10 @@ class Shedding(Base):
     clients: ClassVar[Clients]
     #: Headers by which a page may read what it is refused with, of those that have come.
     readable_by: ClassVar[Any]
-    early: ClassVar[Early]
+    admission: ClassVar[Admission]
     in_message: bool  # from its first byte to its last
     head_due: bool  # a head, or the rest of it
+    has_room = True  # this connection
     timer: asyncio.TimerHandle | None = None
     refused: RequestRefused | None = None  # and what comes now is thrown away
     skipping = False  # the message that is being read is refused, and its body thrown away
@@ -53,7 +54,9 @@ class Shedding(Base):
         self.timer = None
         if self.transport.is_closing():
             return
-        if self.head_due and self.flow.read_paused:  # it is not the client who is slow
+        if not self.has_room and not self.refused:
+            self._refuse(NO_ROOM)
+        elif self.head_due and self.flow.read_paused:  # it is not the client who is slow
             self._wait(self.settings.head_timeout_seconds)
         elif self.head_due and self.in_message and not self.refused:
             self._refuse(HEAD_TOO_SLOW)
@@ -73,7 +76,7 @@ class Shedding(Base):
         self._wait(self.settings.head_timeout_seconds)
         if self.loop.time() < self.come_back:
             self.flow.pause_reading()
-            self.early.add(self._tell)
+            self.admission.early.add(self._tell)
         else:
             self._tell()
 
@@ -111,8 +114,8 @@ class Shedding(Base):
 
     def _end(self, error: RequestRefused) -> None:
         self.transport.write(whole_response(error, (b"connection", b"close"), *self.readable_by(self.headers or ())))
-        if error is NO_ROOM or not self.transport.can_write_eof():
-            self.transport.close()
-        else:
+        if self.transport.can_write_eof():
             self.transport.write_eof()
             self._wait(LINGER_SECONDS)
+        else:
+            self.transport.close()

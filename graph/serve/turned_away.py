@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from graph.observations import RequestShed
 from graph.operations.request_errors import RequestRefused, refused
-from graph.serve.responses import METHODS, headers_of, refusal_body
+from graph.serve.responses import METHODS, RETRY_AFTER_SECONDS, headers_of, refusal_body
 
 NO_HTTP = refused("BAD_REQUEST", "The request is not HTTP/1.1, or its method is not known.", 400)
 NO_HOST = refused("BAD_REQUEST", "A request by HTTP/1.1 has one `Host`.", 400)
@@ -21,7 +21,7 @@ NO_TUNNEL = refused("METHOD_NOT_ALLOWED", "Send GET, POST or QUERY.", 405)
 HEAD_TOO_SLOW = refused("REQUEST_TIMEOUT", "The head of the request took too long to arrive.", 408)
 ENDING = refused("SERVICE_UNAVAILABLE", "The server ends; try again.", 503)
 NO_ROOM = refused("SERVICE_UNAVAILABLE", "The service has too many connections; try again.", 503)
-OVERLOADED = refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503)
+OVERLOADED = refused("SERVICE_UNAVAILABLE", "The service is overloaded; try again.", 503, retryAfter=RETRY_AFTER_SECONDS)
 
 
 def head_too_large(limit: int) -> RequestRefused:

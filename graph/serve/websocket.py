@@ -3,7 +3,7 @@
 What goes in: the handshake and text messages. What comes out: text messages, JSON from the database untouched in them. What is
 refused here: a page of another origin (403), bad credentials (401) and one socket too many (503) at the handshake; another
 subprotocol, messages that are none, credentials that are not good or not any more by the protocol's close codes; an operation as
-an `error` of its own.
+an `error` of its own, one that would wait too long behind others (`graph.serve.admission`) before it is looked at.
 
 Strawberry's handler is not used: it runs the operations of a socket on one context, knows neither a bound of our kind nor the
 engine, and closes the whole socket for a document that does not parse.
@@ -31,14 +31,16 @@ from graph.observations import Operation
 from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
+from graph.serve.admission import Admission
 from graph.serve.browsers import may_open
 from graph.serve.guarded import whole_refusal
 from graph.serve.own_writes import EXTENSION, in_extensions
 from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
-from graph.serve.responses import answer_body, refusal_body
+from graph.serve.responses import RETRY_AFTER_SECONDS, answer_body, refusal_body
 from graph.serve.shopfront import Shopfront
 from graph.serve.socket_messages import Closed, closing, id_of, next_message, payload_in
 from graph.serve.streams import Streams
+from graph.serve.turned_away import OVERLOADED, shed
 from graph.settings import Settings
 
 PROTOCOL = "graphql-transport-ws"
@@ -49,7 +51,8 @@ ENDING_SECONDS = 1.0
 class SocketView:
     """The ASGI application at /graphql for WebSockets."""
 
-    def __init__(self, engine: Engine, settings: Settings, streams: Streams, front: Shopfront) -> None:
+    def __init__(self, engine: Engine, settings: Settings, streams: Streams, admission: Admission, front: Shopfront) -> None:
+        self.admission = admission
         self.engine = engine
         self.settings = settings
         self.streams = streams
@@ -96,10 +99,12 @@ class Conversation:
     def __init__(self, view: SocketView, socket: WebSocket, front: Shopfront, sender: Sender) -> None:
         self.front = front
         self.sender = sender  # as the handshake says, or as `connection_init` does
+        self.admission = view.admission
         self.engine = view.engine
         self.settings = view.settings
         self.socket = socket
         self.initialised = False
+        self.come_back = 0.0  # when a client who was turned away may ask again
         self.operations: dict[str, SocketOperation] = {}  # those whose ids are taken
         self.running: set[asyncio.Task[None]] = set()
         self.handlers: dict[str, Callable[[dict[str, Any], int], Coroutine[Any, Any, None]]] = {
@@ -210,17 +215,40 @@ class Conversation:
         if len(self.running) >= most:
             said = f"At most {most} operations may run on a WebSocket at once."
             full = GraphQLError(said, extensions={"code": "TOO_MANY_OPERATIONS", "limit": most})
-            await self._say(id=name, type="error", payload=errors_of(RequestRefused([full]), Operation(new_id())))
+            await self._refuse(name, RequestRefused([full]))
+            return
+        if not await self._is_let_in():
+            _, body, _ = shed(OVERLOADED)
+            await self._say(id=name, type="error", payload=orjson.loads(body)["errors"])
             return
         try:
             asked = with_text(asked, self.engine.persisted)
         except RequestRefused as error:
-            await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
+            await self._refuse(name, error)
             return
+        self.admission.began()
         operation = self.operations[name] = SocketOperation(name)
         operation.task = asyncio.create_task(self._run(operation, asked))
         self.running.add(operation.task)
         operation.task.add_done_callback(self.running.discard)
+
+    async def _refuse(self, name: str, error: RequestRefused) -> None:
+        """Refuse an operation that was not begun."""
+        await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
+
+    async def _is_let_in(self) -> bool:
+        """Whether another operation may begin. Who asks again too soon waits for his turn, and what he sends behind it."""
+        admission, time = self.admission, asyncio.get_running_loop().time
+        if admission.admits():
+            return True
+        if time() < self.come_back:
+            turn = asyncio.Event()
+            admission.early_on_sockets.add(turn.set)
+            await turn.wait()
+            if admission.admits():
+                return True
+        self.come_back = time() + RETRY_AFTER_SECONDS
+        return False
 
     async def _say(self, **message: Any) -> None:
         await self.socket.send_text(orjson.dumps(message).decode())
@@ -231,19 +259,27 @@ class Conversation:
         """Run an operation, and tell what becomes of it as long as somebody wants to know."""
         failed: list[Any] = []
         answer: str | None = None
+        events: AsyncGenerator[Told] | None = None
         with suppress(WebSocketDisconnect), Share(self.engine.budget) as share:
-            with Operation(new_id()) as observed:
-                try:
-                    answer = await self._answer(asked, share, observed)
-                except Exception as error:  # every failure has an answer, and none of them shows its insides
-                    failed = errors_of(error, observed)
-            operation.stoppable = True
+            try:
+                with Operation(new_id()) as observed:
+                    try:
+                        answer = await self._answer(asked, share, observed)
+                    except Exception as error:  # every failure has an answer, and none of them shows its insides
+                        failed = errors_of(error, observed)
+                operation.stoppable = True
+                if answer is None and not failed and operation.wanted:
+                    try:
+                        events = await self._begin(asked)
+                    except Exception as error:
+                        failed = errors_of(error, observed)
+            finally:
+                self.admission.ended()  # who is told what happens keeps nobody waiting
+            del asked  # a subscription may be long, and its variables large
             if answer is not None and operation.wanted:
                 await self.socket.send_text(next_message(operation.name, answer))
-            elif not failed and operation.wanted:
+            elif events is not None:
                 try:
-                    events = await self._begin(asked)
-                    del asked  # a subscription may be long, and its variables large
                     await self._tell_events(operation.name, events)
                 except WebSocketDisconnect:
                     raise

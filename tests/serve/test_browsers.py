@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from graph.__main__ import main
 from graph.serve.app import create_app
 from graph.serve.browsers import EXPOSED, may_open, page_headers
+from graph.serve.turned_away import NO_ROOM, answer_refusal
 from graph.settings import Settings
 from tests.conftest import Ask
 from tests.sockets import listening, request, until
@@ -108,6 +110,31 @@ async def test_who_is_turned_away_under_load_may_read_it(monkeypatch: pytest.Mon
             assert (status, headers["retry-after"], headers["access-control-allow-origin"]) == (503, "1", SHOP)
             await peer.reader.readexactly(int(headers["content-length"]))
         await until(lambda: not server.state.tasks)
+
+
+@pytest.mark.anyio
+async def test_a_page_may_read_that_there_is_no_room() -> None:
+    go = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await go.wait()
+        await answer_refusal(NO_ROOM, scope, receive, send)
+
+    async with listening(app, cors_origins=(SHOP,), max_connections=1) as server:
+        busy = await server.connect()
+        busy.send(request(path=b"/graphql"))
+        await until(lambda: len(server.state.tasks) == 1)
+        asked = (b"access-control-request-method: POST", b"access-control-request-headers: content-type")
+        for origin, told, allowed in ((SHOP, SHOP, 200), (EVIL, None, 400)):
+            for method, more, status in ((b"POST", (), 503), (b"OPTIONS", (), 503), (b"OPTIONS", asked, allowed)):
+                peer = await server.connect()
+                peer.send(request(b"", f"origin: {origin}".encode(), *more, method=method, path=b"/graphql"))
+                found, headers = await peer.head()
+                assert (found, headers.get("access-control-allow-origin")) == (status, told)
+                await peer.reader.readexactly(int(headers["content-length"]))
+                assert (headers["connection"], await peer.rest()) == ("close", b"")
+        go.set()
+        assert (await busy.head())[0] == 503
 
 
 @pytest.mark.anyio

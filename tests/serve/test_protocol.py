@@ -18,10 +18,11 @@ from graph.observations import RequestShed
 from graph.observations import listening as hearing
 from graph.operations.aside import Aside
 from graph.serve.admission import ALIKE, BORNE_SECONDS, BUSY, FEW, TIMES_ALONE
+from graph.serve.http1 import TOLD_BY_HEAD
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
-from tests.sockets import PATIENCE, Listening, Peer, listening, request, until
+from tests.sockets import PATIENCE, Listening, Peer, handshake, listening, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -240,8 +241,10 @@ async def test_what_came_before_a_bad_request_is_answered_first(server: Listenin
 # ---- number
 
 
-async def test_where_there_is_no_room_the_longest_silent_gives_way() -> None:
+async def test_where_there_is_no_room_the_longest_silent_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     go = asyncio.Event()
+    monkeypatch.setattr("graph.serve.http1.NO_ROOM_SECONDS", 0.3)
+    monkeypatch.setattr("graph.serve.shedding.LINGER_SECONDS", 0.1)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/busy":
@@ -264,7 +267,19 @@ async def test_where_there_is_no_room_the_longest_silent_gives_way() -> None:
         for peer in silent:
             await closes(peer)
         await until(lambda: len(server.state.tasks) == 4)
-        assert code(await server.asked()) == (503, "SERVICE_UNAVAILABLE")
+        refused = (503, "SERVICE_UNAVAILABLE")
+        assert code(await server.asked(request(b"body" * 10_000))) == refused
+        assert code(await server.asked(b"GET /livez HTTP/1.1\r\nhost:", b" x\r\n\r\n")) == refused
+        assert code(await server.asked(handshake())) == refused
+        assert code(await server.asked(head_of(70_000))) == TOO_LARGE
+        assert code(await server.asked(b"\x16\x03\x01")) == (400, "BAD_REQUEST")
+        waiting = [await server.connect() for _ in range(TOLD_BY_HEAD)]
+        waiting[0].send(b"POST / HTTP/1.1\r\na:")
+        await until(lambda: len(server.state.connections) == 4 + TOLD_BY_HEAD)
+        assert code(await server.asked()) == refused  # so many are not waited for
+        assert [code(await peer.answer()) for peer in waiting] == [refused] * TOLD_BY_HEAD  # those who say nothing in time
+        for peer in waiting:
+            await closes(peer)
         go.set()
         assert [reached(await peer.answer()) for peer in busy] == [("/busy", "body")] * 4
 
@@ -406,7 +421,7 @@ async def test_who_was_turned_away_and_comes_back_too_soon_waits_for_his_turn(mo
         wrong.send(whole.replace(b"content-length: 4", b"transfer-encoding: chunked"))  # whose body is no chunk
         assert code(await wrong.answer()) == refused
         assert code(await wrong.answer()) == (400, "BAD_REQUEST")
-        await until(lambda: not server.protocol.early.waiting)
+        await until(lambda: not admission.early.waiting)
         monkeypatch.setattr("graph.serve.admission.PAUSE_SECONDS", 60)
         kept.send(whole)
         connections: Any = server.state.connections

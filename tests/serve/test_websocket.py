@@ -15,11 +15,15 @@ import httpx2
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from graph.database.turns import Patience
+from graph.observations import RequestShed
+from graph.observations import listening as hearing
 from graph.operations.persisted import hash_of
+from graph.serve.admission import FEW
 from graph.serve.requests import Asked
 from graph.settings import Settings
 from tests.conftest import Ask, asking
-from tests.sockets import Listening, Peer, listening, until
+from tests.sockets import Listening, Peer, handshake, listening, request, until
 from tests.subscribers import PROTOCOL, Socket, socket
 
 CREATE = """mutation ($name: String!) {
@@ -248,6 +252,82 @@ async def test_only_so_many_operations_run_on_a_socket(ready: Socket, ask: Ask, 
     assert await ready.hears("0") == {"data": {"__typename": "Query"}}
 
 
+async def test_who_is_turned_away_under_load_is_told_so_for_his_operation_alone(
+    ready: Socket, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admission = ask.app.state.admission
+    await ready.subscribe("follows", FOLLOW, variables={"types": ["Customer"]})
+    await until(lambda: ask.app.state.hub.members and not admission.working)  # who waits for events is no load
+    told: list[RequestShed] = []
+    with monkeypatch.context() as crowded, hearing(RequestShed, told.append):
+        crowded.setattr(admission, "admits", lambda: False)
+        for query in ("{ __typename }", CREATE, FOLLOW):
+            await ready.subscribe("1", query, variables={"name": "Ada"})
+            message = await ready.hear()
+            assert (message["type"], message["id"]) == ("error", "1")
+            extensions = message["payload"][0]["extensions"]
+            assert (extensions["code"], extensions["retryAfter"]) == ("SERVICE_UNAVAILABLE", 1)
+    assert [(each.code, each.status) for each in told] == [("SERVICE_UNAVAILABLE", 503)] * 3
+    await ready.subscribe("1", CREATE, variables={"name": "Ada"})  # it was not made before
+    heard = [await ready.hear() for _ in range(3)]
+    assert sorted((each["type"], each["id"]) for each in heard) == [("complete", "1"), ("next", "1"), ("next", "follows")]
+    assert [each["payload"]["data"]["createCustomer"]["errors"] for each in heard if each["id"] == "1" and "payload" in each] == [
+        []
+    ]
+    assert admission.working == 0
+
+
+async def test_who_was_turned_away_on_a_socket_and_asks_too_soon_waits_for_his_turn(
+    ready: Socket, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admission = ask.app.state.admission
+    monkeypatch.setattr(admission, "admits", lambda: False)
+    monkeypatch.setattr("graph.serve.admission.PAUSE_SECONDS", 60)
+    await ready.subscribe("1", "{ __typename }")
+    assert (await ready.hear())["type"] == "error"
+    for name in ("2", "3"):
+        await ready.subscribe(name, "{ __typename }")
+    await until(lambda: len(admission.early_on_sockets.waiting) == 1)  # the third is not read while the second waits
+    admission.early_on_sockets.waiting.popleft()()
+    message = await ready.hear()
+    assert (message["type"], message["id"]) == ("error", "2")
+    await until(lambda: len(admission.early_on_sockets.waiting) == 1)
+    monkeypatch.setattr(admission, "admits", lambda: True)  # there is room when his turn has come
+    admission.early_on_sockets.waiting.popleft()()
+    assert await ready.hears("3") == {"data": {"__typename": "Query"}}
+
+
+async def test_operations_on_sockets_and_requests_are_one_load(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Patience, "until", 0.0)
+    async with asking(Settings(database_url=empty_url)) as ask, listening(ask.app) as server, socket(server.port) as client:
+        admission, engine, go = ask.app.state.admission, ask.app.state.engine, asyncio.Event()
+        around, there = engine.around, list[Any]()
+
+        async def held(*arguments: Any) -> Any:
+            there.append(arguments)
+            await go.wait()
+            return await around(*arguments)
+
+        monkeypatch.setattr(engine, "around", held)
+        await client.init()
+        for number in range(FEW):
+            await client.subscribe(f"{number}", CREATE, variables={"name": "Ada"})
+        await until(lambda: len(there) == FEW)
+        admission.each_seconds, admission.alone_seconds = 1.0, 0.0  # as if each took so long
+        await client.subscribe("late", "{ __typename }")
+        assert (await client.hear())["payload"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+        status, body = await server.asked(request(b'{"query":"{ __typename }"}', path=b"/graphql"))
+        assert (status, b"SERVICE_UNAVAILABLE" in body) == (503, True)
+        assert (await server.asked(request(method=b"GET", path=b"/livez")))[0] == 200
+        assert (await server.asked(request(method=b"GET", path=b"/readyz")))[0] == 200
+        await client.say("ping")
+        assert await client.hear() == {"type": "pong"}
+        go.set()
+        heard = [await client.hear() for _ in range(2 * FEW)]
+        assert {each["type"] for each in heard} == {"next", "complete"}
+        await until(lambda: admission.working == 0)
+
+
 async def test_of_a_subscription_nothing_is_kept_that_its_document_does_not_name(ready: Socket, ask: Ask) -> None:
     mark = f"mark {ask.app.state.engine.dialect.name}"
     payload = {"query": FOLLOW, "variables": {"types": ["Item"], "unused": [mark]}, "extensions": {"unused": [mark]}}
@@ -281,20 +361,6 @@ async def test_what_writes_is_not_broken_off_by_who_leaves(ask: Ask, server: Lis
     gate.set()
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
     assert (await ask.data("{ customers { nodes { name } } }"))["customers"]["nodes"] == [{"name": "Ada"}]
-
-
-def handshake(path: bytes = b"/graphql", *headers: bytes) -> bytes:
-    lines = [
-        b"GET %b HTTP/1.1" % path,
-        b"host: x",
-        b"connection: upgrade",
-        b"upgrade: websocket",
-        b"sec-websocket-version: 13",
-        b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
-        b"sec-websocket-protocol: graphql-transport-ws",
-        *headers,
-    ]
-    return b"\r\n".join([*lines, b"", b""])
 
 
 @pytest.mark.parametrize(

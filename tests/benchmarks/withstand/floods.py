@@ -6,10 +6,11 @@ import asyncio
 import time
 from pathlib import Path
 
+import httpx2
 from graphql import get_introspection_query
 
 from graph.settings import Settings
-from tests.benchmarks.withstand.load import NUMBERS, Lean, closed_loop, new_customer, open_loop
+from tests.benchmarks.withstand.load import CREATE_ONE, NUMBERS, Lean, Load, closed_loop, new_customer, open_loop
 from tests.benchmarks.withstand.scene import (
     READ,
     REQUEST_SECONDS,
@@ -22,6 +23,7 @@ from tests.benchmarks.withstand.scene import (
     summary,
 )
 from tests.slow_readers import CREATE, CUSTOMERS, LARGE, asking_without_reading, resident
+from tests.subscribers import Socket, socket
 
 
 @fault("a hundred clients read nothing of large answers")
@@ -66,6 +68,58 @@ async def overload(scene: Scene) -> Outcome:
     outcome.must(served >= 0.8 * peak, "less than 0.8 of the peak is served")
     outcome.must(load.p(0.99) <= 4 * alone.p(0.99), "the p99 of those let in is more than four times that of one alone")
     outcome.must(not lost, "connections were reset")
+    return outcome
+
+
+@fault("a flood of operations on WebSockets")
+async def sockets(scene: Scene) -> Outcome:
+    port, load, beside, health = scene.served.port, Load(), Load(), list[int]()
+    await closed_loop(port, 16, 2, new_customer)  # warm
+    alone = await closed_loop(port, 1, 4, new_customer)
+    peak = len((await closed_loop(port, 16, 4, new_customer)).seconds) / 4
+    until_ = time.monotonic() + 10
+    began: dict[tuple[int, str], float] = {}
+
+    async def flood(number: int) -> None:
+        """A socket with forty creates at once, and another for each that ended, however it did."""
+        async with socket(port) as client:
+            await client.init()
+            for _ in range(40):
+                await ask(client, number)
+            while time.monotonic() < until_:
+                message = await client.hear()
+                since = began[number, message["id"]]
+                if message["type"] == "next":
+                    load.add(200, time.monotonic() - since)
+                else:
+                    load.add(503 if message["type"] == "error" else 0, 0.0)
+                    await ask(client, number)
+
+    async def ask(client: Socket, number: int) -> None:
+        name = f"socket{next(NUMBERS)}"
+        began[number, name] = time.monotonic()
+        await client.subscribe(name, CREATE_ONE, variables={"name": name, "email": f"{name}@x.example"})
+
+    async def watch() -> None:
+        """Whoever asks now and then by HTTP."""
+        lean = Lean(port)
+        async with httpx2.AsyncClient(base_url=scene.served.url, timeout=REQUEST_SECONDS) as client:
+            while (since := time.monotonic()) < until_:
+                beside.add(await new_customer(lean), time.monotonic() - since)
+                health.append((await client.get("/livez")).status_code)
+                await asyncio.sleep(0.05)
+        lean.close()
+
+    await asyncio.gather(watch(), *(flood(number) for number in range(50)))
+    served, refused = len(load.seconds) / 10, load.statuses[503]
+    outcome = Outcome(
+        f"50 sockets, 40 creates each at once: peak {peak:.0f}/s, p99 alone {alone.p(0.99):.0f} ms; {served:.0f}/s served,"
+        f" {refused} refused; by HTTP beside them {len(beside.seconds)} answered, p99 {beside.p(0.99):.0f} ms,"
+        f" {beside.statuses[503]} refused"
+    )
+    outcome.must(served >= 0.6 * peak, "less than 0.6 of the peak is served")
+    outcome.must(refused > 0, "nothing was refused")
+    outcome.must(set(health) == {200}, "/livez was not answered")
     return outcome
 
 

@@ -100,15 +100,12 @@ async def open_loop(port: int, rate: float, seconds: float, ask: Callable[[Lean]
 
 
 NUMBERS = itertools.count()
+CREATE_ONE = """mutation ($name: String!, $email: String!) { createCustomer(
+  input: {name: $name, email: $email, orders: [{items: [{item: {sku: "B"}, quantity: 1}]}]}
+) { customer { id orders { nodes { totalAmount } } } errors { code } } }"""
 
 
 def new_customer(client: Lean) -> Awaitable[int]:
     """A known mutation."""
     name = f"load{next(NUMBERS)}"
-    return client.ask(
-        """mutation ($name: String!, $email: String!) { createCustomer(
-          input: {name: $name, email: $email, orders: [{items: [{item: {sku: "B"}, quantity: 1}]}]}
-        ) { customer { id orders { nodes { totalAmount } } } errors { code } } }""",
-        name=name,
-        email=f"{name}@x.example",
-    )
+    return client.ask(CREATE_ONE, name=name, email=f"{name}@x.example")
