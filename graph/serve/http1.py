@@ -57,7 +57,7 @@ NO_ROOM_SECONDS = 1.0
 BOUNDED_PATH = b"/graphql"
 
 
-class Unfit(Exception):
+class BadHead(Exception):
     """Raised in the parser's hands, which then reads no further: what is wrong with a head."""
 
     def __init__(self, error: RequestRefused) -> None:
@@ -137,8 +137,8 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stopped:
             self._upgrade(data[fed + stopped.args[0] :])
         except httptools.HttpParserError as error:
-            unfit = error.__context__
-            self._refuse(unfit.error if isinstance(unfit, Unfit) else NO_HTTP)
+            bad = error.__context__
+            self._refuse(bad.error if isinstance(bad, BadHead) else NO_HTTP)
         else:
             if self.room < 0 and self.in_message:
                 self._refuse(head_too_large(self.settings.max_head_bytes))
@@ -191,10 +191,10 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             self._wait(None)
         hosts = [name for name, _ in self.headers].count(b"host")
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
-            raise Unfit(NO_HOST)
+            raise BadHead(NO_HOST)
         if not self.has_room:
             if self.parser.get_method() != b"OPTIONS":
-                raise Unfit(NO_ROOM)
+                raise BadHead(NO_ROOM)
             self._answer_last_by(self.crowded)
             return
         if self.parser.should_upgrade() and not self._should_upgrade():
