@@ -43,7 +43,8 @@ REFUSED, STOPPED = 3, 130
         "zcat dump.ndjson.gz | ordergraph import --format ndjson -",
         "ordergraph import orders.rejects.csv          (what was refused before, mended)",
     )
-    + "\n\n\b\nExit status:\n  0  all rows are in\n  1  it could not be done, or not to the end\n  2  the arguments are wrong\n"
+    + "\n\n\b\nExit status:\n  0  all rows are in, or there are none\n"
+    "  1  it could not be done, or not to the end\n  2  the arguments are wrong\n"
     "  3  some rows were refused, and are in the file of rejects\n  130  stopped by Ctrl-C: run it again to go on",
 )
 @click.argument("path", metavar="PATH")
@@ -87,7 +88,7 @@ def import_(path: str, rejects: Path | None, dry_run: bool, **options: Any) -> N
         raise SystemExit(STOPPED) from None
     finally:
         refused.close()
-    _report(done[0].tally, refused, dry_run=dry_run)
+    _report(path, done[0].tally, refused, dry_run=dry_run)
 
 
 async def _run(
@@ -160,18 +161,27 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
+def _counted(number: int, name: str) -> str:
+    """So many of what has this name, which is a plural."""
+    return f"{number:,} {name.removesuffix('s') if number == 1 else name}"
+
+
 def _told(tally: Tally) -> str:
-    made = tally.made
-    return f"{made['orders']:,} orders with {made['lines']:,} lines, {made['customers']:,} customers, {made['items']:,} items"
+    orders, lines, *others = (_counted(tally.made[name], name) for name in ("orders", "lines", "customers", "items"))
+    return f"{orders} with {', '.join((lines, *others))}"
 
 
-def _report(tally: Tally, refused: Rejects, *, dry_run: bool) -> None:
+def _report(path: str, tally: Tally, refused: Rejects, *, dry_run: bool) -> None:
+    if not tally.rows and refused.written is None:
+        click.echo(f"Nothing to import: {'standard input' if path == '-' else path} has no rows.")
+        return
     click.echo(f"{'Would import' if dry_run else 'Imported'} {_told(tally)}.")
-    there = ", ".join(f"{number:,} {name}" for name, number in tally.there.items() if number)
+    there = ", ".join(_counted(number, name) for name, number in tally.there.items() if number)
     if there:
         click.echo(f"Were there already: {there}.")
     if tally.left_out:
-        click.echo(f"Left out: {tally.left_out:,} lines of fewer pieces than none, with them {tally.emptied:,} orders.")
+        lines, orders = _counted(tally.left_out, "lines"), _counted(tally.emptied, "orders")
+        click.echo(f"Left out: {lines} of fewer pieces than none, with them {orders}.")
     if refused.written is not None:
         number = sum(refused.codes.values())
         rows = "one row, which is" if number == 1 else f"{number:,} rows, which are"
@@ -241,7 +251,7 @@ async def _export(database: Database, path: str, kind: str, lines: bool, where: 
     finally:
         progress.clear()
         await paged.close()
-    click.echo(f"Exported {', '.join(f'{number:,} {name}' for name, number in done.items()) or 'nothing'}.", err=True)
+    click.echo(f"Exported {', '.join(_counted(number, name) for name, number in done.items()) or 'nothing'}.", err=True)
 
 
 async def _write_file(export: Export, file: TextIO, kind: str, lines: bool, told: Any) -> Any:

@@ -14,6 +14,8 @@ import click
 from graph.commands.common import Misused, examples, usable_settings, with_database
 
 if TYPE_CHECKING:
+    from graphql import GraphQLError
+
     from graph.operations.explain import Explanation
 
 
@@ -49,7 +51,7 @@ def _explanation(text: str, variables: dict[str, Any], operation: str | None) ->
     from graph.database import Database
     from graph.operations.explain import explain
     from graph.operations.request_errors import RequestRefused
-    from graph.read.refusals import BadUserInput
+    from graph.read.refusals import BadUserInput, all_of
     from graph.schema import schema
 
     async def work(database: Database) -> Explanation:
@@ -62,10 +64,16 @@ def _explanation(text: str, variables: dict[str, Any], operation: str | None) ->
     try:
         found: Explanation = with_database(work, usable_settings())
     except RequestRefused as refusal:
-        raise click.ClickException("\n".join(error.message for error in refusal.errors)) from None
+        raise click.ClickException("\n".join(map(_told, refusal.errors))) from None
     except BadUserInput as error:
-        raise click.ClickException(error.message) from None
+        raise click.ClickException("\n".join(map(_told, all_of(error)))) from None
     return found
+
+
+def _told(error: GraphQLError) -> str:
+    """An error, and where in the document it is."""
+    places = " and ".join(f"line {place.line}, column {place.column}" for place in error.locations or ())
+    return f"{places}: {error.message}" if places else error.message
 
 
 def show(found: Explanation) -> None:

@@ -16,17 +16,17 @@ from tests.test_commands import Run, Start, refused
 def test_an_import_says_what_came_what_was_there_and_what_was_refused(run: Run, empty_url: str, tmp_path: Path) -> None:
     lines_file(tmp_path, line("1"), line("2", quantity=0), name="sales.csv")
     rehearsed = run("import", "--dry-run", "--rejects", "none.csv", "sales.csv", DATABASE_URL=empty_url)
-    assert rehearsed.stdout.startswith("Would import 1 orders with 1 lines, 1 customers, 1 items.\n")
+    assert rehearsed.stdout.startswith("Would import 1 order with 1 line, 1 customer, 1 item.\n")
     done = run("import", "sales.csv", DATABASE_URL=empty_url)
     assert done.returncode == rehearsed.returncode == 3
     assert done.stderr == ""  # no bar where nobody looks
     assert done.stdout == (
-        "Imported 1 orders with 1 lines, 1 customers, 1 items.\n"
+        "Imported 1 order with 1 line, 1 customer, 1 item.\n"
         "Refused one row, which is in sales.rejects.csv:\n"
         "          1  CHECK                line 3 of sales.csv: quantity must be from 1 to 100,000\n"
     )
     again = run("import", "sales.csv", DATABASE_URL=empty_url)
-    assert "Were there already: 1 orders, 1 lines." in again.stdout
+    assert "Were there already: 1 order, 1 line." in again.stdout
     assert (tmp_path / "sales.rejects-2.csv").exists()  # what somebody mends is not written over
     mended = (tmp_path / "sales.rejects.csv").read_text().replace(",0,", ",5,")
     (tmp_path / "sales.rejects.csv").write_text(mended)
@@ -43,9 +43,23 @@ def test_columns_of_another_shop_and_packed_files(run: Run, tmp_path: Path) -> N
     options = [option for name, column in maps.items() for option in ("--map", f"{name}={column}")]
     more = ["--map", "customer_name=Kunde {Kunde}", "--map", "price_paid=Preis", "--zone", "Europe/Berlin", "--delimiter", ";"]
     done = run("import", "verkauf.bin", "--encoding", "latin-1", *options, *more)
-    assert done.stdout == "Imported 1 orders with 1 lines, 1 customers, 1 items.\n", done
+    assert done.stdout == "Imported 1 order with 1 line, 1 customer, 1 item.\n", done
     exported = run("export", "--lines")
     assert "import,7,2026-01-30T23:00:00Z,PENDING,0.00,,12@shop.example,Kunde 12,A-1,A-1,2,4.50\n" in exported.stdout
+
+
+def test_files_without_rows_are_no_mistake(run: Run, tmp_path: Path) -> None:
+    lines_file(tmp_path, name="none.csv")
+    (tmp_path / "none.ndjson").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "customers.csv").write_text("email,name\n")
+    for path in ("none.csv", "none.ndjson", "folder"):
+        for options in ([], ["--dry-run"]):
+            done = run("import", *options, path)
+            assert (done.returncode, done.stdout, done.stderr) == (0, f"Nothing to import: {path} has no rows.\n", "")
+    assert not list(tmp_path.glob("*.rejects*"))
+    lines_file(tmp_path, ",,", name="short.csv")
+    assert run("import", "short.csv").stdout.startswith("Imported 0 orders with 0 lines, 0 customers, 0 items.\nRefused one row")
 
 
 @pytest.mark.parametrize(

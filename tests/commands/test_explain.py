@@ -24,7 +24,11 @@ def test_cost_sql_and_plan_are_printed(run: Run, shop_url: str, tmp_path: Path) 
 def test_what_would_not_run_is_told_in_a_line(run: Run, shop_url: str, tmp_path: Path) -> None:
     (tmp_path / "q.graphql").write_text("{ items { nodes { colour } } }")
     (tmp_path / "binary").write_bytes(b"\xff\xfe{")
-    assert "'colour'" in refused(run("explain", "q.graphql", DATABASE_URL=shop_url))
+    (tmp_path / "broken.graphql").write_text("{\n  items {\n  }\n  (\n}")
+    (tmp_path / "page.graphql").write_text("{ items(first: 1000) { nodes { sku } } }")
+    assert "line 1, column 19: Cannot query field 'colour'" in refused(run("explain", "q.graphql", DATABASE_URL=shop_url))
+    assert "line 4, column 3: Syntax Error" in refused(run("explain", "broken.graphql", DATABASE_URL=shop_url))
+    assert "must be from" in refused(run("explain", "page.graphql", DATABASE_URL=shop_url))
     assert "no text in UTF-8" in refused(run("explain", "binary", DATABASE_URL=shop_url))
     for variables, told in (("{", "no JSON"), ("[]", "must be a JSON object")):
         done = run("explain", "q.graphql", "--variables", variables, DATABASE_URL=shop_url)
