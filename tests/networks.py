@@ -2,7 +2,7 @@
 
 What goes in: the URL of a database. What comes out: a `Network` with the URL that leads through it. A connection that is silent
 takes what it is given and passes nothing on, in either direction, as one that a firewall forgot or whose host is gone. Neither
-side is told, also when the other ends it.
+side is told, also when the other ends it. What a server says beside its answer can be put before that, too.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Wire:
     silent: bool = False
     #: Whether the client said something to one who was silent, and did not only leave.
     heard: bool = False
+    #: What the server says before its next answer.
+    beside: bytes = b""
 
     def passes(self, data: bytes) -> bool:
         """Whether a message of the client gets through."""
@@ -64,6 +66,9 @@ class Network:
     behind: bytes | None = None
     before: bytes | None = None
     more: int = 0
+    #: The client's message whose answer has something beside it, and what that is.
+    asked: bytes = b""
+    beside: bytes = b""
 
     def silence(self) -> int:
         """Forget the connections there are; how many of them were open."""
@@ -82,6 +87,13 @@ class Network:
             wire.behind, wire.before, wire.more = behind, before, more
 
 
+def notice(**fields: str) -> bytes:
+    """What a server says beside its answers: a WARNING with these fields, by the letters of the protocol."""
+    told = {"S": "WARNING", "V": "WARNING", "C": "01000", **fields}
+    body = b"".join(letter.encode() + text.encode() + b"\0" for letter, text in told.items()) + b"\0"
+    return b"N" + (len(body) + 4).to_bytes(4, "big") + body
+
+
 @asynccontextmanager
 async def network(url: str) -> AsyncIterator[Network]:
     """A network before the server of a database."""
@@ -92,6 +104,8 @@ async def network(url: str) -> AsyncIterator[Network]:
     async def to_server(reader: asyncio.StreamReader, wire: Wire) -> None:
         while data := await reader.read(1 << 20):
             if wire.passes(data):
+                if made.asked and made.asked in data:
+                    wire.beside = made.beside
                 wire.server.write(data)
         if not wire.silent:
             wire.server.close()
@@ -99,7 +113,8 @@ async def network(url: str) -> AsyncIterator[Network]:
     async def to_client(reader: asyncio.StreamReader, wire: Wire) -> None:
         while data := await reader.read(1 << 20):
             if not wire.silent:
-                wire.client.write(data)
+                said, wire.beside = wire.beside, b""
+                wire.client.write(said + data)
         if not wire.silent:
             wire.client.close()
 

@@ -8,6 +8,7 @@ class: SQLAlchemy wraps some errors, its pool wraps none, and what goes straight
 from __future__ import annotations
 
 import enum
+import re
 import sqlite3
 
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
@@ -50,6 +51,11 @@ SQLSTATES = {
     "XX001": Trouble.REFUSED,  # data corrupted
     "XX002": Trouble.REFUSED,  # index corrupted
 }
+
+#: What Citus says of a node that it cannot reach and has no code for (XX000); else it is one of the connection exceptions (08).
+NODE_LOST = re.compile(r"connection error: |failure on connection marked as essential: ")
+#: What libpq says where a connection was lost, if Citus met that while a node answered, which its CONTEXT tells.
+LINK_LOST, AT_NODE = re.compile(r"\bconnection\b|(send|receive) data|\bSSL\b"), "while executing command on "
 
 #: What SQLite's primary result codes mean (sqlite.org/rescode.html).
 SQLITE_CODES = {
@@ -151,6 +157,8 @@ def trouble(error: BaseException) -> Trouble | None:
     driver = driver_error(error)
     if isinstance(driver, PostgresError):
         state = sqlstate(driver)
+        if state == "XX000" and _is_of_node(driver):
+            return Trouble.LOST
         return SQLSTATES.get(state) or SQLSTATES.get(state[:3]) or SQLSTATES.get(state[:2])
     if isinstance(driver, sqlite3.Error):
         if any(sign in str(driver) for sign in ("parser stack overflow", "too large")):
@@ -167,9 +175,21 @@ def trouble(error: BaseException) -> Trouble | None:
     return Trouble.LOST if getattr(error, "connection_invalidated", False) else None
 
 
+def _is_of_node(error: PostgresError) -> bool:
+    """Whether Citus tells in an internal error that it lost a node."""
+    said, context = str(error.args[0] if error.args else ""), str(getattr(error, "context", None) or "")
+    return NODE_LOST.match(said) is not None or (AT_NODE in context and LINK_LOST.search(said) is not None)
+
+
 def is_stale(error: BaseException) -> bool:
-    """Whether the connection that met this error is not to be used again, and maybe none that was opened before."""
+    """Whether the connection that met this error is not to be used again, and maybe none that was opened before.
+
+    A server that ends a connection says FATAL. What it tells as an ERROR was lost behind it: a node of Citus, with some of the
+    shops; the others go on by the connections there are.
+    """
     found = trouble(error)
+    if found is Trouble.LOST and getattr(driver_error(error), "severity_en", None) == "ERROR":
+        return False
     return found is Trouble.LOST or sqlstate(error) == READ_ONLY or (found is Trouble.REFUSED and sqlite_code(error) > 0)
 
 

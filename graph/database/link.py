@@ -26,9 +26,9 @@ from graph.database.server_limits import CHECKS
 
 #: How long a server may take to end a connection that was given up.
 LEAVING_SECONDS = 2.0
-#: Where in PostgreSQL a WARNING comes from that makes the answer to a COMMIT no promise: the transaction may be on this server
-#: alone and not on the standby that it waits for, or there was none to commit.
-DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock")
+#: Where a WARNING comes from that makes the answer to a COMMIT no promise: the transaction may be on this server alone and not on
+#: the standby that it waits for, or there was none to commit, or Citus had no answer from the node that has the rows.
+DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock", "StartRemoteTransactionCommit", "FinishRemoteTransactionCommit")
 #: How long a host that is tried may be silent until the next one is tried as well.
 HEAD_START_SECONDS = 0.3
 #: How a server spells what queries make texts of, whatever it, a role or a URL says.

@@ -30,7 +30,9 @@ from graph.scope import Scope
 PAGE_ROWS = 1_000
 #: How long is waited for another process that gives positions at the moment.
 PAUSE_SECONDS = 0.005
-LAST = 'SELECT coalesce(max(id), 0) FROM "[shop]".changes'
+#: The greatest id of those that wait. Of all there are it need not be the last one: on Citus each node draws ids from a range of
+#: its own.
+LAST = 'SELECT max(id) FROM "[shop]".changes WHERE position IS NULL'
 
 
 class Postgres:
@@ -95,6 +97,8 @@ class Outlook:
         if self.database.capabilities.one_writer:
             return
         last = await self.database.fetch(self.database.text(LAST), [])
+        if last is None:
+            return
         while (first := await self.database.fetch(self.database.text(WAITING), [1])) is not None and first <= last:
             if not await number_some(self.database):
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -129,12 +129,38 @@ async def test_who_begins_while_the_first_change_of_all_is_committed_begins_befo
 
     async def fetch_and_write(sql: str, arguments: Any) -> Any:
         found = await fetch(sql, arguments)
-        if sql == LAST:
+        if sql == database.text(LAST):
             await connection.execute(INSERT, 1, 1)
         return found
 
     monkeypatch.setattr(database, "fetch", fetch_and_write)
     assert await Outlook(database).bounds() == (0, 0)
+    await connection.close()
+
+
+@on_a_server
+async def test_who_begins_waits_for_no_change_that_comes_later_with_a_lower_id(
+    database: Database, by_hand: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of another node of Citus are, whose range lies below."""
+    connection, fetch, written = await asyncpg.connect(database.settings.database_url), database.fetch, 0
+    await connection.execute(INSERT, 1, 1)
+    await connection.execute("UPDATE changes SET id = 281474976710657")
+    assert await number_some(database) == 1
+    await connection.execute(INSERT, 1, 2)
+
+    async def fetch_and_write(sql: str, arguments: Any) -> Any:
+        nonlocal written
+        found = await fetch(sql, arguments)
+        if sql == database.text(sequence.WAITING):
+            written += 1
+            await connection.execute(INSERT, 1, 2 + written)
+        return found
+
+    monkeypatch.setattr(database, "fetch", fetch_and_write)
+    async with asyncio.timeout(60):
+        assert (await Outlook(database).bounds())[1] >= 2
+    assert written < 10
     await connection.close()
 
 

@@ -22,6 +22,7 @@ from tests.audit import checked_out, rows_of
 from tests.conftest import Ask, asking
 from tests.engines import Sqlite
 from tests.faults import Places, places, refusing
+from tests.networks import notice
 from tests.remote import Remote, payload, remote_at, send, until
 from tests.stock import item
 
@@ -195,6 +196,18 @@ async def test_a_commit_that_waits_for_a_standby(replicated: postgres.Own) -> No
         assert payload(await remote.send(f"mutation {{ {create('cut', 'k')} }}"))["errors"] == []
 
 
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_commit_that_a_node_of_citus_did_not_answer(remote: Remote, sent: bool) -> None:
+    """Who leads to the node says COMMIT all the same, and a WARNING beside it. Other warnings are no doubt."""
+    where = ("Finish" if sent else "Start") + "RemoteTransactionCommit"
+    said = "failed to commit transaction on 10.0.0.2:5432"
+    remote.net.asked, remote.net.beside = COMMIT, notice(M=said, R=where)
+    answer = await remote.send(f"mutation {{ {create('lost', 'k')} }}")
+    assert told(payload(answer)) == UNKNOWN_WITH_KEY
+    remote.net.beside = notice(M="there is no transaction in progress", R="elsewhere")
+    assert payload(await remote.send(f"mutation {{ {create('there')} }}"))["errors"] == []
+
+
 @pytest.mark.parametrize(
     ("severity", "state", "verdict"),
     [
@@ -202,6 +215,7 @@ async def test_a_commit_that_waits_for_a_standby(replicated: postgres.Own) -> No
         ("ERROR", "57014", TransientError),  # what was cancelled is rolled back
         ("ERROR", "53100", Unavailable),
         ("ERROR", "XX000", PostgresError),
+        ("ERROR", "08006", CommitUnknown),  # the server lives; the node behind it that was to commit may have done so
         ("FATAL", "57P01", CommitUnknown),
         ("FATAL", "XX000", CommitUnknown),
         ("PANIC", "58030", CommitUnknown),  # the log may hold the COMMIT all the same
