@@ -102,8 +102,12 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "sqlalchemy": (
         ("2.1.9",),
         {
+            "._create_connection": "database",
+            "._dec_overflow": "database",
             "._do_get": "database",
+            "._inc_overflow": "database",
             "._invalidate_time": "database",
+            "._pool": "database",
             "._start_transaction": "database",
             ".class_manager": "write",
             ".committed_state": "write",

@@ -38,7 +38,8 @@ SPELLING = {"DateStyle": "ISO"}
 class Link(asyncpg.Connection):
     """A connection whose end nobody waits for: where its peer is silent he would wait for ever.
 
-    `committing` while a COMMIT is on its way, `doubt` why its answer is no promise.
+    `committing` while a COMMIT is on its way, `doubt` why its answer is no promise. `served` are the schemas of the shops that it
+    has served, `role` is the role that it runs statements as; None where nothing was said, or it is not known what came of it.
     """
 
     committing = False
@@ -46,6 +47,11 @@ class Link(asyncpg.Connection):
     #: Sends SQLAlchemy's BEGIN, which it would send with its own first statement.
     start: Callable[[], Awaitable[None]]
     doubt: str | None = None
+    role: str | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.served: set[str] = set()
 
     def note(self, message: Any) -> None:
         """Hear what the server says beside its answers."""

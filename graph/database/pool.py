@@ -55,8 +55,8 @@ class Pool(sa.AsyncAdaptedQueuePool):
     def checkedout(self) -> int:
         return super().checkedout() - len(self._handed_on)
 
-    async def for_read(self) -> sa.PoolProxiedConnection:
-        """A connection for a statement that leaves it as it was. It is to be handed on, or dropped."""
+    async def for_read(self, schema: str | None) -> sa.PoolProxiedConnection:
+        """A connection for a statement that leaves it as it was. It is to be handed on, or dropped. `schema` is a shop's."""
         return self._handed_on.pop() if self._handed_on else await self.taken(self.connect)
 
     def hand_on(self, connection: sa.PoolProxiedConnection, era: int) -> None:
@@ -66,8 +66,8 @@ class Pool(sa.AsyncAdaptedQueuePool):
         else:
             connection.close()
 
-    async def taken(self, take: Callable[[], T]) -> T:
-        """Run what takes a connection of this pool, in a greenlet only where none lies ready.
+    async def taken(self, take: Callable[[], T], schema: str | None = None) -> T:
+        """Run what takes a connection of this pool, in a greenlet only where none lies ready. `schema` is a shop's.
 
         The greenlet is there so that a connection can be opened. Taking one that is open awaits nothing: it costs 23 us of
         processor time in a greenlet and 11 without, of the 83 that a whole point read takes. A test holds the two ways equal.

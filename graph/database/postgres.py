@@ -38,6 +38,7 @@ from graph.database.pool import Pool, discard, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.server_limits import bounds, limiting, watch
 from graph.database.shop_names import REGISTRY_SCHEMA, schema_of_shop
+from graph.database.shop_pool import ShopPool
 from graph.database.turns import Turns
 from graph.settings import Settings
 
@@ -84,6 +85,13 @@ CAPABILITIES = Capabilities(
 )
 OF_SHOPS = replace(CAPABILITIES, drawn_keys=drawn_keys(f"'{MARK}' || name"))
 
+#: How many statements the driver keeps for a connection that serves many shops, and how many SQLAlchemy does: of each shop a few
+#: that are asked often.
+KEPT = {"statement_cache_size": 500, "prepared_statement_cache_size": 200}
+
+#: The role of whoever takes none.
+NO_ROLE = "none"
+
 #: How long a host may take to answer one who changes the schema.
 SCHEMA_CONNECT_SECONDS = 10
 
@@ -120,18 +128,24 @@ class Server:
     """The connections to a server: one pool, for reads and transactions."""
 
     def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
+        #: Which shop it is for, and the role that has this shop and no other, which its statements run as.
+        self.schema: str | None = None
+        self.role: str | None = None
+        self._roles = settings.shop_roles
+        # Behind a pooler any session serves any connection.
+        self._remembers = settings.shops and not target.pooled
         wait_seconds = settings.pool_timeout_seconds
         statement_seconds = settings.statement_timeout_seconds
         limits = bounds(settings)
         server_settings = {} if target.pooled else {"application_name": "ordergraph", **limits, **watch(settings)}
-        if settings.shops and not target.pooled:
+        more: dict[str, Any] = {"command_timeout": statement_seconds + SILENCE_SECONDS, "connection_class": Link}
+        if self._remembers:
             server_settings["search_path"] = ""  # a table whose shop is not named is in none
-        arguments = connect_arguments(
-            target, wait_seconds, server_settings, command_timeout=statement_seconds + SILENCE_SECONDS, connection_class=Link
-        )
+            more |= KEPT
+        arguments = connect_arguments(target, wait_seconds, server_settings, **more)
         self.engine = create_async_engine(
             target.url,
-            poolclass=Pool,
+            poolclass=ShopPool if self._remembers else Pool,
             pool_size=settings.pool_size,
             max_overflow=0,  # an overflow connection is closed on return: under load that is a reconnect a request
             pool_timeout=wait_seconds,
@@ -148,11 +162,11 @@ class Server:
         # Behind a pooler nobody but the driver bounds a read, so its silence does not mean that the connection is dead.
         self._read_seconds = statement_seconds if target.pooled else statement_seconds + SILENCE_SECONDS
         self._silence = Trouble.SLOW if target.pooled else Trouble.LOST
-        self._transaction_limits = limiting(limits) if target.pooled else None
+        self.transaction_limits = limiting(limits) if target.pooled else None
         self._pooled = target.pooled
         # Who does not answer on one connection of a replica may not on another, and the primary is asked sooner.
         self._tries = 1 if target.replica else 2
-        self._arguments, self._limits = arguments, limits
+        self._arguments, self.limits = arguments, limits
         self._left: set[asyncio.Task[bool]] = set()
 
     @property
@@ -162,6 +176,11 @@ class Server:
     def at(self, schema: str) -> Self:
         """The same connections, for statements that name this schema."""
         found = copy(self)
+        found.schema = schema
+        if self._roles:
+            found.role = NO_ROLE if schema == REGISTRY_SCHEMA else schema  # they are called alike
+            if self.transaction_limits is not None:
+                found.transaction_limits = limiting({**self.limits, "role": found.role})
         found.engine = self.engine.execution_options(**{PLACE: place_of(schema)})
         return found
 
@@ -180,20 +199,25 @@ class Server:
         for attempt in range(1, self._tries + 1):
             era = pool.era
             try:
-                connection: Any = await pool.for_read()
+                connection: Any = await pool.for_read(self.schema)
             except Exception as error:
                 if is_from_database(error):
                     raise Unavailable(told(error)) from error
                 raise
             try:
                 driver: Any = connection.driver_connection
+                if self.schema is not None:
+                    await self._serve(driver, "BEGIN READ ONLY; SET LOCAL" if self._pooled else "SET")
                 found = await driver.fetchval(sql, *arguments, timeout=self._read_seconds)
+                if self.role is not None and self._pooled:
+                    await driver.execute("COMMIT")
                 pool.hand_on(connection, era)
                 return found
             except BaseException as error:
                 met = self._silence if isinstance(error, TimeoutError) else trouble(error)
                 # What PostgreSQL answered leaves a connection as it was; cut off in the middle it is not to be trusted.
-                if is_stale(error) or not isinstance(driver_error(error), PostgresError):
+                untrusted = is_stale(error) or not isinstance(driver_error(error), PostgresError)
+                if untrusted or (self.role is not None and self._pooled):
                     discard(connection)
                 connection.close()
                 if is_stale(error) and met is not Trouble.SLOW:
@@ -207,13 +231,25 @@ class Server:
 
     async def begin(self, session: AsyncSession) -> Any:
         """Begin, and bound the statements and waits of this transaction where its connection does not bound them."""
-        connection = await self._pool.taken(session.sync_session.connection)
-        if self._transaction_limits is not None:
-            await session.execute(self._transaction_limits)  # it leaks to nobody who gets the connection next
+        connection = await self._pool.taken(session.sync_session.connection, self.schema)
         link: Any = connection.connection.driver_connection
+        if self.transaction_limits is not None:
+            await session.execute(self.transaction_limits)  # it leaks to nobody who gets the connection next
+        elif self.schema is not None:
+            await self._serve(link, "SET")
         adapter: Any = connection.connection.dbapi_connection
         link.start = adapter._start_transaction  # noqa: SLF001  # a query of the driver's own would come before the transaction
         return link
+
+    async def _serve(self, link: Link, how: str) -> None:
+        """Have a connection, on which nothing is begun, serve this shop."""
+        assert self.schema is not None
+        link.served.add(self.schema)
+        if self.role is not None and self.role != link.role:
+            link.role = None  # nobody knows it until there is an answer
+            await link.execute(f'{how} ROLE "{self.role}"')
+            if not self._pooled:
+                link.role = self.role
 
     async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query on the driver's connection, in its transaction."""
@@ -263,7 +299,7 @@ class Server:
     async def probe(self) -> None:
         """See that no pooler stands before the server, unless the settings say so. Raises `Unavailable`."""
         if not self._pooled:
-            await see_no_pooler(self._arguments, self._limits)
+            await see_no_pooler(self._arguments, self.limits)
 
     def distrust(self) -> None:
         """Use no connection again that was opened before."""

@@ -57,7 +57,7 @@ async def test_a_connection_that_is_not_trusted_is_not_handed_on(two: Database) 
     assert await backend(two) != pid
 
     # Nor one that was at work meanwhile, once it is free.
-    era, taken = pool.era, await pool.for_read()
+    era, taken = pool.era, await pool.for_read(None)
     pool.distrust()
     pool.hand_on(taken, era)
     assert lying(pool) == (0, 0)
