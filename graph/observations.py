@@ -50,6 +50,7 @@ class Operation:
         "learned",
         "name",
         "request_id",
+        "shop",
         "span",
         "sql",
         "sql_seconds",
@@ -61,6 +62,7 @@ class Operation:
 
     def __init__(self, request_id: str, trace: str = "") -> None:
         self.request_id = request_id
+        self.shop = ""  # where there are several
         self.trace = trace  # a valid W3C `traceparent` that came with the request
         self.name = ""  # of the operation in its document, once that was found valid
         self.kind = ""  # query, mutation, subscription

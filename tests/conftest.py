@@ -6,9 +6,10 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -349,6 +350,16 @@ def pair() -> Iterator[Pair]:
 
     with paired() as made:
         yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shops_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where shops may be made: a folder that is not there yet, a database without any table."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            yield f"sqlite:///{tmp_path / 'shops'}"
+        else:
+            yield stack.enter_context(made(request.getfixturevalue("postgres_engines"), "nothing", audited=False))
 
 
 @pytest.fixture

@@ -71,11 +71,14 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket(port: int, *protocols: str, origin: str | None = None, **more: Any) -> AsyncIterator[Socket]:
-    """A socket that is open and has said nothing."""
+async def socket(
+    port: int, *protocols: str, origin: str | None = None, name: str = "127.0.0.1", **more: Any
+) -> AsyncIterator[Socket]:
+    """A socket that is open and has said nothing. `name` is what it calls this machine."""
     wanted = [Subprotocol(name) for name in protocols or (PROTOCOL,)]
     made = connect(
-        f"ws://127.0.0.1:{port}/graphql",
+        f"ws://{name}:{port}/graphql",
+        host="127.0.0.1",
         subprotocols=wanted,
         origin=None if origin is None else Origin(origin),
         max_size=None,

@@ -87,7 +87,7 @@ def allowed(room: str) -> set[str]:
     if room == "schema":
         return DOMAIN | domains() | {"operations", "feed", "access"}
     if room == "serve":
-        above = {"access", "environment", "schema", "migrate"}
+        above = {"access", "environment", "schema", "migrate", "shops"}
         return above | {"settings", "observations", "database", "context", "read", "write", "feed", "operations"}
     return ROOMS.get(room, DOMAIN)
 

@@ -1,4 +1,4 @@
-"""What credentials of every kind claim: a name, scopes, a customer.
+"""What credentials of every kind claim: a name, scopes, a customer, a shop.
 
 What goes in: values as they were given. What comes out: the same as a `graph.scope.Viewer` has them. What is refused here:
 `BadCredentials` for what is not what it should be.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graph.database.shop_names import SHOP_NAME
 from graph.read.types.scalars import parse_id
 from graph.scope import IMPLIED
 
@@ -38,6 +39,13 @@ def scopes_in(value: Any) -> frozenset[str]:
     if any(word not in IMPLIED for word in words):
         raise BadCredentials
     return frozenset().union(*(IMPLIED[word] for word in words))
+
+
+def shop_in(value: Any) -> str:
+    """The shop that credentials are bound to. Raises `BadCredentials`: null is no shop, and not any."""
+    if not isinstance(value, str) or not SHOP_NAME.fullmatch(value):
+        raise BadCredentials
+    return value
 
 
 def customer_in(value: Any) -> int:

@@ -41,6 +41,8 @@ KEPT, KEPT_CHARACTERS = 10_000, 10_000_000
 #: How often it is looked whether what was granted still holds, and how long the database may take to say so of API keys; for how
 #: long one counts that was looked up.
 LOOK_SECONDS, ANSWER_SECONDS, SURE_SECONDS = 1.0, 2.0, 5.0
+#: In place of where API keys are looked up: at whichever shop a token is good. API keys do not say theirs.
+ANY_SHOP = "any"
 #: Databases at which API keys are looked up at the same time.
 AT_ONCE = 4
 SCHEME = "bearer"
@@ -51,12 +53,14 @@ FOREVER = float("inf")
 class Grant:
     """Credentials that were found good: whose they are, until when that holds, and by what they were found so.
 
-    The basis is the key of a token, or the prefix of an API key and where that is looked up.
+    The basis is the key of a token, or the prefix of an API key and where that is looked up. `shop` is the one where they are
+    good, where there are several.
     """
 
     viewer: Viewer
     until: float
     basis: VerifyingKey | tuple[KeyLookup, str]
+    shop: str | None = None
     revoked: bool = False
     _watchers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -103,7 +107,7 @@ class Credentials:
             from graph.access.tokens import Tokens  # brings cryptography along, a tenth of what a process holds
 
             self.tokens = Tokens(settings)
-        self._known: Recent[tuple[KeyLookup | None, str], Grant] = Recent(KEPT, KEPT_CHARACTERS)
+        self._known: Recent[tuple[KeyLookup | str | None, str], Grant] = Recent(KEPT, KEPT_CHARACTERS)
         self._granted: WeakSet[Grant] = WeakSet()
         self._failing: WeakSet[KeyLookup] = WeakSet()
 
@@ -112,32 +116,53 @@ class Credentials:
         known = self._known.get((api_keys, authorization))
         if known is not None and known.holds():
             return known
+        return await self._new(authorization, api_keys)
+
+    async def shop_of(self, authorization: str) -> str:
+        """The shop that a token is bound to. Raises `RequestRefused`."""
+        known = self._known.get((ANY_SHOP, authorization))
+        if known is None or not known.holds():
+            known = await self._new(authorization, ANY_SHOP)
+        return known.shop or ""
+
+    def forget(self, api_keys: KeyLookup) -> None:
+        """What was granted where API keys are looked up so is over."""
+        self._known.drop(lambda key: key[0] is api_keys)
+        for grant in [*self._granted]:
+            if isinstance(grant.basis, tuple) and grant.basis[0] is api_keys:
+                self._granted.discard(grant)
+                grant.end()
+
+    async def _new(self, authorization: str, where: KeyLookup | str | None) -> Grant:
         scheme, _, text = authorization.partition(" ")
         if not text:
             raise unauthenticated(MISSING)
         try:
             if scheme.lower() != SCHEME:
                 raise BadCredentials
-            grant = await self._find(text.strip(" "), api_keys)
+            grant = await self._find(text.strip(" "), where)
         except BadCredentials as error:
             raise unauthenticated(EXPIRED if error.expired else INVALID) from None
-        self._known.put((api_keys, authorization), grant, len(authorization))
+        self._known.put((where, authorization), grant, len(authorization))
         self._granted.add(grant)
         return grant
 
-    async def _find(self, text: str, api_keys: KeyLookup | None) -> Grant:
+    async def _find(self, text: str, where: KeyLookup | str | None) -> Grant:
+        shop = where.database.shop if isinstance(where, KeyLookup) else None
         if prefix_of(text) is not None:
-            if api_keys is None:
+            if not isinstance(where, KeyLookup):
                 raise BadCredentials
             asked = time()
-            viewer, prefix = await api_keys.find(text)
-            grant = Grant(viewer, 0.0, (api_keys, prefix))
+            viewer, prefix = await where.find(text)
+            grant = Grant(viewer, 0.0, (where, prefix), shop)
             grant.renew(asked)
             return grant
         if self.tokens is None:
             raise BadCredentials
-        viewer, key, until = self.tokens.read(text)
-        return Grant(viewer, until, key)
+        found = self.tokens.read(text)
+        if (found.shop is None) if where is ANY_SHOP else (found.shop != shop):
+            raise BadCredentials
+        return Grant(found.viewer, found.until, found.key, found.shop)
 
     async def keep(self) -> None:
         """End what was granted when it is over or taken back, until cancelled."""
@@ -164,7 +189,7 @@ class Credentials:
         """Look up the API keys that were granted again, those of each database by one statement."""
         asked: dict[KeyLookup, dict[str, list[Grant]]] = {}
         for grant in self._granted:
-            if isinstance(grant.basis, tuple):
+            if isinstance(grant.basis, tuple) and not grant.basis[0].is_idle:
                 api_keys, prefix = grant.basis
                 asked.setdefault(api_keys, {}).setdefault(prefix, []).append(grant)
         turns = asyncio.Semaphore(AT_ONCE)

@@ -62,6 +62,8 @@ class Gatekeeper:
         if self.allowances is None:
             return Sender(grant)
         who = who_is_at(client) if grant is None else grant.viewer.identity
+        if grant is not None and grant.shop is not None:
+            who = f"{grant.shop} {who}"
         return Sender(grant, partial(self.allowances.spend, who))
 
 
@@ -80,3 +82,8 @@ class Entrance:
         if self.credentials is None and self.allowances is None:
             return None
         return Gatekeeper(self.credentials, self.allowances, KeyLookup(database) if database is not None else None)
+
+    def forget(self, gatekeeper: Gatekeeper | None) -> None:
+        """A database is left, and what was granted there with it."""
+        if self.credentials is not None and gatekeeper is not None and gatekeeper.api_keys is not None:
+            self.credentials.forget(gatekeeper.api_keys)

@@ -44,6 +44,8 @@ class KeyLookup:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        #: Whether nobody has brought a key for some time: then it is not looked up whether those that were good still are.
+        self.is_idle = False
         self._asked: set[str] = set()
         self._next: asyncio.Task[Mapping[str, StoredKey]] | None = None
         self._running: asyncio.Task[Mapping[str, StoredKey]] | None = None

@@ -1,6 +1,6 @@
 """Tokens: a JWT found good becomes a viewer.
 
-What goes in: the text of a token. What comes out: a `Viewer`, the key that verified the token, and when it is over. What is
+What goes in: the text of a token. What comes out: whose it is, the key that verified it, when it is over. What is
 refused here: `BadCredentials` for everything else, which says no more than whether the token was good once.
 
 The key decides on the algorithm, never the token. Everything in a token is as hostile as whoever made it, until its signature is
@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
-from graph.access.claims import OF_KEYS, BadCredentials, customer_in, is_name, scopes_in
+from graph.access.claims import OF_KEYS, BadCredentials, customer_in, is_name, scopes_in, shop_in
 from graph.access.verifying import KeyRing, VerifyingKey
 from graph.scope import Viewer
 from graph.settings import Settings
@@ -28,6 +29,16 @@ LAST_SECOND = 253_402_300_799
 TIMES = ("exp", "nbf", "iat")
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who has a token, by which key it was found good, until when it is, and at which shop where there are several."""
+
+    viewer: Viewer
+    key: VerifyingKey
+    until: float
+    shop: str | None = None
+
+
 class Tokens:
     """Verifies tokens as the settings say. Raises `SettingsError` where there are no keys to do it by."""
 
@@ -36,10 +47,11 @@ class Tokens:
         self.audience = settings.jwt_audience or None
         self.issuer = settings.jwt_issuer or None
         self.leeway = settings.jwt_leeway_seconds
+        self.shops = settings.shops
         self.needed = ["exp", "sub", *(["iss"] if self.issuer else []), *(["aud"] if self.audience else [])]
 
-    def read(self, text: str) -> tuple[Viewer, VerifyingKey, float]:
-        """Who has this token, the key that it was verified by, and until when it holds. Raises `BadCredentials`."""
+    def read(self, text: str) -> Verified:
+        """What this token says, which is good. Raises `BadCredentials`."""
         if len(text) > LONGEST_TOKEN:
             raise BadCredentials
         parts = text.split(".")
@@ -66,7 +78,8 @@ class Tokens:
         except jwt.PyJWTError:
             raise BadCredentials from None
         check_parties(claims, self.audience)
-        return viewer_of(claims), key, claims["exp"] + self.leeway
+        shop = shop_in(claims["shop"]) if self.shops and "shop" in claims else None
+        return Verified(viewer_of(claims), key, claims["exp"] + self.leeway, shop)
 
 
 def part_of(text: str) -> dict[str, Any]:

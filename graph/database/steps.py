@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -21,14 +22,15 @@ Step = Callable[[Database], Awaitable[int]]
 SHARE, SHORTEST_REST_SECONDS = 10, 0.1
 
 
-async def all_steps(database: Database, step: Step, full: int) -> int:
-    """Step until there is nothing left to do; how much was done. Between two steps others get their turn."""
+async def all_steps(database: Database, step: Step, full: int, seconds: float = math.inf) -> int:
+    """Step until there is nothing left to do, or for so long; how much was done. Between two steps others get their turn."""
     clock, done = asyncio.get_running_loop().time, 0
+    over = clock() + seconds
     while True:
         begun = clock()
         some = await step(database)
         done += some
-        if some < full:
+        if some < full or clock() > over:
             return done
         await asyncio.sleep(clock() - begun)
 

@@ -122,13 +122,21 @@ class Audience:
 
 
 class Hub:
-    """The groups of a process. `counted` hears how many subscribers come, and go."""
+    """The groups of a process. `counted` hears how many subscribers come, and go; `pace` says how often others' changes are
+    looked for."""
 
-    def __init__(self, feed: Feed, most_waiting: int, counted: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        most_waiting: int,
+        counted: Callable[[int], None] = lambda _: None,
+        pace: Callable[[], float] = lambda: POLL_SECONDS,
+    ) -> None:
         self.feed = feed
         self.members = 0
         self._most_waiting = most_waiting
         self._counted = counted
+        self._pace = pace
         self._groups: dict[Hashable, Audience] = {}
         self._position = 0
         self._task: asyncio.Task[None] | None = None
@@ -206,7 +214,7 @@ class Hub:
                 logger.exception("The feed could not be read")
                 await asyncio.sleep(PAUSE_SECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(self._pace()):
                     await self._wake.wait()
             self._wake.clear()
 

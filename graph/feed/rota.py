@@ -11,6 +11,7 @@ always, others when this process has written there.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from graph.database import Database
 from graph.feed.sequence import IDLE_SECONDS, LISTENING_SECONDS, Sequencer
@@ -26,10 +27,12 @@ class Rota:
 
     def __init__(self) -> None:
         self.idle_seconds = IDLE_SECONDS
+        self._known: set[Sequencer] = set()
         self._steady: set[Sequencer] = set()
-        self._waiting: set[Sequencer] = set()
         self._listening: set[Sequencer] = set()
-        self._failing: set[Sequencer] = set()
+        #: Since when.
+        self._waiting: dict[Sequencer, float] = {}
+        self._failing: dict[Sequencer, float] = {}
         self._visits: dict[Sequencer, asyncio.Task[None]] = {}
         self._rung = asyncio.Event()
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -37,24 +40,34 @@ class Rota:
     def sequencer(self, database: Database, *, steady: bool = False) -> Sequencer:
         """The sequencer of a database, visited from now on."""
         made = Sequencer(database, self._ring)
+        self._known.add(made)
         if steady and not database.capabilities.one_writer:
             self._steady.add(made)
         return made
 
     def leave(self, sequencer: Sequencer) -> None:
         """Visit a sequencer no more."""
-        for some in (self._steady, self._waiting, self._listening, self._failing):
+        for some in (self._known, self._steady, self._listening):
             some.discard(sequencer)
+        for since in (self._waiting, self._failing):
+            since.pop(sequencer, None)
 
     def pace(self) -> float:
         """How long it takes until what others did is looked for again where somebody listens."""
         return max(LISTENING_SECONDS, EACH_SECONDS * len(self._listening))
 
     def _ring(self, sequencer: Sequencer) -> None:
-        self._waiting.add(sequencer)
+        if sequencer not in self._known:
+            return
+        self._waiting.setdefault(sequencer, monotonic())
         if sequencer.listening:
             self._listening.add(sequencer)
             self._rung.set()
+
+    def lag(self) -> float:
+        """For how long the oldest change that this process has heard of may wait for its position."""
+        now = monotonic()
+        return now - min([*self._waiting.values(), *self._failing.values()], default=now)
 
     async def run(self) -> None:
         """Visit until cancelled."""
@@ -70,13 +83,13 @@ class Rota:
                     self._listening = {each for each in self._listening if each.listening}
                     due |= self._listening
                     tick = now + self.pace()
-                due -= self._failing
+                due -= self._failing.keys()
                 if now >= idle:
-                    due |= self._steady | self._waiting | self._failing
+                    due |= self._steady | self._waiting.keys() | self._failing.keys()
                     idle = now + self.idle_seconds
                 for each in due - self._visits.keys():
-                    self._waiting.discard(each)
-                    self._visits[each] = asyncio.create_task(self._visit(each))
+                    since = self._waiting.pop(each, monotonic())
+                    self._visits[each] = asyncio.create_task(self._visit(each, since))
         finally:
             for task in self._visits.values():
                 task.cancel()
@@ -90,7 +103,7 @@ class Rota:
             pass
         self._rung.clear()
 
-    async def _visit(self, sequencer: Sequencer) -> None:
+    async def _visit(self, sequencer: Sequencer, since: float) -> None:
         """Number all that waits there. Others get their turn between two batches."""
         try:
             more = True
@@ -99,6 +112,9 @@ class Rota:
                     more = await sequencer.visit()
         finally:
             del self._visits[sequencer]
-            (self._failing.add if sequencer.failing else self._failing.discard)(sequencer)
+            if sequencer.failing and sequencer in self._known:
+                self._failing.setdefault(sequencer, since)
+            else:
+                self._failing.pop(sequencer, None)
             if sequencer in self._waiting and sequencer.listening:
                 self._rung.set()  # rung meanwhile

@@ -6,7 +6,7 @@ What goes in: values by key, each with its weight. What comes out: those that ar
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -37,6 +37,11 @@ class Recent(Generic[K, V]):
         while len(self._kept) > self._size or self.weight > self._weight:
             _, (_, gone) = self._kept.popitem(last=False)
             self.weight -= gone
+
+    def drop(self, is_over: Callable[[K], bool]) -> None:
+        """Keep no more of what is over."""
+        for key in [key for key in self._kept if is_over(key)]:
+            self.weight -= self._kept.pop(key)[1]
 
     def __len__(self) -> int:
         return len(self._kept)

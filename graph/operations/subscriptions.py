@@ -9,7 +9,7 @@ The selection of an event is a compiled read (`graph.operations.event_sources`),
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ from graphql.execution.values import VariableValues
 from graph.context import Context
 from graph.database import Database
 from graph.feed.events import EventSource, Expired, Told, TooSlow
-from graph.feed.hub import Hub
+from graph.feed.hub import POLL_SECONDS, Hub
 from graph.feed.outlook import Outlook
 from graph.feed.positions import cursor_at, position_of
 from graph.feed.sequence import Sequencer
@@ -72,12 +72,14 @@ STATES: dict[str, States] = {}
 class Broadcast:
     """Begins subscriptions at one database, whose commits it hears of at once."""
 
-    def __init__(self, engine: Engine, database: Database, sequencer: Sequencer) -> None:
+    def __init__(
+        self, engine: Engine, database: Database, sequencer: Sequencer, pace: Callable[[], float] = lambda: POLL_SECONDS
+    ) -> None:
         self.engine = engine
         self.database = database
         self.sequencer = sequencer
         self.outlook = Outlook(database)
-        self.hub = Hub(self.outlook, engine.settings.max_queued_events, self._count)
+        self.hub = Hub(self.outlook, engine.settings.max_queued_events, self._count, pace)
         sequencer.numbered.append(self.hub.wake)
         if database.capabilities.one_writer:
             database.listeners.append(lambda _: self.hub.wake())

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import cache, partial
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import State
@@ -22,11 +21,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph import migrate
-from graph.access.gatekeeper import Entrance
-from graph.database import Database
 from graph.environment import current
-from graph.feed import purge
-from graph.feed.rota import Rota
 from graph.schema import schema
 from graph.serve import hosts, logs
 from graph.serve.admission import Admission
@@ -37,14 +32,13 @@ from graph.serve.pages import docs
 from graph.serve.pages.mistakes import handlers
 from graph.serve.pages.tour import Tour
 from graph.serve.playground.page import assets
-from graph.serve.shopfront import Shopfront
+from graph.serve.premises import premises_of
 from graph.serve.sse import EventStreams
 from graph.serve.streams import Streams
 from graph.serve.tracing import tracing_of
 from graph.serve.view import GraphQLView
 from graph.serve.websocket import SocketView
 from graph.settings import Settings
-from graph.write.expired_keys import keep_purging
 
 
 class Application(Starlette):
@@ -66,16 +60,13 @@ class Application(Starlette):
 def create_app(settings: Settings | None = None) -> Starlette:
     """The ASGI application. Raises `ValueError` for a database URL it cannot use."""
     settings = settings or current()
-    database = Database(settings)
-    engine, entrance = schema.engine(database), Entrance(settings)
-    streams, admission = Streams(settings.max_streams), Admission(settings.pool_timeout_seconds)
-    gatekeeper = entrance.gatekeeper(database)
-    rota = Rota()
-    front = Shopfront(engine, database, gatekeeper, rota.sequencer(database, steady=True))
-    view = GraphQLView(engine, settings, EventStreams(engine, settings, streams), front)
-    sockets = SocketView(engine, settings, streams, admission, front)
-    health = Health(database, streams.draining)
-    metrics = metrics_of(database) if settings.metrics else None
+    premises = premises_of(settings)
+    engine, streams = premises.engine, Streams(settings.max_streams)
+    admission = Admission(settings.pool_timeout_seconds)
+    view = GraphQLView(engine, settings, EventStreams(engine, settings, streams), premises.front, premises.shops)
+    sockets = SocketView(engine, settings, streams, admission, premises.front, premises.shops)
+    health = Health(premises.checkup, streams.draining)
+    metrics = metrics_of(premises) if settings.metrics else None
     tracing = tracing_of(settings) if settings.traces else None
 
     @asynccontextmanager
@@ -83,9 +74,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         tune_collector()
         sys.setswitchinterval(SWITCH_SECONDS)
         migrate.revisions()  # read once, before anybody is served
-        tasks = [asyncio.create_task(each) for each in beside_requests(database, rota)]
-        if entrance.credentials is not None:
-            tasks.append(asyncio.create_task(entrance.credentials.keep()))
+        await premises.start()
+        tasks = [asyncio.create_task(each) for each in premises.beside_requests()]
         with ExitStack() as listening:
             listening.enter_context(logs.observing(settings))
             if metrics is not None:
@@ -95,11 +85,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
                 listening.enter_context(tracing.observing())
             yield
         await end(tasks)
-        await front.subscriptions.hub.close()
         await health.stop()
         if tracing is not None:
             await tracing.close()
-        await database.close()
+        await premises.close()
         logs.finish()
 
     called = hosts.middleware(settings)
@@ -111,24 +100,25 @@ def create_app(settings: Settings | None = None) -> Starlette:
         Route("/readyz", health.ready),
     ]
     if metrics is not None:
-        routes.append(Route("/metrics", guarded(metrics.serve, gatekeeper)))
+        routes.append(Route("/metrics", guarded(metrics.serve, premises.gatekeeper)))
     if settings.introspection:
         routes.append(Route("/schema.graphql", sdl, middleware=called))
     if settings.playground:
-        routes += page_routes(settings, Tour(settings, database, health), called)
+        routes += page_routes(settings, Tour(settings, premises.database, health), called)
     app = Application(routes=routes, lifespan=lifespan, exception_handlers=handlers(settings))
     app.called = graphql.app
     app.router.redirect_slashes = False  # it sends people to the host that the request names, whoever wrote that
     parts = {
-        "database": database,
+        "premises": premises,
+        "database": premises.database,
         "engine": engine,
         "streams": streams,
         "admission": admission,
-        "gatekeeper": gatekeeper,
-        "rota": rota,
-        "sequencer": front.sequencer,
-        "hub": front.subscriptions.hub,
+        "gatekeeper": premises.gatekeeper,
+        "rota": premises.rota,
     }
+    if premises.front is not None:
+        parts |= {"sequencer": premises.front.sequencer, "hub": premises.front.subscriptions.hub}
     app.state = State(parts)
     return app
 
@@ -139,11 +129,6 @@ async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def beside_requests(database: Database, rota: Rota) -> Sequence[Coroutine[Any, Any, None]]:
-    """What a process does all the time, whoever asks it what."""
-    return keep_purging(database), purge.keep_purging(database), rota.run(), database.beat()
 
 
 def page_routes(settings: Settings, tour: Tour, called: list[Middleware]) -> list[BaseRoute]:

@@ -1,6 +1,6 @@
 """Whether this process is well, for those who start it again or send it requests.
 
-What goes in: a `Database`. What comes out: the answers of `/livez` and `/readyz`. What may be refused
+What goes in: what is to be looked at. What comes out: the answers of `/livez` and `/readyz`. What may be refused
 here: nothing; `/readyz` answers 503 with the reasons, in a bounded time, whatever the database does.
 
 However many ask, the database is asked once a second, by one statement on one connection.
@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from time import perf_counter
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from graph import migrate
 from graph.database import Database
+from graph.database.failures import Unavailable
 from graph.feed.sequence import waiting_since
 
 #: How long what was found holds.
@@ -31,22 +33,75 @@ BEHIND_SECONDS = 10.0
 
 REVISION = 'SELECT version_num FROM "[shop]".alembic_version'
 
+REGISTRY = 'SELECT number FROM "[shop]".shop_changes'
+
 DRAINING = "The server ends."
 UNREACHABLE = "The database does not answer."
 BEHIND = "Changes have waited for their place in the feed for too long."
 NOT_MIGRATED = "The database does not have the schema of this version."
+NO_REGISTRY = "The database does not have the list of shops."
+
+
+class Checkup(Protocol):
+    """What is looked at."""
+
+    @property
+    def database(self) -> Database:
+        """Where the look is taken."""
+
+    async def look(self) -> str | None:
+        """Why no request should be sent here, if that is so. Raises whatever its statements raise."""
+
+
+class SchemaCheckup:
+    """A database that has one shop: it should have the schema of this version, and a feed that goes on."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        #: The oldest change without a place in the feed, and when it was first seen.
+        self._waiting: tuple[datetime | None, float] = (None, 0.0)
+
+    async def look(self) -> str | None:
+        """Why no request should be sent here, if that is so."""
+        answer = await self.database.fetch(self.database.text(REVISION), ())
+        is_behind = self._is_behind(await waiting_since(self.database))
+        revision = answer.decode() if isinstance(answer, bytes) else None
+        # One that this version does not know is a later one's, which was migrated for those that follow.
+        is_migrated = revision is not None and revision not in migrate.revisions()[1:]
+        return NOT_MIGRATED if not is_migrated else BEHIND if is_behind else None
+
+    def _is_behind(self, since: datetime | None) -> bool:
+        """Whether the feed stands still. What a long transaction commits is old when it is first seen, and then has its place."""
+        if since is None or since != self._waiting[0]:
+            self._waiting = (since, perf_counter())
+        return since is not None and perf_counter() - self._waiting[1] > BEHIND_SECONDS
+
+
+class RegistryCheckup:
+    """A database that has the list of shops. One of these that is not well is no reason to send requests for others elsewhere."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def look(self) -> str | None:
+        """Why no request should be sent here, if that is so."""
+        try:
+            found = await self.database.fetch(self.database.text(REGISTRY), ())
+        except (Unavailable, TimeoutError):
+            raise
+        except Exception:  # there is no such table
+            return NO_REGISTRY
+        return NO_REGISTRY if found is None else None
 
 
 class Health:
     """How a process is. `draining` is set when it is about to end."""
 
-    def __init__(self, database: Database, draining: asyncio.Event) -> None:
-        self.database = database
+    def __init__(self, of: Checkup, draining: asyncio.Event) -> None:
+        self.of = of
         self.draining = draining
         self._asking: asyncio.Task[str | None] | None = None
         self._found: tuple[float, str | None] = (-KEPT_SECONDS, None)
-        #: The oldest change without a place in the feed, and when it was first seen.
-        self._waiting: tuple[datetime | None, float] = (None, 0.0)
 
     async def reasons(self) -> list[str]:
         """Why no request should be sent here; empty where they may."""
@@ -67,23 +122,11 @@ class Health:
         found: str | None
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                answer = await self.database.fetch(self.database.text(REVISION), ())
-                is_behind = self._is_behind(await waiting_since(self.database))
+                found = await self.of.look()
         except Exception:  # whatever it is, it was asked for nothing that could be wrong
-            found = None if perf_counter() - self.database.watch.answered < BUSY_SECONDS else UNREACHABLE
-        else:
-            revision = answer.decode() if isinstance(answer, bytes) else None
-            # One that this version does not know is a later one's, which was migrated for those that follow.
-            is_migrated = revision is not None and revision not in migrate.revisions()[1:]
-            found = NOT_MIGRATED if not is_migrated else BEHIND if is_behind else None
+            found = None if perf_counter() - self.of.database.watch.answered < BUSY_SECONDS else UNREACHABLE
         self._found = (perf_counter(), found)
         return found
-
-    def _is_behind(self, since: datetime | None) -> bool:
-        """Whether the feed stands still. What a long transaction commits is old when it is first seen, and then has its place."""
-        if since is None or since != self._waiting[0]:
-            self._waiting = (since, perf_counter())
-        return since is not None and perf_counter() - self._waiting[1] > BEHIND_SECONDS
 
     async def stop(self) -> None:
         """Leave nothing that runs."""

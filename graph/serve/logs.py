@@ -55,7 +55,7 @@ def told_with(record: logging.LogRecord) -> dict[str, Any]:
     found: dict[str, Any] = {"worker": worker}
     found["request"] = getattr(record, "request_id", "") or (operation.request_id if operation else "")
     if operation is not None:
-        found |= {"operation": operation.name, "trace": trace_id(operation.trace)}
+        found |= {"shop": operation.shop, "operation": operation.name, "trace": trace_id(operation.trace)}
     found |= getattr(record, "measured", {})
     return {name: value for name, value in found.items() if value not in ("", None)}
 

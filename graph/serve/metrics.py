@@ -13,15 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import Counter
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from graph.database import Database
-from graph.feed.sequence import waiting_since
 from graph.observations import (
     Operation,
     OperationFinished,
@@ -34,6 +32,7 @@ from graph.observations import (
 )
 from graph.serve import logs
 from graph.serve.health import PROBE_SECONDS
+from graph.serve.premises import Premises
 
 logger = logging.getLogger("ordergraph.serve")
 
@@ -93,10 +92,10 @@ class Labels:
 class Metrics:
     """The metrics of one application. Raises `ImportError` where the extra is not installed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, premises: Premises) -> None:
         import prometheus_client as prometheus
 
-        self.database = database
+        self.premises = premises
         self.registry = prometheus.CollectorRegistry()
         self.shared = os.environ.get(SHARED_FOLDER, "")
         self.families: dict[str, Any] = {}
@@ -148,15 +147,19 @@ class Metrics:
 
     def sample(self) -> None:
         """Write down the state that nobody tells the change of, and what was only counted: to count costs less than to tell."""
-        turns, line = self.database.primary.turns, self.database.line
+        connected = self.premises.connected()
+        turns = [database.primary.turns for database in connected]
         self.families["ordergraph_operations_running"].set(Operation.count)
-        self.child("connections", "busy").set(turns.taken)
-        self.child("connections", "most").set(turns.connections)
+        self.child("connections", "busy").set(sum(each.taken for each in turns))
+        self.child("connections", "most").set(sum(each.connections for each in turns))
         for result, number in self.plans.items():
             self.child("plans", result).inc(number)
             self.plans[result] = 0
-        for each in (turns, line):
-            self.child("waiting", each.place).set(each.waiting)
+        waiting = Counter[str]()
+        for each in (*turns, *(database.line for database in connected)):
+            waiting[each.place] += each.waiting
+        for place, number in waiting.items():
+            self.child("waiting", place).set(number)
         for family in self.process.collect() if self.shared else ():
             for sample in family.samples:
                 self.of_process[sample.name].set(sample.value)
@@ -165,8 +168,7 @@ class Metrics:
         """Ask the database, for a while: metrics are told whatever it does."""
         with suppress(Exception):
             async with asyncio.timeout(PROBE_SECONDS):
-                since = await waiting_since(self.database)
-            self.families["ordergraph_feed_lag_seconds"].set((datetime.now(UTC) - since).total_seconds() if since else 0.0)
+                self.families["ordergraph_feed_lag_seconds"].set(await self.premises.lag())
 
     async def keep_sampling(self) -> None:
         """For the other processes, each of which may be asked."""
@@ -200,10 +202,10 @@ def forget(pid: int) -> None:
         mark(pid, os.environ[SHARED_FOLDER])
 
 
-def metrics_of(database: Database) -> Metrics | None:
+def metrics_of(premises: Premises) -> Metrics | None:
     """The metrics of an application, where they can be had; else the log says how."""
     with suppress(ImportError):
-        return Metrics(database)
+        return Metrics(premises)
     if logs.is_first():
         logger.warning(MISSING)
     return None

@@ -25,13 +25,13 @@ COOKIE = "ordergraph-read-after"
 COOKIE_SECONDS = 3_600
 
 
-def brought(settings: Settings, scope: Scope, extensions: Mapping[str, Any]) -> ReadAfter | None:
+def brought(settings: Settings, scope: Scope, extensions: Mapping[str, Any], shop: str | None = None) -> ReadAfter | None:
     """What a request says that its queries must see."""
     found: list[Any] = [text] if (text := header(scope, NAME)) else []
     if extensions.get(EXTENSION) is not None:
         found.append(extensions[EXTENSION])
     if settings.read_after_cookie and COOKIE in (cookies := header(scope, b"cookie")):
-        found += in_cookies(cookies)
+        found += in_cookies(cookies, cookie_of(shop))
     return read_after(*found) if found else None
 
 
@@ -40,16 +40,21 @@ def in_extensions(extensions: Mapping[str, Any]) -> ReadAfter | None:
     return read_after(extensions[EXTENSION]) if extensions.get(EXTENSION) is not None else None
 
 
-def in_cookies(text: str) -> list[str | None]:
+def cookie_of(shop: str | None) -> str:
+    """What the cookie is called: shops that a header or a token tells apart have one host, and its cookies, in common."""
+    return COOKIE if shop is None else f"{COOKIE}-{shop}"
+
+
+def in_cookies(text: str, name: str) -> list[str | None]:
     """What a browser has kept, if it has."""
     try:
-        morsel = SimpleCookie(text.replace(", ", "; ")).get(COOKIE)
+        morsel = SimpleCookie(text.replace(", ", "; ")).get(name)
     except CookieError:
         return [None]
     return [] if morsel is None else [morsel.value]
 
 
-def told(settings: Settings, scope: Scope, wrote: ReadAfter | None) -> list[tuple[bytes, bytes]]:
+def told(settings: Settings, scope: Scope, wrote: ReadAfter | None, shop: str | None = None) -> list[tuple[bytes, bytes]]:
     """The headers by which a client learns what his next queries must see."""
     if wrote is None:
         return []
@@ -60,7 +65,7 @@ def told(settings: Settings, scope: Scope, wrote: ReadAfter | None) -> list[tupl
         # Pages of other origins send it where they may send cookies at all.
         site = "None" if settings.cors_credentials else "Lax"
         secure = "; Secure" if settings.cors_credentials or scope.get("scheme") == "https" else ""
-        cookie = f"{COOKIE}={wrote}; Path={path}; Max-Age={age}; HttpOnly; SameSite={site}{secure}"
+        cookie = f"{cookie_of(shop)}={wrote}; Path={path}; Max-Age={age}; HttpOnly; SameSite={site}{secure}"
         headers.append((b"set-cookie", cookie.encode()))
     return headers
 

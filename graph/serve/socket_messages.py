@@ -32,11 +32,13 @@ class Closed(Exception):
 
 @contextmanager
 def closing() -> Iterator[None]:
-    """Close the socket of whoever is not let in, or not any more."""
+    """Close the socket of whoever is not let in, or not any more, or is at no shop."""
     try:
         yield
     except RequestRefused as error:
-        raise Closed(4403, error.errors[0].message) from None
+        if error.status == 503:
+            raise Closed(1013, "Try again later") from None
+        raise Closed(4404 if error.status == 404 else 4403, error.errors[0].message) from None
     except Unavailable:
         raise Closed(1013, "Try again later") from None
 

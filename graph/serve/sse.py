@@ -80,7 +80,7 @@ class EventStreams:
             (b"x-accel-buffering", b"no"),  # proxies pass each event on
             (b"x-request-id", request_id.encode()),
         ]
-        with self.streams.one(), aside():
+        with self.streams.one(), subscriber.front.visited(), aside():
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if scope["method"] != "HEAD":
                 await self._stream(receive, send, subscriber, header(scope, b"last-event-id") or None, request_id)
@@ -91,7 +91,7 @@ class EventStreams:
         others = (left(receive), self.streams.draining.wait(), over.wait())
         ends = {telling, *map(asyncio.create_task, others)}
         try:
-            with subscriber.sender.watched(over.set):
+            with subscriber.front.watched(over.set), subscriber.sender.watched(over.set):
                 while not await one_of(ends, self.settings.heartbeat_seconds):
                     await send(part(HEARTBEAT))
         finally:
@@ -104,8 +104,9 @@ class EventStreams:
             await self._tell_end(send, subscriber, request_id)
 
     async def _tell_end(self, send: Send, subscriber: Subscriber, request_id: str) -> None:
-        """Tell who asks that he may not any more; he may come back where only the database does not say that he may."""
+        """Tell why it ends: he may not any more, or the shop is gone. He may come back where only the database does not say."""
         try:
+            subscriber.front.check()
             subscriber.sender.check()
         except (RequestRefused, Unavailable) as error:
             await send(part(as_event(refusal_body(error, request_id)[1])))

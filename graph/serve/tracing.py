@@ -86,7 +86,12 @@ class Tracing:
                 span.set_attribute("graphql.operation.name", operation.name)
             if self.settings.trace_documents and operation.document:
                 span.set_attribute("graphql.document", operation.document)
-            told = {"request_id": operation.request_id, "outcome": operation.outcome, "cost": operation.cost}
+            told = {
+                "request_id": operation.request_id,
+                "outcome": operation.outcome,
+                "cost": operation.cost,
+                "shop": operation.shop or None,
+            }
             span.set_attributes({f"{NAME}.{name}": value for name, value in told.items() if value is not None})
             if operation.status:
                 span.set_attribute("http.response.status_code", operation.status)

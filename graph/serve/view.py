@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from graph.access.gatekeeper import ANYBODY
 from graph.context import Context
-from graph.database.failures import CommitUnknown
+from graph.database.failures import CommitUnknown, Unavailable
 from graph.observations import Operation
 from graph.operations.aside import aside
 from graph.operations.budget import Share
@@ -28,6 +28,7 @@ from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
 from graph.serve.negotiation import GRAPHQL_RESPONSE, JSON, Accepted, accepted, takes_gzip
+from graph.serve.pages.mistakes import told_as_page
 from graph.serve.pages.shell import shown_page, website_of
 from graph.serve.playground.page import playground
 from graph.serve.requests import (
@@ -45,10 +46,12 @@ from graph.serve.responses import METHODS, PARTIAL, VARY, answer_body, headers_o
 from graph.serve.shopfront import Shopfront
 from graph.serve.sql_shown import explanation
 from graph.serve.sse import EventStreams, Subscriber
+from graph.serve.which_shop import WhichShop
 from graph.settings import Settings
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+LATER = "The service cannot answer now; try again."
 TOO_SLOW = refused("REQUEST_TIMEOUT", "The request took too long to arrive.", 408)
 #: How much of an answer is handed to the server at once, which waits until the network takes more: what it holds is held twice.
 PIECE = 2**18
@@ -57,12 +60,15 @@ PIECE = 2**18
 class GraphQLView:
     """The ASGI application at /graphql."""
 
-    def __init__(self, engine: Engine, settings: Settings, events: EventStreams, front: Shopfront) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, events: EventStreams, front: Shopfront | None, shops: WhichShop | None = None
+    ) -> None:
         self.engine = engine
         self.settings = settings
         self.events = events
         self.front = front
-        self.varies = own_writes.varies(settings)
+        self.shops = shops
+        self.varies = [*own_writes.varies(settings), *(shops.varies if shops is not None else ())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
@@ -71,7 +77,7 @@ class GraphQLView:
             return
         accept = accepted(header(scope, b"accept"))
         if self.settings.playground and self._looks(scope):
-            await shown_page(playground(website_of(scope, self.settings)))(scope, receive, send)
+            await (await self._page(scope))(scope, receive, send)
             return
         with Share(self.engine.budget) as share:
             with Operation(self._request_id(scope), traceparent(header(scope, b"traceparent"))) as operation:
@@ -106,11 +112,13 @@ class GraphQLView:
     ) -> tuple[int, bytes, Headers] | Subscriber | None:
         """Status, body and headers of its own, or what is to be told as events; `None` where nobody is there to be answered."""
         context: Context | None = None
+        front: Shopfront | None = None
         more: Headers = ()
         half = self.settings.request_timeout_seconds / 2
         try:
             async with asyncio.timeout(half) as deadline:  # of the request, which has half of its time to arrive
-                sender, front = ANYBODY, self.front
+                front, sender = self.front or await self._front(scope, operation), ANYBODY
+                front.visitors += 1
                 if front.gatekeeper is not None:  # before anything is read of nobody
                     sender = await front.gatekeeper.admit(header(scope, b"authorization"), scope.get("client"))
                 asked = await self._read(scope, receive)
@@ -126,7 +134,7 @@ class GraphQLView:
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 context = Context(front.database, sender.viewer, deadline=over - half / 5, share=share, spend=sender.spend)
                 if front.database.replicas is not None:
-                    context.read_after = own_writes.brought(self.settings, scope, asked.extensions)
+                    context.read_after = own_writes.brought(self.settings, scope, asked.extensions, front.database.shop)
                 only_queries = scope["method"] != "POST"
                 status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
         except ClientGone:
@@ -140,10 +148,32 @@ class GraphQLView:
             status, body = refusal_body(error, operation.request_id)
             if isinstance(error, RequestRefused):
                 more = error.headers
+        finally:
+            if front is not None:
+                front.visitors -= 1
         operation.status = status
         if context is not None and context.wrote is not None:
-            more = [*more, *own_writes.told(self.settings, scope, context.wrote)]
+            more = [*more, *own_writes.told(self.settings, scope, context.wrote, context.database.shop)]
         return status, body, more
+
+    async def _front(self, scope: Scope, operation: Operation) -> Shopfront:
+        """The shop that a request names. Raises `RequestRefused`, `Unavailable`."""
+        assert self.shops is not None
+        front = await self.shops.of(scope)
+        operation.shop = front.database.shop or ""
+        return front
+
+    async def _page(self, scope: Scope) -> Plain:
+        """The playground, or that there is none at this host."""
+        site = website_of(scope, self.settings)
+        if self.shops is not None:
+            try:
+                await self.shops.see_page(scope)
+            except RequestRefused as error:
+                return told_as_page(site, error.status, error.errors[0].message)
+            except Unavailable:
+                return told_as_page(site, 503, LATER)
+        return shown_page(playground(site))
 
     def _looks(self, scope: Scope) -> bool:
         """Whether a request is that of a browser that asks for nothing but the page."""

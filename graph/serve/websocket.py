@@ -41,6 +41,7 @@ from graph.serve.shopfront import Shopfront
 from graph.serve.socket_messages import Closed, closing, id_of, next_message, payload_in
 from graph.serve.streams import Streams
 from graph.serve.turned_away import OVERLOADED, shed
+from graph.serve.which_shop import WhichShop
 from graph.settings import Settings
 
 PROTOCOL = "graphql-transport-ws"
@@ -51,12 +52,21 @@ ENDING_SECONDS = 1.0
 class SocketView:
     """The ASGI application at /graphql for WebSockets."""
 
-    def __init__(self, engine: Engine, settings: Settings, streams: Streams, admission: Admission, front: Shopfront) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        streams: Streams,
+        admission: Admission,
+        front: Shopfront | None,
+        shops: WhichShop | None = None,
+    ) -> None:
         self.admission = admission
         self.engine = engine
         self.settings = settings
         self.streams = streams
         self.front = front
+        self.shops = shops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
@@ -69,7 +79,9 @@ class SocketView:
                         403,
                     )
                 front, sender, authorization = self.front, ANYBODY, header(scope, b"authorization")
-                if front.gatekeeper is not None and (authorization or front.gatekeeper.credentials is None):
+                if self.shops is not None:
+                    front = await self.shops.of_handshake(scope)
+                if front is not None and front.gatekeeper is not None and (authorization or front.gatekeeper.credentials is None):
                     sender = await front.gatekeeper.admit(authorization, scope.get("client"))
                 with self.streams.one():
                     await Conversation(self, socket, front, sender).run()
@@ -96,9 +108,11 @@ class SocketOperation:
 class Conversation:
     """One socket."""
 
-    def __init__(self, view: SocketView, socket: WebSocket, front: Shopfront, sender: Sender) -> None:
-        self.front = front
-        self.sender = sender  # as the handshake says, or as `connection_init` does
+    def __init__(self, view: SocketView, socket: WebSocket, front: Shopfront | None, sender: Sender) -> None:
+        self.shops = view.shops
+        self._front = front  # as the handshake says, or as `connection_init` does; so of who it is
+        self.sender = sender
+        self._until_the_end = ExitStack()
         self.admission = view.admission
         self.engine = view.engine
         self.settings = view.settings
@@ -115,21 +129,30 @@ class Conversation:
             "complete": self._complete,
         }
 
+    @property
+    def front(self) -> Shopfront:
+        """The shop it is for, once that is known."""
+        assert self._front is not None
+        return self._front
+
     async def run(self) -> None:
         """Talk until either side closes. No task is left."""
         wanted = PROTOCOL in self.socket.scope["subprotocols"]
-        await self.socket.accept(PROTOCOL if wanted else None)
-        try:
-            if not wanted:
-                raise Closed(4406, "Subprotocol not acceptable")
-            await self._listen()
-        except Closed as end:
-            self._stop_all()
-            await self.socket.close(end.code, end.reason)
-        finally:
-            self._stop_all()
-            if self.running:
-                await asyncio.wait(self.running)
+        with self._until_the_end:
+            if self._front is not None:
+                self._until_the_end.enter_context(self._front.visited())
+            await self.socket.accept(PROTOCOL if wanted else None)
+            try:
+                if not wanted:
+                    raise Closed(4406, "Subprotocol not acceptable")
+                await self._listen()
+            except Closed as end:
+                self._stop_all()
+                await self.socket.close(end.code, end.reason)
+            finally:
+                self._stop_all()
+                if self.running:
+                    await asyncio.wait(self.running)
 
     def _stop_all(self) -> None:
         for operation in self.operations.values():
@@ -139,17 +162,19 @@ class Conversation:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            with ExitStack() as until_the_end:
+            with ExitStack() as watching:
                 async with asyncio.timeout(self.settings.init_timeout_seconds) as deadline:
                     while (message := await self.socket.receive())["type"] != "websocket.disconnect":
                         before = self.initialised
                         await self._hear(message.get("text"))
                         if self.initialised and not before:
                             deadline.reschedule(None)
-                            until_the_end.enter_context(self.sender.watched(lambda: deadline.reschedule(loop.time())))
+                            for each in (self.front, self.sender):
+                                watching.enter_context(each.watched(lambda: deadline.reschedule(loop.time())))
         except TimeoutError:
             if self.initialised:
                 with closing():
+                    self.front.check()
                     self.sender.check()
             raise Closed(4408, "Connection initialisation timeout") from None
 
@@ -173,17 +198,27 @@ class Conversation:
         payload = payload_in(message) or {}
         if self.initialised:
             raise Closed(4429, "Too many initialisation requests")
-        await self._admit({str(value) for name, value in payload.items() if name.lower() == "authorization"})
+        given = {str(value) for name, value in payload.items() if name.lower() == "authorization"} or {
+            header(self.socket.scope, b"authorization")
+        }
+        with closing():
+            await self._enter(payload, given.pop() if len(given) == 1 else "")
         self.initialised = True
         await self._say(type="connection_ack")
 
-    async def _admit(self, given: set[str]) -> None:
-        """See who it is, where that is asked. Raises `Closed`."""
+    async def _enter(self, payload: dict[str, Any], authorization: str) -> None:
+        """See which shop is meant, where there are several, and who it is, where that is asked.
+
+        Raises `RequestRefused`, `Unavailable`.
+        """
+        if self.shops is not None:
+            before, self._front = self._front, await self.shops.of_message(payload, authorization, self._front)
+            if before is None:
+                self._until_the_end.enter_context(self._front.visited())
+        self.front.check()
         gatekeeper = self.front.gatekeeper
-        if gatekeeper is None or gatekeeper.credentials is None or (self.sender is not ANYBODY and not given):
-            return
-        with closing():
-            self.sender = await gatekeeper.admit(given.pop() if len(given) == 1 else "", self.socket.scope.get("client"))
+        if gatekeeper is not None and (self.sender is ANYBODY or gatekeeper.credentials is not None):
+            self.sender = await gatekeeper.admit(authorization, self.socket.scope.get("client"))
 
     async def _ping(self, message: dict[str, Any], _: int) -> None:
         payload_in(message)  # not sent back: not all that JSON holds can be written as it was
@@ -263,6 +298,7 @@ class Conversation:
         with suppress(WebSocketDisconnect), Share(self.engine.budget) as share:
             try:
                 with Operation(new_id()) as observed:
+                    observed.shop = self.front.database.shop or ""
                     try:
                         answer = await self._answer(asked, share, observed)
                     except Exception as error:  # every failure has an answer, and none of them shows its insides

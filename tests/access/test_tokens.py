@@ -145,7 +145,8 @@ def test_every_kind_of_bad_token_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "viewer"), FOUND.values(), ids=FOUND)
 def test_a_good_token_names_its_viewer(text: str, viewer: Viewer) -> None:
-    found, _, until = Tokens(settings(jwt_leeway_seconds=9_000.0)).read(text)
+    read = Tokens(settings(jwt_leeway_seconds=9_000.0)).read(text)
+    found, until = read.viewer, read.until
     assert (found.identity, found.name, found.scopes, found.customer) == (
         viewer.identity,
         viewer.name,
@@ -193,7 +194,7 @@ def test_audience_and_issuer_are_held_against_the_settings(
 ) -> None:
     tokens = Tokens(settings(**set_))
     for claims in good:
-        assert tokens.read(token(**claims))[0].identity == "ada"
+        assert tokens.read(token(**claims)).viewer.identity == "ada"
     for claims in bad:
         with pytest.raises(BadCredentials):
             tokens.read(token(**claims))

@@ -81,7 +81,8 @@ def pem(algorithm: str) -> str:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_token_is_held_against_the_key_that_it_names(path: Path, algorithm: str) -> None:
     tokens = Tokens(of_file(path))
-    viewer, key, _ = tokens.read(signed(algorithm))
+    read = tokens.read(signed(algorithm))
+    viewer, key = read.viewer, read.key
     assert (viewer.identity, key.name, key.algorithm) == ("ada", f"{algorithm}-0", algorithm)
     other = ALGORITHMS[ALGORITHMS.index(algorithm) - 1]
     head, claims = json.dumps({"alg": "HS256", "kid": f"{algorithm}-0"}), '{"sub":"ada","exp":9999999999}'
@@ -116,8 +117,8 @@ def test_the_only_key_need_not_be_named(path: Path) -> None:
     nameless = {name: value for name, value in jwk("ES256").items() if name != "kid"}
     for only in (jwk("ES256"), nameless):
         write(path, only)
-        assert Tokens(of_file(path)).read(token(key=private("ES256"), algorithm="ES256"))[0].identity == "ada"
-    assert Tokens(of_file(path)).read(signed("ES256"))[0].identity == "ada"  # it has no name to differ from
+        assert Tokens(of_file(path)).read(token(key=private("ES256"), algorithm="ES256")).viewer.identity == "ada"
+    assert Tokens(of_file(path)).read(signed("ES256")).viewer.identity == "ada"  # it has no name to differ from
     write(path, jwk("ES256"))
     with pytest.raises(BadCredentials):
         Tokens(of_file(path)).read(token(key=private("ES256"), algorithm="ES256", head={"kid": "another"}))
@@ -139,7 +140,7 @@ def test_keys_for_something_else_are_passed_over(path: Path) -> None:
     write(path, *others, jwk("EdDSA"))
     tokens = Tokens(of_file(path))
     assert list(tokens.keys.keys) == ["EdDSA-0"]
-    assert tokens.read(signed("EdDSA"))[0].identity == "ada"
+    assert tokens.read(signed("EdDSA")).viewer.identity == "ada"
     with pytest.raises(BadCredentials):
         tokens.read(token(key="secret" * 6, head={"kid": "secret"}))
 

@@ -101,13 +101,13 @@ async def test_the_feeds_lag_is_that_of_the_oldest_change_without_a_place(measur
         return utc_now() - timedelta(seconds=90)
 
     assert (await scraped(measured))["ordergraph_feed_lag_seconds",] == 0
-    monkeypatch.setattr(metrics, "waiting_since", since)
+    monkeypatch.setattr("graph.serve.premises.waiting_since", since)
     assert 90 <= (await scraped(measured))["ordergraph_feed_lag_seconds",] < 150
 
     async def lost(_: Any) -> Any:
         raise Unavailable("gone")
 
-    monkeypatch.setattr(metrics, "waiting_since", lost)
+    monkeypatch.setattr("graph.serve.premises.waiting_since", lost)
     assert (await scraped(measured))["ordergraph_feed_lag_seconds",] >= 90  # what was known
 
 

@@ -16,6 +16,7 @@ from graph.database import Database
 from graph.serve.health import Health
 from graph.serve.pages.shell import HERE, fill, framed, prefers_page, shown_page, website_of
 from graph.serve.playground.tabs import TABS
+from graph.serve.which_shop import way_of
 from graph.settings import Settings
 
 
@@ -53,6 +54,7 @@ class Tour:
         self.addresses = served(settings)
         self.database = database.capabilities.title
         self.health = health
+        self.shops = f"Many shops are served here: {way_of(settings)}." if settings.shops else ""
 
     async def serve(self, request: Request) -> Response:
         """The tour, as whoever asks reads it."""
@@ -60,12 +62,15 @@ class Tour:
         root = site.root
         if not prefers_page(request.scope):
             lines = "".join(f"{root + place.path:<20} {place.what}\n" for place in self.addresses)
-            return PlainTextResponse(f"ordergraph: orders as a graph, on {self.database}.\n\n{lines}", headers={"vary": "Accept"})
+            shops = f"{self.shops}\n\n" if self.shops else ""
+            said = f"ordergraph: orders as a graph, on {self.database}.\n\n{shops}{lines}"
+            return PlainTextResponse(said, headers={"vary": "Accept"})
         reasons = await self.health.reasons()
         values = {
             "state": "bad" if reasons else "good",
             "health": escape(" ".join(reasons) or "Ready"),
             "database": escape(self.database),
+            "shops": f"\n<p>{escape(self.shops)}</p>" if self.shops else "",
             "root": escape(root),
             "tabs": "\n".join(
                 f'<li><a href="{escape(root)}/graphql#{tab.name}">{escape(tab.title)}</a><p>{escape(tab.about)}</p></li>'
