@@ -36,12 +36,17 @@ def instructions(name: str) -> list[str]:
     return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)
 
 
-def composed() -> dict[str, Any]:
-    """The compose file as its specification understands it; what it does not know is refused."""
-    text = (FILES / "compose.yaml").read_text(encoding="utf-8")
-    filled = re.sub(r"\$\{([A-Z_]+):\?\}", lambda found: SECRETS[found[1]], text)
+def composed_of(file: Path, secrets: dict[str, str]) -> dict[str, Any]:
+    """A compose file as its specification understands it; what it does not know is refused."""
+    text = file.read_text(encoding="utf-8")
+    filled = re.sub(r"\$\{([A-Z_]+):\?\}", lambda found: secrets[found[1]], text)
     made: dict[str, Any] = import_module("compose_spec").PyCompose.from_yaml(filled).to_dict()
     return made
+
+
+def composed() -> dict[str, Any]:
+    """The compose file of a small deployment."""
+    return composed_of(FILES / "compose.yaml", SECRETS)
 
 
 def sent(folder: Path) -> Path:

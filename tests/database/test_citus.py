@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import orjson
 import pytest
 
 from graph import migrate, sample
@@ -27,14 +28,17 @@ from graph.feed import purge
 from graph.feed.outlook import Outlook
 from graph.feed.sequence import number_some, waiting_since
 from graph.observations import StatementBegan, listening
+from graph.scope import BOUND, Scope
 from graph.settings import Settings
 from graph.write import expired_keys
 from tests.conftest import Ask
 from tests.engines import Postgres
 from tests.exchange.files import bring, line, lines_file
 from tests.test_golden import CASES, FOLDER
+from tests.unseen import Asked
 from tests.write import test_locks
 from tests.write.test_locks import INPUTS, MUTATION
+from tests.written import DOCS, held
 
 SHOP = test_locks.SHOP
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
@@ -61,12 +65,19 @@ class Rule:
     breaks: Callable[[str, Functions], object]
 
 
-#: Citus' own sources: https://github.com/citusdata/citus, src/backend/distributed.
-INSERT_SELECT = "planner/insert_select_planner.c, NonPushableInsertSelectSupported, InsertSelectResultIdPrefix"
-ON_CONFLICT = "planner/multi_router_planner.c, ErrorIfOnConflictNotSupported"
-MODIFY = "planner/multi_router_planner.c, ModifyQuerySupported"
-WORKAROUNDS = "https://docs.citusdata.com/en/stable/develop/reference_workarounds.html"
-SCHEMAS = "commands/schema_based_sharding.c, EnsureTableKindSupportedForTenantSchema, EnsureFKeysForTenantTable"
+#: Citus' own sources and pages.
+CODE, PAGES = (
+    "https://github.com/citusdata/citus/blob/main/src/backend/distributed",
+    "https://docs.citusdata.com/en/stable/develop",
+)
+INSERT_SELECT = f"[InsertSelectResultIdPrefix]({CODE}/planner/insert_select_planner.c)"
+ON_CONFLICT = f"[ErrorIfOnConflictNotSupported]({CODE}/planner/multi_router_planner.c)"
+MODIFY = f"[ModifyQuerySupported]({CODE}/planner/multi_router_planner.c)"
+WORKAROUNDS = f"[SQL support]({PAGES}/reference_workarounds.html)"
+SETTINGS = f"[propagate_set_commands]({PAGES}/api_guc.html)"
+SCHEMAS = f"[schema_based_sharding.c]({CODE}/commands/schema_based_sharding.c)"
+REMOTE = f"[SendRemoteCommandParams]({CODE}/connection/remote_commands.c)"
+POSTGRESQL = "https://www.postgresql.org/docs/current"
 
 PARAMETER = re.compile(r"\$\d+")
 TYPED = re.compile(r"(\$\d+)::|CAST\((\$\d+) AS ")
@@ -155,32 +166,37 @@ RULES = [
     ),
     Rule(
         "a number of a transaction, which is another one on each node",
-        "a worker numbers its own transactions",
+        f"[transactions and identifiers]({POSTGRESQL}/transaction-id.html)",
         lambda sql, _: re.search(
             r"\b(txid_\w+|pg_current_(xact_id\w*|snapshot)|pg_snapshot_\w+|pg_visible_in_\w+|xmin|ctid)\b", sql
         ),
     ),
     Rule(
         "an advisory lock, which is held on the node that was asked alone",
-        "a worker has locks of its own",
+        f"[advisory locks]({POSTGRESQL}/explicit-locking.html#ADVISORY-LOCKS)",
         lambda sql, _: "advisory" in sql,
     ),
     Rule(
         "a setting for more than a transaction, which no other node hears of, and a pooler hands on",
-        "https://docs.citusdata.com/en/stable/develop/api_guc.html, citus.propagate_set_commands",
+        SETTINGS,
         lambda sql, _: re.match(r"(SET|RESET|DISCARD|LISTEN|NOTIFY|DECLARE|PREPARE)\b", sql),
     ),
     Rule(
-        "a table by its schema: which one a shop's is the connection says",
-        "commands/schema_based_sharding.c",
+        "a table of `public`, which Citus distributes to nobody",
+        SCHEMAS,
         lambda sql, _: re.search(r"\b(public|pg_temp)\.", sql),
     ),
     Rule(
         "a parameter without a type, which a shard may take for another one than the table does",
-        "connection/remote_commands.c, SendRemoteCommandParams: parameters are passed on with the types they have here",
+        REMOTE,
         lambda sql, _: set(PARAMETER.findall(sql)) - {name for pair in TYPED.findall(sql) for name in pair},
     ),
 ]
+
+
+def test_the_page_tells_the_rules(request: pytest.FixtureRequest) -> None:
+    rows = [f"| {rule.name[0].upper()}{rule.name[1:]} | {rule.source} |\n" for rule in RULES]
+    held(request, DOCS / "scale.md", "shapes", f"| What | Where it is said |\n|---|---|\n{''.join(rows)}")
 
 
 def stable(functions: Functions) -> list[str]:
@@ -214,7 +230,7 @@ WRONG = [
     ("SELECT pg_current_xact_id()", "a number of a transaction"),
     ("SELECT pg_advisory_xact_lock(1)", "an advisory lock"),
     ("SET search_path = a", "a setting"),
-    ("SELECT id FROM public.item", "a table by its schema"),
+    ("SELECT id FROM public.item", "a table of `public`"),
     ("SELECT id FROM item LIMIT $1", "a parameter without a type"),
 ]
 RIGHT = [
@@ -286,10 +302,21 @@ async def every_mutation(ask: Ask) -> None:
     await ask.data('mutation { createItem(input: {sku: "Z", name: "z", price: "1"}) { item { sku } errors { code } } }')
 
 
+async def by_whom_rules_hold_for(database: Database) -> None:
+    """The writes with conflict clauses, by a viewer whose rows a rule picks out; he is Ada."""
+    ada = {"name": "Ada", "email": "ada@x.io"}
+    for field, input_ in (("upsertCustomer", ada), ("insertCustomers", {"rows": [ada], "onConflict": "UPDATE"})):
+        type_ = MUTATION.fields[field].args["input"].type
+        query = f"mutation ($input: {type_}) @dryRun {{ a: {field}(input: $input) {{ errors {{ code }} }} }}"
+        answer = orjson.loads(await Asked(database, Scope(BOUND, {"customer": 1})).raw(query, {"input": input_}))
+        assert answer["data"]["a"]["errors"] == [], answer
+
+
 async def test_no_statement_is_one_that_citus_cannot_run(shop: Ask, bare_url: str, functions: Functions, tmp_path: Path) -> None:
     assert INPUTS.keys() == MUTATION.fields.keys()
     database: Database = shop.app.state.database
     with collected() as found:
+        await by_whom_rules_hold_for(database)
         await every_mutation(shop)
         await by_itself(database)
         await bring(database, lines_file(tmp_path, line(), line("2", sku="PEN")))
@@ -313,6 +340,8 @@ FORMS = [
     r"unnest.* ON CONFLICT \(\w+\) DO NOTHING RETURNING",
     r"unnest.* ON CONFLICT \(\w+\) DO UPDATE .* RETURNING",
     r"^INSERT INTO item .* VALUES .* ON CONFLICT",
+    r"ON CONFLICT .* WHERE customer\.id = 1 RETURNING",
+    r"ON CONFLICT .* WHERE customer\.id = \$",
     r"^INSERT INTO idempotency_key .* ON CONFLICT",
     r"FOR NO KEY UPDATE OF",
     r"FOR UPDATE SKIP LOCKED",
