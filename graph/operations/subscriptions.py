@@ -185,7 +185,8 @@ class Broadcast:
         rows = {key: each for key, each in shown.items() if is_object_type(get_named_type(type_of(asked, each)))}
 
         def plan(size: int) -> Plan:
-            made = {key: plan_rows(operation, states.type_name, each).roots for key, each in rows.items()}
+            with operation.permitted():
+                made = {key: plan_rows(operation, states.type_name, each).roots for key, each in rows.items()}
             return Plan(
                 tuple(
                     RowsById(key, Given((IDS,)), False, (root.entity,), (size,))

@@ -274,6 +274,30 @@ async def test_every_place_of_an_operation_is_told_and_before_all_else_that_is_w
     assert len(answer["errors"]) == MAX_ERRORS
 
 
+async def test_every_place_of_a_payload_is_told_and_nothing_is_written(shop: Ask) -> None:
+    before = await shop.snapshots.take()
+    query = """mutation ($where: ItemWhere) {
+      a: updateCustomer(input: {id: "Customer:1", name: "Ida"}) {
+        customer { orders(where: {items: {some: {item: {stock: {eq: 1}}}}}) { totalCount } }
+        again: customer { orders(where: {items: {none: {item: {stock: {gt: 1}}}}}) { totalCount } }
+        errors {
+          ... on UniqueError { existing { ... on Customer { orders(where: {items: {every: {item: $where}}}) { totalCount } } } }
+        }
+      }
+      b: updateOrder(input: {id: "Order:1", note: "Mine"}) {
+        order { customer { orders(first: -1, where: {items: {some: {item: {stock: {lt: 1}}}}}) { totalCount } } }
+        errors { code }
+      }
+    }"""
+    status, answer = await answered(shop.database, ADA, query, {"where": {"stock": {"eq": 1}}})
+    quantified = ["a some", "a none", "a every", "b some"]
+    places = [f"{each.replace(' ', ' where.items.')}.item.stock" for each in quantified]
+    assert (status, [f"{key} {place}" for key, _, place in refused(answer)]) == (403, places)
+    status, answer = await answered(shop.database, ADA, query.replace("first: -1, ", ""), {"where": {"name": {"eq": "A"}}})
+    assert (status, [f"{key} {place}" for key, _, place in refused(answer)]) == (403, [places[0], places[1], places[3]])
+    assert await shop.snapshots.take() == before
+
+
 async def test_how_many_pieces_there_are_is_not_told_where_there_are_too_few(shop: Ask) -> None:
     query = """mutation ($input: CreateOrderInput!) { createOrder(input: $input) {
       order { id } errors { message path ... on StockError { requested available } } } }"""

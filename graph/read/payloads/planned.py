@@ -92,18 +92,11 @@ def plan_mutation(
     assert root is not None
     collected = collect_fields(operation.schema, dict(operation.fragments), operation.variables, root, operation.node)
     planner = _Planner(operation, statement, afford)
-    for key, details in collected.grouped_field_set.items():
-        name = details[0].node.name.value
-        if not name.startswith("__"):
-            definition = root.fields[name]
-            planner.each = []
-            payload: Any = get_named_type(definition.type)
-            planner.walk(payload, details, (key,), (key,))
-            nodes = tuple(detail.node for detail in details)
-            subfields = {key: inner[0].node.name.value for key, inner in planner.subfields(payload, details)}
-            selected = frozenset(subfields.values())
-            shown = _shown(payload, subfields)
-            planner.planned.fields.append(PlannedField(key, nodes, definition, tuple(planner.each), selected, shown))
+    with operation.permitted():
+        for key, details in collected.grouped_field_set.items():
+            if not details[0].node.name.value.startswith("__"):
+                with operation.below(key):
+                    planner.field(root, key, details)
     return planner.planned
 
 
@@ -131,6 +124,17 @@ class _Planner:
         self.each: list[Price] = []
         #: Errors of several kinds are mostly asked for the same of the rows they name: that is one statement.
         self.made: dict[Plan, Statement] = {}
+
+    def field(self, root: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
+        """Plan a field of the mutation."""
+        definition = root.fields[details[0].node.name.value]
+        self.each = []
+        payload: Any = get_named_type(definition.type)
+        self.walk(payload, details, (key,), (key,))
+        nodes = tuple(detail.node for detail in details)
+        subfields = {key: inner[0].node.name.value for key, inner in self.subfields(payload, details)}
+        selected = frozenset(subfields.values())
+        self.planned.fields.append(PlannedField(key, nodes, definition, tuple(self.each), selected, _shown(payload, subfields)))
 
     def walk(
         self, type_: Any, details: FieldDetailsList, keys: tuple[str, ...], names: tuple[str, ...], *, listed: bool = False

@@ -51,8 +51,10 @@ class PlanningContext:
             yield
         finally:
             if self.forbidden:
-                first = self.forbidden[0]
-                first.beside = self.forbidden[1:MAX_ERRORS]
+                # What errors of several types show is planned for each.
+                once = {(*(error.path or ()), error.message): error for error in self.forbidden}
+                first, *beside = once.values()
+                first.beside = beside[: MAX_ERRORS - 1]
                 raise first
 
     @contextmanager

@@ -89,9 +89,11 @@ def plan_query(operation: PlanningContext) -> Plan:
 
 
 def plan_rows(operation: PlanningContext, type_name: str, details: FieldDetailsList) -> Plan:
-    """The plan of rows of a type that a mutation has written, as the fields in `details` select them."""
-    with operation.permitted():
-        return Plan(RowsByKey(_entity(operation, type_name, details)))
+    """The plan of rows of a type that a mutation has written, as the fields in `details` select them.
+
+    What the viewer may not send is noted: whoever plans all of an operation says where it is `permitted`.
+    """
+    return Plan(RowsByKey(_entity(operation, type_name, details)))
 
 
 def meta_keys(plan: Plan) -> list[str]:
