@@ -33,11 +33,27 @@ class Observation:
             listener(self)
 
 
+class Running:
+    """How many operations run in this process.
+
+    It is no attribute of their class: each change of one makes Python forget what it knows of a class, and look up all its names
+    anew.
+    """
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+RUNNING = Running()
+
+
 class Operation:
     """An operation while it runs: `with Operation(request_id) as operation:`, which tells its beginning and its end.
 
-    `count` is how many run in this process. Whoever learns something of one says so here: the engine name, kind and cost, the
-    database its slowest statement, whoever makes the answer its status and the codes of its errors.
+    Whoever learns something of one says so here: the engine name, kind and cost, the database its slowest statement, whoever
+    makes the answer its status and the codes of its errors.
     """
 
     __slots__ = (
@@ -57,8 +73,6 @@ class Operation:
         "status",
         "trace",
     )
-
-    count: ClassVar[int] = 0
 
     def __init__(self, request_id: str, trace: str = "") -> None:
         self.request_id = request_id
@@ -80,13 +94,13 @@ class Operation:
     def __enter__(self) -> Self:
         self._token = _running.set(self)
         self.began = perf_counter()
-        Operation.count += 1
+        RUNNING.count += 1
         if OperationBegan.listeners:
             OperationBegan(self).tell()
         return self
 
     def __exit__(self, *_: object) -> None:
-        Operation.count -= 1
+        RUNNING.count -= 1
         try:
             if OperationFinished.listeners:
                 OperationFinished(self, perf_counter() - self.began).tell()

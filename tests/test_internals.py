@@ -31,6 +31,7 @@ PUBLIC = {
     "graphql": "graphql graphql.utilities graphql.validation",
     "markdown_it": "markdown_it markdown_it.token",
     "orjson": "orjson",
+    "prometheus_client": "prometheus_client prometheus_client.exposition prometheus_client.multiprocess",
     "sqlalchemy": "sqlalchemy sqlalchemy.dialects. sqlalchemy.engine sqlalchemy.exc sqlalchemy.ext. sqlalchemy.orm."
     " sqlalchemy.pool sqlalchemy.sql sqlalchemy.sql.functions sqlalchemy.types",
     "starlette": "starlette.",
@@ -97,6 +98,13 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "graphql.utilities.coerce_input_value.coerce_default_value": "operations read",
             "graphql.utilities.coerce_input_value.coerce_input_literal": "read",
             "graphql.validation.rules.variables_in_allowed_position.allowed_variable_usage": "operations",
+        },
+    ),
+    "prometheus_client": (
+        ("0.26.0",),
+        {
+            "._buckets": "serve",
+            "._sum": "serve",
         },
     ),
     "sqlalchemy": (

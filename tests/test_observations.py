@@ -245,14 +245,14 @@ async def test_a_slow_operation_is_logged_with_its_statement_and_without_values(
 
 def test_a_client_that_is_slow_makes_no_slow_operation(caught: Caught) -> None:
     for status, kind, lines in ((408, "", 0), (0, "", 0), (0, "query", 1), (422, "", 2)):
-        with logging_with(slow_seconds=0.000001), Operation("id") as operation:
+        with logging_with(slow_seconds=1e-12), Operation("id") as operation:
             operation.status, operation.kind = status, kind
         assert len(ours(caught)) == lines
 
 
 def test_a_long_statement_is_cut(caught: Caught) -> None:
     caught.handler.setFormatter(logs.JsonLine())
-    with logging_with(slow_seconds=0.000001), Operation("id") as operation:
+    with logging_with(slow_seconds=1e-12), Operation("id") as operation:
         operation.kind, operation.sql = "query", "SELECT " + "x" * 100_000
     assert len(json.loads(ours(caught)[0])["sql"]) == logs.LONGEST_SQL
 

@@ -222,8 +222,10 @@ def observing(settings: Settings) -> ExitStack:
                 "cost": operation.cost,
             }
             access.info(operation.kind or "request", extra={"measured": measured})
+        if seen.seconds < settings.slow_seconds:
+            return
         never_came = operation.status == 408 or not (operation.status or operation.kind)  # the client is slow, not the server
-        if seen.seconds >= settings.slow_seconds and not never_came:
+        if not never_came:
             measured = {
                 "seconds": round(seen.seconds, 3),
                 "cost": operation.cost,

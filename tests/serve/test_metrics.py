@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import random
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from graph.base import utc_now
 from graph.database.failures import Unavailable
 from graph.database.turns import Turns
-from graph.observations import RequestShed, SubscribersCame
+from graph.observations import Operation, OperationFinished, RequestShed, SubscribersCame
 from graph.serve import metrics
 from graph.serve.turned_away import NO_ROOM, head_too_large, turned_away, whole_response
 from graph.settings import Settings
@@ -94,6 +96,32 @@ async def test_operations_are_counted_by_name_and_outcome(measured: Ask, monkeyp
     for kind in ("text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0"):
         answer = await measured.client.get("/metrics", headers={"accept": kind})
         assert answer.headers["content-type"].startswith(kind.partition(";")[0])
+
+
+@pytest.mark.parametrize("engines", ["sqlite"], indirect=True)
+async def test_times_are_tallied_as_the_library_observes_them(measured: Ask) -> None:
+    chance = random.Random(7)
+    times = [0.0, *metrics.BUCKETS, *(chance.expovariate(10) for _ in range(200)), 99.0]
+    registry = CollectorRegistry()
+    library = Histogram(
+        "ordergraph_operation_seconds", "", ("operation", "kind", "outcome"), registry=registry, buckets=metrics.BUCKETS
+    )
+    for half in (times[:100], times[100:]):  # what was told is not told again
+        for seconds in half:
+            operation = Operation("1")
+            operation.name, operation.kind, operation.status = "Find", "query", 200
+            OperationFinished(operation, seconds).tell()
+            library.labels("Find", "query", "ok").observe(seconds)
+        found = await scraped(measured)
+    wanted = {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+    assert len(wanted) == len(metrics.BUCKETS) + 3
+    told = {key: value for key, value in found.items() if "operation_seconds" in key[0] and not key[0].endswith("_created")}
+    assert told == pytest.approx(wanted)
 
 
 async def test_the_feeds_lag_is_that_of_the_oldest_change_without_a_place(measured: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
