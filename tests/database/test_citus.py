@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import orjson
@@ -24,14 +25,16 @@ from graph.database import Database
 from graph.database.heartbeat import BEAT, FORGOTTEN
 from graph.database.places import unmarked
 from graph.database.replicas import guarded
+from graph.database.shops import Databases
 from graph.feed import purge
 from graph.feed.outlook import Outlook
 from graph.feed.sequence import number_some, waiting_since
 from graph.observations import StatementBegan, listening
-from graph.scope import BOUND, Scope
+from graph.scope import BOUND, OPEN, Scope
 from graph.settings import Settings
 from graph.write import expired_keys
 from tests.conftest import Ask
+from tests.deployments import deployment
 from tests.engines import Postgres
 from tests.exchange.files import bring, line, lines_file
 from tests.test_golden import CASES, FOLDER
@@ -287,39 +290,64 @@ async def by_itself(database: Database) -> None:
     await api_keys.revoke(database, "shop")
 
 
-async def every_mutation(ask: Ask) -> None:
+async def errors(database: Database, field: str, input_: Any, scope: Scope = OPEN, before: str = "", **parts: str) -> Any:
+    """What a mutation is refused for, if it is. Directives stand `before` the operation's braces and `after` its field."""
+    type_ = MUTATION.fields[field].args["input"].type
+    made = f"{field}(input: $input) {parts.get('after', '')} {{ {parts.get('shown', '')} errors {{ code path }} }}"
+    asked = Asked(database, scope).raw(f"mutation ($input: {type_}) {before} {{ a: {made} }}", {"input": input_})
+    answer = orjson.loads(await asked)
+    assert "errors" not in answer, answer
+    return answer["data"]["a"]["errors"]
+
+
+async def every_mutation(database: Database) -> None:
     """Every mutation as `tests/write/test_locks.py` sends it; the last of each with a key, whole; and one that shows its row."""
+    assert INPUTS.keys() == MUTATION.fields.keys()
     for field, inputs in INPUTS.items():
-        type_ = MUTATION.fields[field].args["input"].type
         for input_ in inputs:
-            query = f"mutation ($input: {type_}) @dryRun {{ a: {field}(input: $input) {{ errors {{ code path }} }} }}"
-            assert (await ask.data(query, {"input": input_}))["a"]["errors"] == [], (field, input_)
+            assert await errors(database, field, input_, before="@dryRun") == [], (field, input_)
     for field, inputs in INPUTS.items():
-        type_ = MUTATION.fields[field].args["input"].type
-        query = f'mutation ($input: {type_}) {{ {field}(input: $input) @idempotent(key: "{field}") {{ errors {{ code }} }} }}'
-        for _ in range(2):
-            await ask.data(query, {"input": inputs[-1]})
-    await ask.data('mutation { createItem(input: {sku: "Z", name: "z", price: "1"}) { item { sku } errors { code } } }')
+        for _ in range(2):  # some are refused after the others
+            await errors(database, field, inputs[-1], after=f'@idempotent(key: "{field}")')
+    assert await errors(database, "createItem", {"sku": "Z", "name": "z", "price": "1"}, shown="item { sku }") == []
+
+
+#: What is refused for each kind of constraint, so that reasons are looked for.
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("createItem", {"sku": "A", "name": "x", "price": "-1"}),
+    ("createOrder", {"customer": {"email": "ada@x.io"}, "discount": "9999", "items": test_locks.LINES}),
+    ("createCustomer", {**test_locks.EVE, "orders": [{"items": [{"item": {"sku": "none"}, "quantity": 0}]}]}),
+    ("insertItems", {"rows": [test_locks.NEW, test_locks.NEW], "onConflict": "ERROR"}),
+    ("deleteItem", {"id": "Item:1"}),
+    ("discountOrders", {"all": True, "percent": "-1"}),
+]
+
+
+async def every_refusal(database: Database) -> None:
+    """Refusals that the database makes, and their reasons."""
+    for field, input_ in REFUSED:
+        assert await errors(database, field, input_), field
 
 
 async def by_whom_rules_hold_for(database: Database) -> None:
     """The writes with conflict clauses, by a viewer whose rows a rule picks out; he is Ada."""
-    ada = {"name": "Ada", "email": "ada@x.io"}
+    ada, scope = {"name": "Ada", "email": "ada@x.io"}, Scope(BOUND, {"customer": 1})
     for field, input_ in (("upsertCustomer", ada), ("insertCustomers", {"rows": [ada], "onConflict": "UPDATE"})):
-        type_ = MUTATION.fields[field].args["input"].type
-        query = f"mutation ($input: {type_}) @dryRun {{ a: {field}(input: $input) {{ errors {{ code }} }} }}"
-        answer = orjson.loads(await Asked(database, Scope(BOUND, {"customer": 1})).raw(query, {"input": input_}))
-        assert answer["data"]["a"]["errors"] == [], answer
+        assert await errors(database, field, input_, scope, before="@dryRun") == []
+
+
+async def everything(database: Database, folder: Path) -> None:
+    """All that is sent to the database of a shop that begins as SHOP."""
+    await by_whom_rules_hold_for(database)
+    await every_refusal(database)
+    await every_mutation(database)
+    await by_itself(database)
+    await bring(database, lines_file(folder, line(), line("2", sku="PEN")))
 
 
 async def test_no_statement_is_one_that_citus_cannot_run(shop: Ask, bare_url: str, functions: Functions, tmp_path: Path) -> None:
-    assert INPUTS.keys() == MUTATION.fields.keys()
-    database: Database = shop.app.state.database
     with collected() as found:
-        await by_whom_rules_hold_for(database)
-        await every_mutation(shop)
-        await by_itself(database)
-        await bring(database, lines_file(tmp_path, line(), line("2", sku="PEN")))
+        await everything(shop.database, tmp_path)
         await migrate.upgrade(bare_url)
         await sample.load_into(Settings(database_url=bare_url))
     golden = [tomllib.loads((FOLDER / f"{name}.toml").read_text())["postgresql"].split("\n;\n") for name in CASES]
@@ -327,6 +355,32 @@ async def test_no_statement_is_one_that_citus_cannot_run(shop: Ask, bare_url: st
     statements += [guarded(sql, len(set(PARAMETER.findall(sql))), "") for (sql, *_) in golden if sql.startswith("SELECT")]
     statements += map(unmarked, (BEAT, FORGOTTEN))
     assert len(statements) > 250
+    hold(found, statements, functions)
+
+
+async def test_no_statement_of_a_shop_among_others_is_one(
+    postgres_engines: Postgres, functions: Functions, tmp_path: Path
+) -> None:
+    """As they are on Citus, where a shop is a schema: each names it, and is else as where there is one shop."""
+    url = postgres_engines.new("nothing")
+    databases = Databases(await deployment(url, "here"))
+    try:
+        database = databases.of("here")
+        for field, input_ in SHOP:
+            assert await errors(database, field, input_) == []
+        with collected() as sent:
+            await everything(database, tmp_path)
+    finally:
+        await databases.close()
+        postgres_engines.drop(url)
+    named = [sql for sql in sent if not own(sql) and re.search(r"\b(FROM|INTO|UPDATE) (?!unnest|json|generate|\()", bare(sql))]
+    assert [sql for sql in named if '"shop_here".' not in sql and " set_config(" not in sql] == []
+    found = {sql.replace('"shop_here".', ""): None for sql in sent}
+    hold(found, found, functions)
+
+
+def hold(found: Iterable[str], statements: Iterable[str], functions: Functions) -> None:
+    """See that what was found is all, and that no statement breaks a rule."""
     assert [form for form in FORMS if not any(re.search(form, bare(sql)) for sql in found)] == []
     wrong = {bare(sql): names for sql in statements if not own(sql) and (names := broken(sql, functions))}
     assert wrong == {}
