@@ -53,15 +53,16 @@ class Shops:
             return {self.settings.shop_header: shop}
         return {"authorization": f"Bearer {token('admin', shop=shop)}"}
 
-    async def post(self, shop: str, query: str, variables: dict[str, Any] | None = None, **head: str) -> Response:
+    async def post(
+        self, shop: str, query: str, variables: dict[str, Any] | None = None, head: dict[str, str] | None = None
+    ) -> Response:
         """The answer of a shop."""
-        more = {name.replace("_", "-"): value for name, value in head.items()}
         body = {"query": query, "variables": variables or {}}
-        return await self.client.post("/graphql", json=body, headers={**self.names(shop), **more})
+        return await self.client.post("/graphql", json=body, headers={**self.names(shop), **(head or {})})
 
-    async def data(self, shop: str, query: str, variables: dict[str, Any] | None = None, **head: str) -> Any:
+    async def data(self, shop: str, query: str, variables: dict[str, Any] | None = None) -> Any:
         """The data of a shop's answer, which has no errors."""
-        answer = (await self.post(shop, query, variables, **head)).json()
+        answer = (await self.post(shop, query, variables)).json()
         assert "errors" not in answer, answer
         return answer["data"]
 
