@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from graph.commands import databases, exchange_files, key_commands, launch, schema_text, sql_plans
+from graph.commands import databases, exchange_files, key_commands, launch, schema_text, shop_commands, sql_plans
 from graph.commands.common import Commands
 
 EXIT = """\b
@@ -34,6 +34,7 @@ for command in (
     databases.purge_keys,
     databases.purge_changes,
     key_commands.key,
+    shop_commands.shop,
     schema_text.schema,
     sql_plans.explain,
 ):

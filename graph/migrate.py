@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from functools import cache, cached_property, partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -40,9 +40,9 @@ def scripts() -> Path:
     return installed if installed.is_dir() else HERE.parent / "migrations"
 
 
-def config() -> Config:
-    """Alembic's configuration, whatever the working directory."""
-    found = Config(stdout=sys.stdout)  # Alembic takes that of its import
+def config(said: TextIO | None = None) -> Config:
+    """Alembic's configuration, whatever the working directory. Migrations list there what people should look at."""
+    found = Config(stdout=said or sys.stdout)  # Alembic takes that of its import
     found.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     return found
 
@@ -53,13 +53,13 @@ class Scripts:
     def __init__(self) -> None:
         self._scripts = ScriptDirectory.from_config(config())
 
-    def upgrade(self, connection: sa.Connection, revision: str = "head") -> None:
-        """Bring the database of a connection up to `revision`. Nobody else may be changing its schema."""
-        self._run(partial(self._scripts._upgrade_revs, revision), revision, connection)  # noqa: SLF001  # as Alembic's own commands
+    def upgrade(self, connection: sa.Connection, revision: str = "head") -> list[str]:
+        """Bring the database of a connection up to `revision`, which nobody else may be doing; what the migrations list."""
+        return self._run(partial(self._scripts._upgrade_revs, revision), revision, connection)  # noqa: SLF001  # as Alembic's own commands
 
-    def downgrade(self, connection: sa.Connection, revision: str) -> None:
+    def downgrade(self, connection: sa.Connection, revision: str) -> list[str]:
         """Take it down to `revision`."""
-        self._run(partial(self._scripts._downgrade_revs, revision), revision, connection)  # noqa: SLF001  # as above
+        return self._run(partial(self._scripts._downgrade_revs, revision), revision, connection)  # noqa: SLF001  # as above
 
     @cached_property
     def whole(self) -> str:
@@ -77,14 +77,16 @@ class Scripts:
         revision: str,
         connection: sa.Connection | None = None,
         written: StringIO | None = None,
-    ) -> None:
-        settings = config()
+    ) -> list[str]:
+        said = StringIO()
+        settings = config(said)
         settings.output_buffer = written
         settings.attributes.update(connection=connection, within=True)
         with EnvironmentContext(
             settings, self._scripts, fn=lambda now, _: steps(now), as_sql=connection is None, destination_rev=revision
         ):
             self._scripts.run_env()
+        return said.getvalue().splitlines()
 
 
 def revision_of(connection: sa.Connection, schema: str | None = None) -> str | None:

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "comparison": set(),
     "commands": {
         *("settings", "environment", "database", "context", "migrate", "sample", "read", "write", "feed", "operations"),
-        *("schema", "serve", "access", "comparison", "exchange"),
+        *("schema", "serve", "access", "comparison", "exchange", "shops"),
     },
     "__main__": {"commands"},
 }

@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[1]
 CATALOG = """
     SELECT 'column', table_name, column_name, data_type, is_nullable, collation_name, column_default,
         identity_generation, generation_expression
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+    FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> 'alembic_version'
   UNION ALL
     SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), NULL, NULL, NULL, NULL, NULL
-    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+    FROM pg_constraint WHERE connamespace = current_schema()::regnamespace AND conrelid::regclass::text <> 'alembic_version'
   UNION ALL
-    SELECT 'index', tablename, indexname, indexdef, NULL, NULL, NULL, NULL, NULL
-    FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    SELECT 'index', tablename, indexname, replace(indexdef, format('ON %I.', schemaname), 'ON '), NULL, NULL, NULL, NULL, NULL
+    FROM pg_indexes WHERE schemaname = current_schema() AND tablename <> 'alembic_version'
 """
 # SQLite keeps the statements themselves.
 MASTER = "SELECT type, tbl_name, name, sql FROM sqlite_master WHERE tbl_name NOT IN ('alembic_version', 'sqlite_sequence')"
@@ -36,10 +36,12 @@ async def tables(url: str) -> set[str]:
         return set(await connection.run_sync(lambda c: sa.inspect(c).get_table_names()))
 
 
-async def described(url: str) -> set[object]:
-    """Everything the database holds but rows, without the order in which it was declared."""
-    async with migrate.connected(url) as connection:
+async def described(where: migrate.Where) -> set[object]:
+    """Everything the database holds but rows, or the schema of a shop in it, without the order in which it was declared."""
+    schema = None if isinstance(where, str) else where.schema
+    async with migrate.connected(where) as connection:
         if connection.dialect.name == "postgresql":
+            await connection.execute(sa.text(f'SET search_path TO "{schema or "public"}"'))
             return {tuple(row) for row in await connection.execute(sa.text(CATALOG))}
         rows = (await connection.execute(sa.text(MASTER))).all()
         return {(*rest, frozenset(part.strip(" \t,") for part in (sql or "").splitlines())) for *rest, sql in rows}

@@ -11,3 +11,4 @@ GRANT CONNECT ON DATABASE ordergraph TO ordergraph;
 \connect ordergraph
 ALTER DEFAULT PRIVILEGES FOR ROLE ordergraph_owner GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO ordergraph;
 ALTER DEFAULT PRIVILEGES FOR ROLE ordergraph_owner GRANT USAGE ON SEQUENCES TO ordergraph;
+ALTER DEFAULT PRIVILEGES FOR ROLE ordergraph_owner GRANT USAGE ON SCHEMAS TO ordergraph; -- of shops, where there are many

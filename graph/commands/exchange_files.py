@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from graph.commands.common import Misused, examples, finished, prepare, usable_settings, with_database
+from graph.commands.common import Misused, examples, finished, of_shop, prepare, settings_for, with_database
 from graph.commands.progress import Progress
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ REFUSED, STOPPED = 3, 130
 @click.option("--negative", type=click.Choice(["refuse", "leave-out"]), help="What becomes of lines of fewer pieces than none.")
 @click.option("--rejects", type=click.Path(path_type=Path), help="Where refused rows go; next to the command by default.")
 @click.option("--dry-run", is_flag=True, help="Do all and undo it: what would be made and refused.")
-def import_(path: str, rejects: Path | None, dry_run: bool, **options: Any) -> None:
+@of_shop
+def import_(path: str, rejects: Path | None, dry_run: bool, shop: str | None, **options: Any) -> None:
     """Import customers, items and orders from PATH: a file, a folder, or - for standard input.
 
     Orders are made whole or not at all, and nothing that is there is changed: run it again, and it goes on where it was. Rows
@@ -74,12 +75,12 @@ def import_(path: str, rejects: Path | None, dry_run: bool, **options: Any) -> N
     if len(options["delimiter"]) != 1 or options["delimiter"] in '"\r\n':
         raise Misused("--delimiter takes one character, such as ';'")
     terms = _terms(**{name: options[name] for name in ("preset", "maps", "source", "guest", "zone", "decimals", "negative")})
-    settings = usable_settings()
-    finished(prepare(settings), settings)
+    settings = settings_for(shop)
+    finished(prepare(settings, shop), settings)
     refused = Rejects(rejects or _rejects_of(path), folder=Path(path).is_dir())
     done: list[Import] = []
     try:
-        with_database(lambda database: _run(database, path, terms, options, refused, dry_run, done), settings)
+        with_database(lambda database: _run(database, path, terms, options, refused, dry_run, done), settings, shop)
     except CannotRead as error:
         raise click.ClickException(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -191,6 +192,24 @@ def _report(path: str, tally: Tally, refused: Rejects, *, dry_run: bool) -> None
         raise SystemExit(REFUSED)
 
 
+def of_export(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is said of an export."""
+    for said in reversed(
+        (
+            click.argument("path", metavar="[PATH]", default="-"),
+            click.option(
+                "--format", "kind", type=click.Choice(["csv", "ndjson"]), help="Objects, or CSV: of lines a file, else a folder."
+            ),
+            click.option("--lines", is_flag=True, help="Order lines, one a row, instead of customers, items and orders."),
+            click.option(
+                "--where", metavar="FILTER", help="Which orders, with their customers and items: a filter as in a query."
+            ),
+        )
+    ):
+        command = said(command)
+    return command
+
+
 @click.command(
     short_help="Write all of them as an import takes them.",
     epilog=examples(
@@ -200,15 +219,18 @@ def _report(path: str, tally: Tally, refused: Rejects, *, dry_run: bool) -> None
         "ordergraph export --where '{status: {eq: PAID}}' | gzip > paid.ndjson.gz",
     ),
 )
-@click.argument("path", metavar="[PATH]", default="-")
-@click.option("--format", "kind", type=click.Choice(["csv", "ndjson"]), help="Objects, or CSV: of lines a file, else a folder.")
-@click.option("--lines", is_flag=True, help="Order lines, one a row, instead of customers, items and orders.")
-@click.option("--where", metavar="FILTER", help="Which orders, with their customers and items: a filter as in a query.")
-def export(path: str, kind: str | None, lines: bool, where: str | None) -> None:
+@of_export
+@of_shop
+def export(**options: Any) -> None:
     """Write customers, items and orders to PATH, or to standard output, as an import takes them.
 
     No file is replaced. What is written has natural keys, and is the same after an import into an empty database.
     """
+    export_shop(**options)
+
+
+def export_shop(path: str, kind: str | None, lines: bool, where: str | None, shop: str | None) -> None:
+    """Write what a shop holds; what the one shop holds where it has no name."""
     from graph.exchange.openings import CannotRead
     from graph.operations.request_errors import RequestRefused
 
@@ -219,7 +241,7 @@ def export(path: str, kind: str | None, lines: bool, where: str | None) -> None:
     if kind == "csv" and not lines and path == "-":
         raise Misused("a folder of tables needs a name: ordergraph export --format csv FOLDER")
     try:
-        with_database(lambda database: _export(database, path, kind, lines, where), usable_settings())
+        with_database(lambda database: _export(database, path, kind, lines, where), settings_for(shop), shop)
     except RequestRefused as refusal:
         raise Misused(f"--where: {refusal.errors[0].message}") from None
     except CannotRead as error:
@@ -233,7 +255,7 @@ async def _export(database: Database, path: str, kind: str, lines: bool, where: 
     from graph.exchange.outgoing import write_folder
     from graph.schema import schema
 
-    paged = Database(for_pages(database.settings))
+    paged = Database(for_pages(database.settings), database.shop)
     progress = Progress(None)
     try:
         export = Export(schema.engine(paged), Context(paged), where)

@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from graph.commands.common import examples, finished, prepare, usable_settings, with_database
+from graph.commands.common import DAY, examples, finished, of_shop, prepare, settings_for, shown_day, table, with_database
 
-DAY = "%Y-%m-%d"
 TITLES = ("NAME", "PREFIX", "SCOPES", "CUSTOMER", "STATE", "CREATED", "EXPIRES")
 
 
@@ -35,51 +34,56 @@ def key() -> None:
 @click.option(
     "--expires", type=click.DateTime([DAY]), help="The day from which on it is no good, in UTC; else it is until it is revoked."
 )
-def create(name: str, scopes: tuple[str, ...], customer: str | None, expires: datetime | None) -> None:
+@of_shop
+def create(name: str, scopes: tuple[str, ...], customer: str | None, expires: datetime | None, shop: str | None) -> None:
     """Make an API key called NAME and print it. It is shown this once."""
     from graph.access import api_keys
 
-    settings = usable_settings()
-    finished(prepare(settings), settings)
+    settings = settings_for(shop)
+    finished(prepare(settings, shop), settings)
     end = None if expires is None else expires.replace(tzinfo=UTC)
-    click.echo(run(lambda database: api_keys.create(database, name, scopes, customer, end)))
+    click.echo(run(lambda database: api_keys.create(database, name, scopes, customer, end), shop))
     if not settings.auth:
         click.echo("It opens nothing until servers run with ORDERGRAPH_AUTH=on: they ask nobody who he is.", err=True)
 
 
 @key.command("list", epilog=examples("ordergraph key list"))
-def list_() -> None:
+@of_shop
+def list_(shop: str | None) -> None:
     """List all API keys, those that are no good any more too."""
     from graph.access import api_keys
 
     lines = [
-        (each.name, each.prefix, each.scopes, each.customer or "-", each.state, day(each.created_at), day(each.expires_at))
-        for each in run(api_keys.every)
+        (
+            each.name,
+            each.prefix,
+            each.scopes,
+            each.customer or "-",
+            each.state,
+            shown_day(each.created_at),
+            shown_day(each.expires_at),
+        )
+        for each in run(api_keys.every, shop)
     ]
-    widths = [max(map(len, column)) for column in zip(TITLES, *lines, strict=True)]
-    for line in (TITLES, *lines):
-        click.echo("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
+    table(TITLES, lines)
 
 
 @key.command(epilog=examples("ordergraph key revoke nightly", "ordergraph key revoke 0f3a99c1d2e4"))
 @click.argument("which", metavar="NAME|PREFIX")
-def revoke(which: str) -> None:
+@of_shop
+def revoke(which: str, shop: str | None) -> None:
     """Take an API key back. Servers refuse it within five seconds."""
     from graph.access import api_keys
 
-    name = run(lambda database: api_keys.revoke(database, which))
+    name = run(lambda database: api_keys.revoke(database, which), shop)
     click.echo(f"Revoked {name}: servers refuse it within five seconds.")
 
 
-def run(work: Any) -> Any:
+def run(work: Any, shop: str | None) -> Any:
     """What `work(database)` comes to; what is refused of keys is told in one line."""
     from graph.access.api_keys import KeyRefused
 
     try:
-        return with_database(work, usable_settings())
+        return with_database(work, settings_for(shop), shop)
     except KeyRefused as error:
         raise click.ClickException(str(error)) from None
-
-
-def day(moment: datetime | None) -> str:
-    return "-" if moment is None else moment.strftime(DAY)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graph.commands.common import Misused, examples, finished, is_embedded, prepare, usable_settings
+from graph.commands.common import Misused, examples, finished, is_embedded, prepare, probe, usable_settings
+from graph.commands.shop_migrations import migrate_shops
 
 if TYPE_CHECKING:
     from graph.settings import Settings
@@ -35,7 +36,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     """Serve /graphql.
 
     An SQLite file is made, migrated and, when empty, filled with the Northwind sample. On PostgreSQL run
-    `ordergraph migrate` first. Another address than this machine's own takes ORDERGRAPH_AUTH=on, or --open.
+    `ordergraph migrate` first. Where there are many shops (ORDERGRAPH_SHOPS) those that are migrated are served.
+    Another address than this machine's own takes ORDERGRAPH_AUTH=on, or --open.
     """
     from graph.serve import logs
     from graph.serve.listening import CannotListen, is_private, listen, local_names, served_url
@@ -64,8 +66,11 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
         sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
     except CannotListen as error:
         raise click.ClickException(str(error)) from None
-    finished(prepare(settings), settings)
-    if not no_sample and is_embedded(settings):
+    if settings.shops:
+        prepare_shops(settings)
+    else:
+        finished(prepare(settings), settings)
+    if not no_sample and is_embedded(settings) and not settings.shops:
         finished(fill_if_empty(settings), settings)
     logs.configure(settings)
 
@@ -86,6 +91,23 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
         serve_alone(settings, sockets, root_path, serving)
     else:
         sys.exit(serve_together(workers, settings, sockets, root_path, serving))
+
+
+def prepare_shops(settings: Settings) -> None:
+    """Files are migrated; of a server it is told how many shops wait for whoever migrates them. The others are served."""
+    from graph.shops.deployment import Deployment
+
+    if is_embedded(settings):
+        migrate_shops(settings, (), quiet=True)
+        return
+
+    async def work() -> int:
+        await probe(settings)
+        return await Deployment(settings).behind()
+
+    behind = finished(work(), settings)
+    if behind:
+        click.echo(f"{behind:,} shops wait for `ordergraph migrate`; they are answered with 503 until then.", err=True)
 
 
 async def fill_if_empty(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """How far a long command is: one line on a terminal that is written over, and nothing anywhere else.
 
-What goes in: rows done, bytes read and bytes there are. What comes out: a bar with rate and time left. Nothing is refused here.
+What goes in: rows done, bytes read and bytes there are; or shops, of so many. What comes out: a bar with rate and time left.
+Nothing is refused here.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ SECONDS = 0.1
 
 
 class Progress:
-    """A line that is written anew. `whole` are the bytes there are, None where nobody knows."""
+    """A line that is written anew. `whole` are the bytes there are, None where nobody knows; `what` is counted."""
 
-    def __init__(self, whole: int | None) -> None:
+    def __init__(self, whole: int | None, what: str = "rows") -> None:
         self.whole = whole
+        self.what = what
         self._seen = sys.stderr.isatty()
         self._began = monotonic()
         self._last = 0.0
@@ -33,7 +35,7 @@ class Progress:
 
     def line(self, rows: int, read: int, seconds: float) -> str:
         """The line."""
-        rate = f"{rows:,} rows, {rows / max(seconds, 0.001):,.0f} a second"
+        rate = f"{rows:,} {self.what}, {rows / max(seconds, 0.001):,.0f} a second"
         if not self.whole or not read:
             return rate
         part = min(1.0, read / self.whole)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from graph.commands.common import Misused, examples, usable_settings, with_database
+from graph.commands.common import Misused, examples, of_shop, settings_for, with_database
 
 if TYPE_CHECKING:
     from graphql import GraphQLError
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--variables", default="{}", metavar="JSON", help="The values of the operation's variables.")
 @click.option("--operation", metavar="NAME", help="Which operation, where the document has several.")
-def explain(file: IO[str], variables: str, operation: str | None) -> None:
+@of_shop
+def explain(file: IO[str], variables: str, operation: str | None, shop: str | None) -> None:
     """Show the cost of an operation, its SQL and the database's plan. FILE holds the document; - is standard input.
 
     Nothing is run. Of a mutation the statements are those that read its payloads.
@@ -43,10 +44,10 @@ def explain(file: IO[str], variables: str, operation: str | None) -> None:
         raise Misused(f"--variables is no JSON: {error}") from None
     if not isinstance(given, dict):
         raise Misused("""--variables must be a JSON object, such as {"number": "SO-1"}""")
-    show(_explanation(text, given, operation))
+    show(_explanation(text, given, operation, shop))
 
 
-def _explanation(text: str, variables: dict[str, Any], operation: str | None) -> Explanation:
+def _explanation(text: str, variables: dict[str, Any], operation: str | None, shop: str | None) -> Explanation:
     from graph.context import Context
     from graph.database import Database
     from graph.operations.explain import explain
@@ -62,7 +63,7 @@ def _explanation(text: str, variables: dict[str, Any], operation: str | None) ->
             await context.close()
 
     try:
-        found: Explanation = with_database(work, usable_settings())
+        found: Explanation = with_database(work, settings_for(shop), shop)
     except RequestRefused as refusal:
         raise click.ClickException("\n".join(map(_told, refusal.errors))) from None
     except BadUserInput as error:

@@ -104,6 +104,10 @@ class Database:
         """A text that was written by hand, with `graph.database.places.MARK` before its tables, as this database takes it."""
         return unmarked(sql) if self._place is None else sql
 
+    def placed(self, sql: str) -> str:
+        """A text as it is sent: with the place of its tables where the mark is."""
+        return sql if self._place is None else sql.replace(MARK, self._place)
+
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
         info = {"connections": self.primary, "watch": self.watch, REPLICATED: self.replicas is not None, PLACE: self._place}
@@ -129,8 +133,7 @@ class Database:
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None) -> Any:
         """The answer of a compiled read by the primary, on a connection of its own. Raises `Unavailable`, `AnswerTooLarge`."""
         limit = max_bytes or self.settings.max_answer_bytes
-        if self._place is not None:
-            sql = sql.replace(MARK, self._place)
+        sql = self.placed(sql)
         began = self.watch.began(sql)
         try:
             found = await self.primary.fetch(sql, arguments, limit)

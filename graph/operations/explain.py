@@ -80,4 +80,4 @@ async def _explained(context: Context, path: tuple[str, ...], statement: Stateme
     asked = f"{database.capabilities.explain} {statement.sql}"
     arguments = statement.arguments(values)
     rows = await database.transaction(session, lambda: database.rows_within(session, asked, arguments), context.deadline)
-    return Explained(path, statement.sql, tuple(database.capabilities.explained(rows)))
+    return Explained(path, database.placed(statement.sql), tuple(database.capabilities.explained(rows)))

@@ -49,9 +49,9 @@ async def load(database: Database) -> Loaded:
         return await database.transaction(session, lambda: _write(session, sample))
 
 
-async def load_into(settings: Settings) -> Loaded:
-    """Write the sample over connections of its own. Raises `NotEmpty`."""
-    database = Database(settings)
+async def load_into(settings: Settings, shop: str | None = None) -> Loaded:
+    """Write the sample, into a shop's database where there are many, over connections of its own. Raises `NotEmpty`."""
+    database = Database(settings, shop)
     try:
         return await load(database)
     finally:

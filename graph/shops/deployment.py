@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph import migrate
 from graph.database.backends import backend_of, configured
-from graph.database.failures import Trouble, is_from_database, told, trouble
+from graph.database.failures import Trouble, driver_error, is_from_database, trouble
 from graph.database.shop_names import BadShopName, see_shop_name
 from graph.settings import Settings
 from graph.shops import registry
@@ -58,6 +58,11 @@ class Deployment:
         async with self._homes.opened() as connection:
             return await _every(connection)
 
+    async def named(self, name: str) -> Shop:
+        """A shop. Raises `ShopRefused`."""
+        async with self._homes.opened() as connection:
+            return await _named(connection, name)
+
     async def set_hosts(self, name: str, hosts: Iterable[str]) -> Shop:
         """Have these hosts lead to a shop, and no others. Raises `ShopRefused`."""
         spelled = _hosts(hosts)
@@ -89,17 +94,37 @@ class Deployment:
             await registry.remove(connection, name)
         await self._homes.dropped(name)
 
-    async def waiting(self, names: Sequence[str] = ()) -> list[str]:
-        """Those of all shops, or of some, that have another schema than that of this version. Raises `ShopRefused`."""
+    async def waiting(self, names: Sequence[str] = (), down_to: str | None = None) -> list[str]:
+        """Those of all shops, or of some, that are not at the schema of this version, or are above a revision.
+
+        Raises `ShopRefused`.
+        """
         shops = await self._chosen(names)
         found = await self._homes.revisions([shop.name for shop in shops])
+        if down_to is not None:
+            below = _revisions_below(down_to)
+            return [shop.name for shop in shops if found[shop.name] not in below]
         rest = await self._homes.unfinished([shop.name for shop in shops])
         return [shop.name for shop in shops if {found[shop.name], shop.revision} != {migrate.head()} or shop.name in rest]
 
+    async def behind(self) -> int:
+        """How many shops a server of this version does not serve yet. Raises `ShopRefused` where there is no registry."""
+        async with self._homes.opened() as connection:
+            if not await registry.is_made(connection):
+                raise ShopRefused("there is no list of shops: run `ordergraph migrate`, and `ordergraph shop create` for each")
+            shops = await registry.every(connection)
+        return sum(shop.archived_at is None and shop.revision != migrate.head() for shop in shops)
+
     async def migrate(
-        self, names: Sequence[str], down_to: str | None = None, progress: Callable[[int], None] = lambda _: None
+        self,
+        names: Sequence[str],
+        down_to: str | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+        listed: Callable[[str], None] = lambda _: None,
     ) -> dict[str, str]:
         """Bring shops to this version, or down to a revision, one after another; who fails, with the reason. Others go on.
+
+        `progress` is told how many are done, and `listed` what migrations list, with the shop.
 
         Each is a transaction of its own: whatever ends this in the middle, those that are done are done. Raises what a database
         that is gone raises.
@@ -109,13 +134,16 @@ class Deployment:
             for done, name in enumerate(names):
                 progress(done)
                 try:
-                    await bring(name, down_to)
+                    said = await bring(name, down_to)
                 except (CommandError, ShopRefused) as error:
                     failed[name] = str(error)
                 except Exception as error:
                     if not is_from_database(error) or trouble(error) is Trouble.LOST:
                         raise
-                    failed[name] = told(error)
+                    failed[name] = str(driver_error(error)).strip().partition("\n")[0]
+                else:
+                    for line in said:
+                        listed(f"{name}: {line}")
         progress(len(names))
         return failed
 
@@ -143,3 +171,12 @@ def _hosts(given: Iterable[str]) -> list[str]:
         return [host_name(host) for host in given]
     except BadHostName as error:
         raise ShopRefused(str(error)) from None
+
+
+def _revisions_below(down_to: str) -> set[str | None]:
+    """A revision, and those before it. Raises `ShopRefused`."""
+    known = [*migrate.revisions(), None]
+    wanted = None if down_to == "base" else down_to
+    if wanted not in known:
+        raise ShopRefused(f"there is no revision {down_to[:50]}")
+    return set(known[known.index(wanted) :])

@@ -113,15 +113,18 @@ class FileHomes:
     async def migrating(self) -> AsyncIterator[Migrate]:
         """What brings one file after another to a revision. The registry is written when the file is."""
 
-        async def bring(name: str, down_to: str | None) -> None:
-            where = configured(self._settings, name)
-            if down_to is None:
-                await migrate.upgrade(where)
-            else:
-                await migrate.downgrade(where, down_to)
-            revision = await migrate.current(where)
+        scripts = migrate.Scripts()
+
+        async def bring(name: str, down_to: str | None) -> list[str]:
+            async with migrate.connected(configured(self._settings, name)) as connection, connection.begin():
+                if down_to is None:
+                    said = await connection.run_sync(scripts.upgrade)
+                else:
+                    said = await connection.run_sync(scripts.downgrade, down_to)
+                revision = await connection.run_sync(migrate.revision_of)
             async with migrate.connected(self.target) as connection, connection.begin():
                 await registry.change(connection, name, {"revision": revision})
+            return said
 
         yield bring
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-#: Brings a shop to the schema of this version, or down to a revision, and writes the registry.
-Migrate = Callable[[str, str | None], Awaitable[None]]
+#: Brings a shop to the schema of this version, or down to a revision, and writes the registry; what the migrations list.
+Migrate = Callable[[str, str | None], Awaitable[list[str]]]
 
 
 class Homes(Protocol):

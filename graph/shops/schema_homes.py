@@ -129,33 +129,36 @@ class SchemaHomes:
             served = 0
             connection: AsyncConnection | None = None
 
-            async def bring(name: str, down_to: str | None) -> None:
+            async def bring(name: str, down_to: str | None) -> list[str]:
                 nonlocal served, connection
                 if connection is None or connection.invalidated or served >= A_CONNECTION:
                     await stack.aclose()
                     connection, served = await stack.enter_async_context(migrate.connected(self.target)), 0
                 served += 1
                 async with connection.begin():
-                    await self._migrate(connection, name, down_to)
+                    return await self._migrate(connection, name, down_to)
 
             yield bring
 
-    async def _migrate(self, connection: AsyncConnection, name: str, down_to: str | None) -> None:
+    async def _migrate(self, connection: AsyncConnection, name: str, down_to: str | None) -> list[str]:
+        said: list[str] = []
         schema = schema_of_shop(name)
         await connection.execute(LOCK, {"schema": schema})
         await _within(connection, schema)
         before = await connection.run_sync(migrate.revision_of)
         if down_to is not None:
-            await connection.run_sync(self._scripts.downgrade, down_to)
+            said = await connection.run_sync(self._scripts.downgrade, down_to)
         elif before is None:
+            await connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")  # without a row, where all was taken down
             await self._build(connection)
         elif before != migrate.head():
-            await connection.run_sync(self._scripts.upgrade)
+            said = await connection.run_sync(self._scripts.upgrade)
         after = await connection.run_sync(migrate.revision_of)
         if self._roles:
             await _grant(connection, name)
         await _within(connection, REGISTRY_SCHEMA)
         await registry.change(connection, name, {"revision": after})
+        return said
 
     async def _build(self, connection: AsyncConnection) -> None:
         """Make the tables where there are none: many statements in one message, which the driver alone can send."""
@@ -166,8 +169,7 @@ class SchemaHomes:
 
 def _revisions_of(schemas: Sequence[str]) -> sa.CompoundSelect[tuple[str, str]]:
     """The revisions of schemas, by one statement."""
-    version = sa.column("version_num", sa.String())
-    tables = [sa.table("alembic_version", version, schema=schema) for schema in schemas]
+    tables = [sa.table("alembic_version", sa.column("version_num", sa.String()), schema=schema) for schema in schemas]
     return sa.union_all(*(sa.select(sa.literal(str(table.schema)).label("schema"), table.c.version_num) for table in tables))
 
 

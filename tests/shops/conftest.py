@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from graph.database.shops import Databases
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
+from tests.conftest import made
 
 
 @pytest.fixture
@@ -31,3 +32,11 @@ async def databases(with_shops: Settings) -> AsyncIterator[Databases]:
         yield databases
     finally:
         await databases.close()
+
+
+@pytest.fixture
+def one_url(shops_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database of the same kind, of one shop without rows."""
+    kind = "sqlite" if shops_url.startswith("sqlite") else "postgres"
+    with made(request.getfixturevalue(f"{kind}_engines"), "empty") as url:
+        yield url

@@ -1,0 +1,169 @@
+"""Shops with roles on PostgreSQL: the owner makes them, the servers' role becomes them, and none has what another has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from os import getpid
+
+import asyncpg
+import pytest
+from asyncpg.exceptions import InsufficientPrivilegeError
+from sqlalchemy import make_url
+
+from graph import migrate
+from graph.database.shops import Databases
+from graph.settings import Settings
+from graph.shops.deployment import Deployment
+from graph.shops.directory import Directory
+from tests import postgres
+from tests.engines import Postgres
+
+NUMBERS = count(1)
+
+
+@pytest.fixture
+def names() -> tuple[str, str]:
+    """Shops whose roles no other test has: roles are the server's."""
+    number = f"{getpid()}-{next(NUMBERS)}"
+    return f"acme-{number}", f"other-{number}"
+
+
+@pytest.fixture
+def owner_url(postgres_engines: Postgres) -> Iterator[str]:
+    """A database whose owner is no superuser, made as docs/production/roles.sql says."""
+    name, server = postgres.new_name(), postgres_engines.server
+    server.execute(f'CREATE ROLE "{name}_owner" LOGIN CREATEROLE')
+    server.execute(f'CREATE ROLE "{name}_app" LOGIN')
+    url = server.create(name)
+    server.execute(f'ALTER DATABASE "{name}" OWNER TO "{name}_owner"')
+    yield make_url(url).set(username=f"{name}_owner").render_as_string(hide_password=False)
+    server.drop(name)
+    for role in ("owner", "app"):
+        server.execute(f'DROP ROLE "{name}_{role}"')
+
+
+def app_of(url: str) -> str:
+    return url.replace("_owner@", "_app@")
+
+
+async def execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def rights(url: str) -> None:
+    app = make_url(app_of(url)).username
+    await execute(
+        url,
+        f'ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO "{app}"',
+        f'ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO "{app}"',
+        f'ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO "{app}"',
+    )
+
+
+@pytest.fixture
+async def made(owner_url: str, names: tuple[str, str]) -> AsyncIterator[Deployment]:
+    """Two shops with roles."""
+    await rights(owner_url)
+    deployment = Deployment(Settings(database_url=owner_url, shops=True, shop_roles=True))
+    for name in names:
+        await deployment.create(name)
+    yield deployment
+    for shop in await deployment.every():
+        if shop.archived_at is None:
+            await deployment.archive(shop.name)
+        await deployment.drop(shop.name)
+
+
+INSERT = "INSERT INTO \"shop_{}\".item (version, sku, name, price, created_at, updated_at) VALUES (1, 'a', 'a', 1, now(), now())"
+
+
+async def test_the_servers_role_has_nothing_before_it_becomes_a_shop_s(
+    made: Deployment, owner_url: str, names: tuple[str, str]
+) -> None:
+    acme, other = names
+    app = await asyncpg.connect(app_of(owner_url))
+    try:
+        for name in names:
+            with pytest.raises(InsufficientPrivilegeError):
+                await app.fetch(f'SELECT * FROM "shop_{name}".item')
+        await app.execute(f'SET ROLE "shop_{acme}"')
+        await app.execute(INSERT.format(acme))
+        for statement in (f'SELECT * FROM "shop_{other}".item', INSERT.format(other), "SELECT * FROM ordergraph.shop"):
+            with pytest.raises(InsufficientPrivilegeError):
+                await app.execute(statement)
+        with pytest.raises(InsufficientPrivilegeError):
+            await app.execute(f'CREATE TABLE "shop_{acme}".mine (id int)')
+        await app.execute("RESET ROLE")
+        assert await app.fetchval("SELECT count(*) FROM ordergraph.shop") == 2
+    finally:
+        await app.close()
+
+
+async def test_tables_of_later_migrations_are_the_role_s_too(made: Deployment, owner_url: str, names: tuple[str, str]) -> None:
+    acme, _ = names
+    assert await made.migrate([acme], "0006") == {}
+    assert await made.migrate([acme]) == {}
+    app = await asyncpg.connect(app_of(owner_url))
+    try:
+        with pytest.raises(InsufficientPrivilegeError):
+            await app.fetch(f'SELECT * FROM "shop_{acme}".api_key')
+        await app.execute(f'SET ROLE "shop_{acme}"')
+        assert await app.fetch(f'SELECT * FROM "shop_{acme}".api_key') == []
+    finally:
+        await app.close()
+
+
+async def test_shops_that_were_made_without_roles_get_them_by_migrating(owner_url: str, names: tuple[str, str]) -> None:
+    await rights(owner_url)
+    acme, other = names
+    without = Deployment(Settings(database_url=owner_url, shops=True))
+    for name in names:
+        await without.create(name)
+    app = await asyncpg.connect(app_of(owner_url))
+    try:
+        assert await app.fetch(f'SELECT * FROM "shop_{acme}".item') == []
+        deployment = Deployment(Settings(database_url=owner_url, shops=True, shop_roles=True))
+        assert await deployment.waiting() == [acme, other]
+        assert await deployment.migrate([acme]) == {}
+        assert await deployment.waiting() == [other]
+        with pytest.raises(InsufficientPrivilegeError):
+            await app.fetch(f'SELECT * FROM "shop_{acme}".item')
+        assert await app.fetch(f'SELECT * FROM "shop_{other}".item') == []
+    finally:
+        await app.close()
+    for name in names:
+        await deployment.archive(name)
+        await deployment.drop(name)
+    assert await deployment.every() == []
+
+
+async def test_a_dropped_shop_leaves_no_role(made: Deployment, owner_url: str, names: tuple[str, str]) -> None:
+    acme, other = names
+    await made.archive(acme)
+    await made.drop(acme)
+    connection = await asyncpg.connect(owner_url)
+    try:
+        roles = await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY($1)", [f"shop_{acme}", f"shop_{other}"])
+        assert [role["rolname"] for role in roles] == [f"shop_{other}"]
+    finally:
+        await connection.close()
+
+
+async def test_a_server_finds_shops_as_its_own_role(made: Deployment, owner_url: str, names: tuple[str, str]) -> None:
+    databases = Databases(Settings(database_url=app_of(owner_url), shops=True, shop_roles=True))
+    directory = Directory(databases.main)
+    try:
+        assert (await directory.find(names[0])).revision == migrate.head()
+        async with databases.of(names[0]).session() as session:
+            driver = await databases.of(names[0]).primary.begin(session)
+            assert await driver.fetchval("SELECT current_user") == f"shop_{names[0]}"
+            await session.rollback()
+    finally:
+        await directory.close()
+        await databases.close()
