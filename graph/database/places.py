@@ -40,6 +40,17 @@ def mark(dialect: sa.Dialect) -> None:
     """Have everything that is written for a dialect marked."""
     preparer: Any = dialect.identifier_preparer
     preparer.schema_for_object = _marked
+    writer: Any = dialect.statement_compiler
+    dialect.statement_compiler = type(writer.__name__, (Naming, writer), {})
+
+
+class Naming:
+    """What SQLAlchemy writes statements with; of itself it leaves tables in a conflict clause without their schema."""
+
+    def visit_table(self, table: sa.Table, **how: Any) -> str:
+        """The name of a table: with its schema where rows come from, without where one is meant that is named already."""
+        above: Any = super()
+        return str(above.visit_table(table, **({**how, "use_schema": True} if how.get("asfrom") else how)))
 
 
 def names_shops(dialect: sa.Dialect) -> bool:
@@ -49,4 +60,4 @@ def names_shops(dialect: sa.Dialect) -> bool:
 
 def _marked(each: Any) -> str | None:
     """The schema of what a statement names: of a table, not of an alias."""
-    return MARKED if isinstance(each, sa.Table) else None
+    return each.schema or MARKED if isinstance(each, sa.Table) else None
