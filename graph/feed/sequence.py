@@ -32,7 +32,11 @@ LISTENING_SECONDS, IDLE_SECONDS = 0.02, 1.0
 
 #: In this form the partial index serves it whatever the statistics say; an EXISTS took a scan of the table.
 WAITING = 'SELECT id FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT $1::bigint'
-SINCE = 'SELECT at FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT 1'
+#: The oldest has the least id, or where ids are drawn from several ranges, as by the nodes of Citus, one is near the greatest.
+SINCE = """
+SELECT min(at) FROM ((SELECT at FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT 1)
+    UNION ALL (SELECT at FROM "[shop]".changes WHERE position IS NULL ORDER BY id DESC LIMIT 1)) AS ends
+"""
 #: Who finds it held leaves the work to its holder.
 HELD = 'SELECT position FROM "[shop]".changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED'
 NUMBERED = """
@@ -67,7 +71,7 @@ async def number_some(database: Database) -> int:
 
 
 async def waiting_since(database: Database) -> datetime | None:
-    """When the oldest change without a position was made; None where all have one."""
+    """When the oldest change without a position was made, or one soon after it; None where all have one."""
     since: datetime | None = None if database.capabilities.one_writer else await database.fetch(database.text(SINCE), [])
     return since
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -161,6 +162,19 @@ async def test_who_begins_waits_for_no_change_that_comes_later_with_a_lower_id(
     async with asyncio.timeout(60):
         assert (await Outlook(database).bounds())[1] >= 2
     assert written < 10
+    await connection.close()
+
+
+@on_a_server
+async def test_what_waits_for_longest_is_known_whatever_its_id(database: Database, by_hand: None) -> None:
+    """Those of another node of Citus have lower ids, and are younger."""
+    connection = await asyncpg.connect(database.settings.database_url)
+    await connection.execute(INSERT, 1, 1)
+    await connection.execute("UPDATE changes SET id = 281474976710657, at = '2026-01-01Z'")
+    await connection.execute(INSERT, 1, 2)
+    assert await waiting_since(database) == datetime(2026, 1, 1, tzinfo=UTC)
+    assert await number_some(database) == 2
+    assert await waiting_since(database) is None
     await connection.close()
 
 
