@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -24,6 +25,16 @@ def test_clients_send_the_name_of_a_document_and_its_text_once(workshop: Worksho
         "apollo": {"firstly": ["GET name", "POST text"], "secondly": ["GET name"], "skus": ["NW-1", "NW-1"]},
         "urql": {"firstly": ["GET name", "GET text"], "secondly": ["GET name"], "skus": ["NW-1", "NW-1"]},
     }
+
+
+async def test_clients_send_it_once_more_where_another_process_does_not_know_the_name(
+    workshop: Workshop, shop_url: str, tmp_path: Path
+) -> None:
+    """Two processes before one database, asked in turn: each client is answered, whichever of them has heard the text."""
+    async with serving(shop_url, tmp_path, 2) as servers:
+        said = await asyncio.to_thread(workshop.program, "persisted/main.js", *(served.url for served in servers))
+    for client, text in (("apollo", "POST text"), ("urql", "GET text")):
+        assert said[client] == {"firstly": ["GET name", text], "secondly": ["GET name", text], "skus": ["NW-1", "NW-1"]}
 
 
 def by_relay(workshop: Workshop) -> Path:

@@ -1,21 +1,23 @@
 // Documents by their hashes: Apollo Client and urql send the name alone, and the text where the server does not know it.
-// What goes in: the address of a server. What comes out: one line of JSON.
+// What goes in: the address of a server, or of several that are asked in turn. What comes out: one line of JSON.
 import { createHash } from "node:crypto";
 import { ApolloClient, HttpLink, InMemoryCache, gql } from "@apollo/client";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
 import { Client, fetchExchange } from "@urql/core";
 import { persistedExchange } from "@urql/exchange-persisted";
 
-const url = `${process.argv[2]}/graphql`;
+const addresses = process.argv.slice(2);
+const url = `${addresses[0]}/graphql`;
 const sha256 = (text) => createHash("sha256").update(text).digest("hex");
 
 // What a client sends, one word a request: the method, and whether the text was there.
 const sent = [];
+let asked = 0;
 const watched = (address, options) => {
   const { searchParams } = new URL(address);
   const request = options.method === "GET" ? Object.fromEntries(searchParams) : JSON.parse(options.body);
   sent.push(`${options.method} ${request.query ? "text" : "name"}`);
-  return fetch(address, options);
+  return fetch(address.replace(addresses[0], addresses[asked++ % addresses.length]), options);
 };
 const seen = () => sent.splice(0);
 
