@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks import processes
+
 START_SECONDS = 30
 ROOT = Path(__file__).parents[2]
 
@@ -41,19 +43,11 @@ class Running:
 
     def cpu_seconds(self) -> float | None:
         """The processor time the process has used so far; None where the system does not tell."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processes.cpu_seconds(self.pid)
 
     def resident_mb(self) -> float | None:
         """The memory the process holds; None where the system does not tell."""
-        try:
-            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        except OSError:
-            return None
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+        return processes.resident_mb(self.pid)
 
 
 def share_cores() -> int | None:
