@@ -76,6 +76,7 @@ CAPABILITIES = Capabilities(
     writes_in_queries=True,
     parser_room=None,
     bounds_texts=False,
+    may_lack=False,
     copies_tables=False,
     one_writer=False,
     schema_lock=sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)),

@@ -75,6 +75,8 @@ class Capabilities:
     bounds_texts: bool
     #: Whether there is one writer at a time, who need not lock rows.
     one_writer: bool
+    #: Whether a damaged table may hold NULL where its columns forbid it, and nobody but who reads it notices.
+    may_lack: bool
     #: Whether a table is changed by copying it, which Alembic calls batch mode.
     copies_tables: bool
     #: Makes those wait who change the schema at the same time, until the first one's transaction ends; `None` where

@@ -56,6 +56,7 @@ CAPABILITIES = Capabilities(
     writes_in_queries=False,
     parser_room=100,
     bounds_texts=True,
+    may_lack=True,
     copies_tables=True,
     one_writer=True,
     schema_lock=None,

@@ -16,6 +16,7 @@ from graphql import OperationType
 
 from graph.context import Context
 from graph.operations.engine import Engine
+from graph.operations.learning import within_stack
 from graph.operations.request_errors import refused
 from graph.read.planning.cost import Cost, cost_of
 from graph.read.rows import with_viewer
@@ -59,7 +60,8 @@ async def explain(
         raise refused("BAD_REQUEST", "A subscription has no statement of its own: explain a query with its selection.")
     values: dict[str, Any] = {**with_viewer(variables.coerced, context.scope), LIMIT: engine.settings.max_answer_bytes}
     if document.kind is OperationType.QUERY:
-        compiled = engine.compile(document, variables, context.scope)
+        with within_stack():
+            compiled = engine.compile(document, variables, context.scope)
         values[META] = dict.fromkeys(compiled.meta, "null")
         if context.viewer is not None:
             values[KNOWN] = context.viewer.known

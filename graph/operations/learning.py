@@ -1,7 +1,8 @@
 """What is done once for an operation, parsing, validation, planning, is done beside the loop: known ones do not wait for it.
 
 What goes in: a function without side effects. What comes out: what it returns, once for all who ask for the same at a time. What
-is refused here: `RequestRefused` with status 503 where so much of this work waits that another would wait too long.
+is refused here: `RequestRefused` with status 503 where so much of this work waits that another would wait too long, and what
+is nested more deeply than Python's stack is high (`ORDERGRAPH_MAX_DEPTH` may allow it).
 
 It is one thread: it takes its turns at the interpreter's lock, however long one piece of work is, and no more than half of the
 processor while known operations want it (`graph.serve.app` makes the turns short). On the loop, each new document would hold all
@@ -11,19 +12,32 @@ others up for as long as it takes, and a client that sends nothing but new ones 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeVar
 
+from graphql import GraphQLError
+
 from graph.operations.aside import aside
-from graph.operations.request_errors import refused
+from graph.operations.request_errors import RequestRefused, refused
 
 V = TypeVar("V")
 
 #: How long a refusal takes: a client that sends the next one at once would have the loop do nothing but refuse.
 PAUSE_SECONDS = 0.25
 BUSY = "Too many new operations arrive at a time; try again."
+
+
+@contextmanager
+def within_stack() -> Iterator[None]:
+    """Refuse what is nested too deeply for whoever walks through it in this block."""
+    try:
+        yield
+    except RecursionError:
+        error = GraphQLError("The operation is nested too deeply.", extensions={"code": "OPERATION_TOO_LARGE"})
+        raise RequestRefused([error]) from None
 
 
 class Learner:
@@ -71,7 +85,8 @@ class Learner:
     def _timed(self, make: Callable[[], V]) -> V:
         start = perf_counter()
         try:
-            return make()
+            with within_stack():
+                return make()
         finally:
             self._each_seconds += (perf_counter() - start - self._each_seconds) / 8
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -90,6 +91,46 @@ async def test_damage_that_sqlite_passes_on_is_refused(ask: Ask, file: Path, sta
     query = READS[2].replace("first: 1", "first: 9") if long else READS[2]
     assert await judged(ask, query) == (200, "")
     damage(file, statement)
+    assert await judged(ask, query) == (503, "SERVICE_UNAVAILABLE")
+
+
+#: Columns that hold something in every row, and what shows them.
+THERE = (
+    ("item", "name", "{ items(first: 9) { nodes { name } } }"),
+    ("item", "name", '{ item(by: {id: "Item:1"}) { name } }'),
+    ("item", "price", "{ items(first: 9) { edges { node { price } } } }"),
+    ("item", "version", '{ node(id: "Item:1") { ... on Item { version } } }'),
+    ("orders", "status", "{ orders(last: 9) { nodes { status } } }"),
+    ("orders", "order_date", "{ customers { nodes { orders { nodes { orderDate } } } } }"),
+    ("orders", "total_amount", "{ orders { nodes { totalAmount } } }"),
+    ("orders", "customer_id", "{ orders { nodes { customer { name } } } }"),
+    ("customer", "email", "{ orders { nodes { customer { email } } } }"),
+    ("order_item", "quantity", "{ orders { nodes { items { quantity } } } }"),
+)
+
+
+def lack(file: Path, table: str, column: str) -> None:
+    """Damage a table as no statement can: its rows have no value in a column that must have one."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        ((whole,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,))
+        loose = re.sub(rf"(\b{column}\b [^,]*?) NOT NULL", r"\1", whole)
+        assert loose != whole
+        for statement in (f"UPDATE {table} SET {column} = NULL", None):
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?", (loose, table))
+            connection.execute("PRAGMA writable_schema = RESET")
+            if statement:
+                connection.execute("PRAGMA ignore_check_constraints = ON")
+                assert connection.execute(statement).rowcount
+            loose = whole
+
+
+@pytest.mark.parametrize(("table", "column", "query"), THERE)
+async def test_a_row_without_what_every_row_has_is_refused(ask: Ask, file: Path, table: str, column: str, query: str) -> None:
+    assert await judged(ask, query) == (200, "")
+    lack(file, table, column)
+    with closing(sqlite3.connect(file)) as connection, pytest.raises(sqlite3.IntegrityError):
+        connection.execute(f"UPDATE {table} SET {column} = NULL")  # its columns are as they were
     assert await judged(ask, query) == (503, "SERVICE_UNAVAILABLE")
 
 

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from graphql import get_introspection_query
 
-from tests.conftest import Ask, Statements
+from graph.context import Context
+from graph.operations.explain import explain
+from graph.operations.request_errors import RequestRefused
+from graph.settings import Settings
+from tests.conftest import Ask, Statements, asking
 from tests.words import code
 
 SHOP = "varied"
@@ -55,6 +59,40 @@ async def test_just_within_the_limits(shop: Ask) -> None:
     await shop.data("{ " + " ".join(f"a{n}: __typename" for n in range(20)) + " }")
     await shop.data('{ node(id: "Order:1") { ' + "... @include(if: true) { id } " * 50 + "} }")
     await shop.data(spreads(4))
+
+
+async def test_what_a_raised_limit_allows_is_answered_or_refused_before_anything_runs(
+    shop_url: str, statements: Statements
+) -> None:
+    raised = Settings(database_url=shop_url, max_depth=400, max_cost=10**9, introspection=False)
+    deep = "customer { orders(first: 1) { nodes { %s } } }"
+    seen = set()
+    async with asking(raised) as ask:
+        for levels in (2, 8, 50):
+            inner = "id"
+            for _ in range(levels):
+                inner = deep % inner
+            rows = f"order {{ {inner} }} errors {{ code }}"
+            operations = (
+                f'{{ order(by: {{id: "Order:1"}}) {{ {inner} }} }}',
+                f'mutation {{ updateOrder(input: {{id: "Order:1", note: "{levels}"}}) {{ {rows} }} }}',
+            )
+            for query in operations:
+                statements.clear()
+                answer = await ask(query)
+                refused = "errors" in answer
+                assert not refused or code(answer) == "OPERATION_TOO_LARGE", answer
+                assert (len(statements) == 0) == refused
+                seen.add((levels, refused))
+            context = Context(ask.database)
+            if (levels, True) in seen:
+                with pytest.raises(RequestRefused, match="nested too deeply"):
+                    await explain(ask.app.state.engine, context, operations[0], {})
+            await context.close()
+        assert seen == {(2, False), (8, False), (50, True)}
+        follow = f"subscription {{ orderChanged {{ order {{ {inner} }} }} }}"
+        told = await ask.client.post("/graphql", json={"query": follow}, headers={"accept": "text/event-stream"})
+        assert "OPERATION_TOO_LARGE" in told.text
 
 
 @pytest.mark.parametrize("arguments", ["first: 1", "last: 1", "first: 1, where: {items: {none: {quantity: {gt: 1000}}}}"])

@@ -49,6 +49,14 @@ class Gathered(GenericFunction[str]):
     name = "gathered"
 
 
+class Lacking(GenericFunction[bool]):
+    """Whether one of several values is NULL, whatever is known of their columns: SQLite believes those that forbid it."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "lacking"
+
+
 class MonthText(GenericFunction[str]):
     """The month of a time in UTC, such as `2026-01`: digits, which sort alike in every locale."""
 
@@ -121,6 +129,12 @@ def _concat(element: Concat | Filled | Gathered, compiler: Any, **kw: Any) -> st
         return f"({text})" if isinstance(clause, BinaryExpression) else text
 
     return " || ".join(part(clause) for clause in element.clauses)
+
+
+@compiles(Lacking, "sqlite")
+def _lacking_sqlite(element: Lacking, compiler: Any, **kw: Any) -> str:
+    # What is collated is no column any more of which SQLite would know, and costs nothing.
+    return " OR ".join(f"{compiler.process(part, **kw)} COLLATE BINARY IS NULL" for part in element.clauses)
 
 
 @compiles(Filled, "sqlite")

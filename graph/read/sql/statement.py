@@ -42,7 +42,7 @@ from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter, cursor_text
-from graph.read.sql.constructs import ByteLength, JoinedRows, id_rows, member, unchanged, within_bytes
+from graph.read.sql.constructs import ByteLength, JoinedRows, Lacking, id_rows, member, unchanged, within_bytes
 from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
 from graph.read.sql.viewer_json import viewer_parts
 from graph.read.types.encodings import Part, literal
@@ -55,6 +55,8 @@ from graph.scope import SERVER, Scope
 KEYS, LIMIT, META = "#keys", "#limit", "#meta"
 #: What begins the answer of a statement that was given a cursor which is no more; behind it stands the oldest that works.
 EXPIRED = "#"
+#: What no JSON holds where it is put.
+NO_JSON = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +226,12 @@ class Writer:
         return self._one_row(entity, row, used, row.id == key, *outer)
 
     def object(self, entity: Entity, row: Any, used: int) -> list[Part]:
-        """The JSON object of one row; `used` says how much of the parser's room is taken where it stands."""
+        """The JSON object of one row; `used` says how much of the parser's room is taken where it stands.
+
+        A row that lacks what every row has is no JSON, which whoever reads a damaged file finds.
+        """
         members: list[tuple[str, list[Part]]] = []
+        columns, there = MIRRORS[entity.type_name].model.__mapper__.columns, dict[str, ColumnElement[Any]]()
         for field in entity.fields:
             match field:
                 case Typename(key, name):
@@ -235,12 +241,18 @@ class Writer:
                 case Value(key, "id", "ID"):
                     members.append((key, encode_id(entity.type_name, row.id)))
                 case Value(key, attribute, scalar, nullable):
-                    members.append((key, encode(scalar, getattr(row, attribute), nullable)))
+                    value = getattr(row, attribute)
+                    members.append((key, encode(scalar, value, nullable)))
+                    if attribute in columns and not columns[attribute].nullable:
+                        there[attribute] = value
                 case One() | AnyRow() | Many() | Page():
                     fits = used + needed(field) <= self.room
                     parts = self._related(field, row, used) if fits else self._beside(field, entity, row)
                     members.append((field.key, parts))
-        return json_object(members)
+        written = json_object(members)
+        if there and capabilities(self.dialect).may_lack:
+            written.append(case((Lacking(*there.values()), literal(NO_JSON)), else_=literal("")))
+        return written
 
     def _related(self, field: One | AnyRow | Many | Page, row: Any, used: int) -> list[Part]:
         """What a relation of a row leads to."""
