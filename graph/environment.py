@@ -197,6 +197,11 @@ def check_shops(settings: Settings) -> None:
                 raise SettingsError(f"{variable(name)} is set, but not {variable('shops')}=on: there is one shop")
     if settings.shop_from == "claim" and not settings.auth:
         raise SettingsError(f"{variable('shop_from')}=claim needs {variable('auth')}=on: nobody would look at tokens")
+    if settings.shop_from == "claim" and not (settings.jwt_secret or settings.jwks_file):
+        raise SettingsError(
+            f"{variable('shop_from')}=claim needs tokens, by {variable('jwt_secret')} or {variable('jwks_file')}: "
+            "an API key names no shop"
+        )
     if settings.shop_header != defaults.shop_header and settings.shop_from != "header":
         raise SettingsError(f"{variable('shop_header')} is set, but {variable('shop_from')} is {settings.shop_from}")
     if not OWN_HEADER.fullmatch(settings.shop_header):

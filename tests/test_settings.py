@@ -254,6 +254,7 @@ def test_a_secret_counts_in_bytes_and_is_shown_nowhere() -> None:
         ({"ORDERGRAPH_SHOP_HEADER": "X-Shop"}, "ORDERGRAPH_SHOP_HEADER is set, but not ORDERGRAPH_SHOPS=on"),
         ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "path"}, "ORDERGRAPH_SHOP_FROM must be header or host or claim, not 'path'"),
         ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "claim"}, "ORDERGRAPH_SHOP_FROM=claim needs ORDERGRAPH_AUTH=on"),
+        ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "claim", "ORDERGRAPH_AUTH": "on"}, "ORDERGRAPH_SHOP_FROM=claim needs tokens"),
         ({**SHOPS, "ORDERGRAPH_SHOP_FROM": "host", "ORDERGRAPH_SHOP_HEADER": "X-Shop"}, "but ORDERGRAPH_SHOP_FROM is host"),
         ({**SHOPS, "ORDERGRAPH_SHOP_HEADER": "Authorization"}, "ORDERGRAPH_SHOP_HEADER must be a header's name"),
         ({**SHOPS, "ORDERGRAPH_SHOP_HEADER": "X-Shop: acme"}, "ORDERGRAPH_SHOP_HEADER must be a header's name"),

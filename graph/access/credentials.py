@@ -197,6 +197,7 @@ class Credentials:
 
     async def _look_up_at(self, api_keys: KeyLookup, grants: Mapping[str, Sequence[Grant]], turns: asyncio.Semaphore) -> None:
         """Look up the keys of these prefixes at one database. Where that cannot be done the log tells it once."""
+        of_shop = {"measured": {"shop": api_keys.database.shop}}
         async with turns:
             asked = time()
             try:
@@ -205,11 +206,12 @@ class Credentials:
             except Exception as error:
                 if api_keys not in self._failing:
                     bug = None if isinstance(error, (Unavailable, TimeoutError)) else error
-                    logger.warning("API keys cannot be looked up; tried again as time passes: %s", error, exc_info=bug)
+                    told = "API keys cannot be looked up; tried again as time passes: %s"
+                    logger.warning(told, error, exc_info=bug, extra=of_shop)
                 self._failing.add(api_keys)
                 return
         if api_keys in self._failing:
-            logger.info("API keys are looked up again")
+            logger.info("API keys are looked up again", extra=of_shop)
         self._failing.discard(api_keys)
         for prefix, some in grants.items():
             for grant in some:

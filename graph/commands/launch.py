@@ -43,6 +43,7 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     from graph.serve.listening import CannotListen, is_private, listen, local_names, served_url
     from graph.serve.playground.page import kind_of_page
     from graph.serve.processes import serve_alone, serve_together
+    from graph.serve.which_shop import way_of
 
     settings = usable_settings()
     if workers > 1 and is_embedded(settings):
@@ -61,7 +62,7 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
                 f"nobody is asked who he is, so only this machine is served and not {host or 'all networks'}: "
                 "set ORDERGRAPH_AUTH=on, or say --open to let everybody there do everything"
             )
-        if not (settings.auth or is_open or settings.hosts):
+        if not (settings.auth or is_open or settings.hosts or settings.shop_from == "host"):  # shops have other names
             settings = replace(settings, hosts=local_names(host))
         sockets = listen(host, port)  # before the database is touched: where another server runs, nothing happens
     except CannotListen as error:
@@ -77,6 +78,8 @@ def serve(host: str, port: int, root_path: str, no_sample: bool, workers: int, i
     def serving() -> None:
         shown = f", in a browser {kind_of_page()}" if settings.playground else ""
         click.echo(f"Serving {served_url(host, sockets)}{shown}", err=True)
+        if settings.shops:
+            click.echo(f"Many shops are served: {way_of(settings)}.", err=True)
         if is_open:
             click.echo(
                 "Nobody is asked who he is (--open): whoever reaches this server may read and change everything.", err=True

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from graph.database.backends import capabilities, configured
+from graph.database.backends import backend_of, capabilities, configured
 from graph.database.cluster import Cluster
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.places import MARK, PLACE, place_of, unmarked
@@ -80,7 +80,7 @@ class Database:
         self.before_commit: list[BeforeCommit] = []
         #: Makes the INSERT of the changes where a query can carry it; else one of `before_commit` runs it.
         self.outbox: Outbox | None = None
-        self.target = configured(settings, shop)
+        self.target = configured(settings, shop) if cluster is None else backend_of(cluster.target).of_shop(cluster.target, shop)
         self.cluster = cluster or Cluster(settings, self.target)
         self.line, self.watch, self.replicas = self.cluster.line, self.cluster.watch, self.cluster.replicas
         #: What transactions and the product's own reads run on. Replicas answer what `query` is asked, and nothing else.

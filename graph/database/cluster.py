@@ -29,6 +29,7 @@ class Cluster:
     def __init__(self, settings: Settings, target: DatabaseUrl) -> None:
         backend = backend_of(target)
         system = backend.CAPABILITIES.system
+        self.target = target
         self.primary = backend.connect(target, settings)
         #: What may write soon: the others wait here, where a request costs nothing yet, and not before a connection.
         self.line = Turns(AHEAD * self.primary.turns.connections, settings.pool_timeout_seconds, "line of writers")

@@ -131,12 +131,14 @@ class Hub:
         most_waiting: int,
         counted: Callable[[int], None] = lambda _: None,
         pace: Callable[[], float] = lambda: POLL_SECONDS,
+        shop: str | None = None,
     ) -> None:
         self.feed = feed
         self.members = 0
         self._most_waiting = most_waiting
         self._counted = counted
         self._pace = pace
+        self._of_shop = {"measured": {"shop": shop}}
         self._groups: dict[Hashable, Audience] = {}
         self._position = 0
         self._task: asyncio.Task[None] | None = None
@@ -208,10 +210,10 @@ class Hub:
             try:
                 await self._tick()
             except Unavailable as error:
-                logger.warning("The feed cannot be read: %s", error)
+                logger.warning("The feed cannot be read: %s", error, extra=self._of_shop)
                 await asyncio.sleep(PAUSE_SECONDS)
             except Exception:
-                logger.exception("The feed could not be read")
+                logger.exception("The feed could not be read", extra=self._of_shop)
                 await asyncio.sleep(PAUSE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace()):

@@ -98,16 +98,18 @@ class Sequencer:
 
     async def visit(self) -> bool:
         """Number some changes; whether there may be more. What goes wrong is told when it begins and when it is over."""
+        of_shop = {"measured": {"shop": self.database.shop}}
         try:
             some = await number_some(self.database)
         except Exception as error:
             if not self.failing:
                 bug = None if isinstance(error, (TransientError, Unavailable)) else error
-                logger.warning("Changes cannot be put into their order; tried again as time passes: %s", error, exc_info=bug)
+                told = "Changes cannot be put into their order; tried again as time passes: %s"
+                logger.warning(told, error, exc_info=bug, extra=of_shop)
             self.failing = True
             return False
         if self.failing:
-            logger.info("Changes are put into their order again")
+            logger.info("Changes are put into their order again", extra=of_shop)
         self.failing = False
         for each in self.numbered if some else ():
             each()

@@ -79,7 +79,7 @@ class Broadcast:
         self.database = database
         self.sequencer = sequencer
         self.outlook = Outlook(database)
-        self.hub = Hub(self.outlook, engine.settings.max_queued_events, self._count, pace)
+        self.hub = Hub(self.outlook, engine.settings.max_queued_events, self._count, pace, database.shop)
         sequencer.numbered.append(self.hub.wake)
         if database.capabilities.one_writer:
             database.listeners.append(lambda _: self.hub.wake())

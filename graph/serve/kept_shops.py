@@ -19,9 +19,8 @@ from graph.schema import schema
 from graph.serve.shopfront import Shopfront
 from graph.shops.directory import Directory
 
-#: Shops that are open at once, where they share connections, and where each has files of its own. There are more while all of
-#: them have visitors.
-MOST, MOST_FILES = 1_000, 100
+#: Shops that are open at once; there are more while all of them have visitors.
+MOST = 1_000
 #: How often it is looked which shops nobody asks for, and after how many such looks one is left; after one, nobody looks up again
 #: whether API keys still hold there.
 LOOK_SECONDS, LOOKS = 5.0, 12
@@ -37,7 +36,7 @@ class KeptShops:
         self.entrance = entrance
         self.rota = rota
         self.directory = directory
-        self.most = MOST_FILES if databases.main.capabilities.embedded else MOST
+        self.most = MOST
         self._kept: OrderedDict[str, Shopfront] = OrderedDict()
         self._leaving: dict[str, asyncio.Task[None]] = {}
         directory.listeners.append(self._end)

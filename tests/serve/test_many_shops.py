@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from websockets.exceptions import InvalidStatus
 
+from graph.database.failures import Unavailable
 from graph.feed.positions import cursor_at
 from graph.operations.persisted import hash_of
-from graph.serve import kept_shops
+from graph.serve import health, kept_shops
 from graph.settings import Settings
+from graph.shops import registry
+from graph.shops.directory import Directory
 from tests.conftest import Statements
 from tests.many_shops import Shops, many_shops
+from tests.serve.test_logs import Caught, caught
 from tests.sockets import Listening, listening, until
 from tests.subscribers import Socket, event_stream, socket
 from tests.tokens import AUTH, token
+
+__all__ = ["caught"]
 
 ITEMS = "{ items { nodes { sku } } }"
 CREATE = 'mutation ($sku: String!) { createItem(input: {sku: $sku, name: $sku, price: "1"}) { item { id sku } errors { code } } }'
@@ -410,3 +418,71 @@ async def test_a_documents_name_is_known_in_every_shop(by_header: Shops) -> None
         body = {"documentId": hash_of(text), **more}
         answer = await by_header.client.post("/graphql", json=body, headers=by_header.names(shop))
         assert answer.json()["data"] == {"items": {"nodes": [{"sku": "A"}] if shop == "acme" else []}}
+
+
+# ---- what an operator sees
+
+
+async def test_the_log_says_of_which_shop_it_tells(shops_with: ShopsWith, caught: Caught) -> None:
+    async with shops_with(audit_log=True, access_log=True) as shops:
+        await shops.data("bolt", CREATE, {"sku": "B"})
+        await shops.post("cork", ITEMS)
+        async with listening(shops.app) as server, socket(server.port, **named(shops, "acme")) as client:
+            await client.init()
+            await client.subscribe("1", ITEMS)
+            await client.hears("1")
+    audit, access, unknown, over_socket = [line for line in caught.lines if " ordergraph.a" in line]
+    assert re.search(r" ordergraph.audit: createItem \(request [0-9a-f]+, shop bolt, ", audit)
+    assert re.search(r" ordergraph.access: mutation \(request [0-9a-f]+, shop bolt, ", access)
+    assert "SHOP_NOT_FOUND" in unknown
+    assert "shop" not in unknown
+    assert re.search(r" ordergraph.access: query \(request [0-9a-f]+, shop acme, ", over_socket)
+
+
+async def test_a_server_is_ready_as_long_as_there_is_the_list_of_shops(
+    shops_with: ShopsWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(health, "BUSY_SECONDS", 0)
+    async with shops_with() as shops:
+        assert await shops.deployment.migrate(["acme"], "-1") == {}
+        answer = await shops.client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+
+        async def lost(*_: Any) -> Any:
+            raise Unavailable("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shops.premises.database, "fetch", lost)
+            answer = await shops.client.get("/readyz")
+            assert (answer.status_code, answer.json()["reasons"]) == (503, [health.UNREACHABLE])
+        async with shops.premises.database.engine.begin() as connection:
+            await connection.execute(sa.delete(registry.NUMBERS))
+        answer = await shops.client.get("/readyz")
+        assert (answer.status_code, answer.json()["reasons"]) == (503, [health.NO_REGISTRY])
+
+
+async def test_a_server_that_cannot_read_the_list_of_shops_yet_reads_it_later(
+    shops_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(database_url=shops_url, shops=True)
+    async with many_shops(settings, "acme"):
+        pass
+
+    async def lost(_: Directory) -> None:
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(Directory, "start", lost)
+    async with many_shops(settings) as shops:
+        assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+            "The list of shops cannot be read yet: gone"
+        ]
+        await shops.data("acme", ITEMS)
+
+
+async def test_how_an_operation_is_done_is_explained_in_its_own_shop(by_header: Shops) -> None:
+    body = {"query": ITEMS, "extensions": {"explain": True}}
+    answer = await by_header.client.post("/graphql", json=body, headers=by_header.names("acme"))
+    (statement,) = answer.json()["extensions"]["explain"]["statements"]
+    assert statement["plan"]
+    assert "[shop]" not in statement["sql"]

@@ -133,6 +133,13 @@ def test_a_cookie_that_cannot_be_read_refuses_nothing(text: str) -> None:
     assert brought(Settings(read_after_cookie=True), scope(cookie=text), {}) in {None, BY_PRIMARY}
 
 
+def test_shops_of_one_host_have_a_cookie_each() -> None:
+    settings, wrote = Settings(read_after_cookie=True), ReadAfter(1, 0)
+    kept = scope(cookie=f"{COOKIE}=2.2; {COOKIE}-acme=1.1; {COOKIE}-acme-2=3.3")
+    assert [str(brought(settings, kept, {}, shop)) for shop in (None, "acme", "acme-2", "bolt")] == ["2.2", "1.1", "3.3", "None"]
+    assert dict(told(settings, scope(), wrote, "acme"))[b"set-cookie"].startswith(f"{COOKIE}-acme=1.0; ".encode())
+
+
 def test_a_cookie_goes_where_the_page_is_served() -> None:
     wrote = ReadAfter(1, 0)
     made = dict(told(Settings(read_after_cookie=True), {"root_path": "/shop", "scheme": "https"}, wrote))
