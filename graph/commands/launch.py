@@ -110,7 +110,8 @@ def prepare_shops(settings: Settings) -> None:
 
     behind = finished(work(), settings)
     if behind:
-        click.echo(f"{behind:,} shops wait for `ordergraph migrate`; they are answered with 503 until then.", err=True)
+        waiting = "1 shop waits" if behind == 1 else f"{behind:,} shops wait"
+        click.echo(f"{waiting} for `ordergraph migrate`; until then the answer there is 503.", err=True)
 
 
 async def fill_if_empty(settings: Settings) -> None:

@@ -116,12 +116,15 @@ class FileHomes:
         scripts = migrate.Scripts()
 
         async def bring(name: str, down_to: str | None) -> list[str]:
-            async with migrate.connected(configured(self._settings, name)) as connection, connection.begin():
-                if down_to is None:
-                    said = await connection.run_sync(scripts.upgrade)
-                else:
-                    said = await connection.run_sync(scripts.downgrade, down_to)
-                revision = await connection.run_sync(migrate.revision_of)
+            try:
+                async with migrate.connected(configured(self._settings, name)) as connection, connection.begin():
+                    if down_to is None:
+                        said = await connection.run_sync(scripts.upgrade)
+                    else:
+                        said = await connection.run_sync(scripts.downgrade, down_to)
+                    revision = await connection.run_sync(migrate.revision_of)
+            except Unavailable as error:  # this file, and no other
+                raise ShopRefused(str(error)) from error
             async with migrate.connected(self.target) as connection, connection.begin():
                 await registry.change(connection, name, {"revision": revision})
             return said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,12 +13,13 @@ from contextlib import closing
 from pathlib import Path
 
 import asyncpg
+import httpx2
 import pytest
 
 from graph import migrate
 from graph.database.shop_names import schema_of_shop
 from tests.engines import Postgres
-from tests.test_commands import Run, Start, refused
+from tests.test_commands import Run, Start, address_of, refused
 
 HEAD = migrate.head()
 Shops = Callable[..., subprocess.CompletedProcess[str]]
@@ -227,3 +230,52 @@ def test_a_backup_is_of_one_shop(shops: Shops, url: str, tmp_path: Path) -> None
 def test_a_server_without_a_list_of_shops_says_what_to_do(run: Run, bare_postgres_url: str) -> None:
     told = refused(run("serve", DATABASE_URL=bare_postgres_url, ORDERGRAPH_SHOPS="on"))
     assert told == "there is no list of shops: run `ordergraph migrate`, and `ordergraph shop create` for each"
+
+
+def test_a_server_serves_those_that_are_migrated_and_others_as_they_come(shops: Shops, start: Start, url: str) -> None:
+    """A file belongs to the server, which migrates it as it starts."""
+    for name in ("acme", "other"):
+        done(shops("shop", "create", name))
+    done(shops("shop", "migrate", "--down-to", "0008", "other"))
+    process = start("serve", "--port", "0", DATABASE_URL=url, ORDERGRAPH_SHOPS="on")
+    try:
+        address, before = "", ""
+        for line in process.stderr:
+            if found := re.match(r"Serving (http://\S+)/graphql\b", line):
+                address = found[1]
+                break
+            before += line
+
+        def status(shop: str) -> int:
+            head = {"x-ordergraph-shop": shop}
+            return httpx2.post(f"{address}/graphql", json={"query": "{ items { totalCount } }"}, headers=head).status_code
+
+        embedded = url.startswith("sqlite")
+        assert ("1 shop waits for `ordergraph migrate`" in before) is not embedded
+        assert [status(name) for name in ("acme", "other", "third")] == [200, 200 if embedded else 503, 404]
+        if not embedded:
+            done(shops("migrate"))
+            assert status("other") == 200
+        done(shops("shop", "create", "third"))
+        assert status("third") == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert "Traceback" not in said
+
+
+def test_a_file_that_cannot_be_migrated_holds_up_no_server(run: Run, start: Start, tmp_path: Path) -> None:
+    many = {"DATABASE_URL": "sqlite:///./shops", "ORDERGRAPH_SHOPS": "on"}
+    for name in ("acme", "other"):
+        assert run("shop", "create", name, **many).returncode == 0
+    (tmp_path / "shops" / "other.db").write_text("A diary, longer than the header of a database. " * 40, encoding="utf-8")
+    process = start("serve", "--port", "0", **many)
+    try:
+        address = address_of(process)
+        for shop, status in (("acme", 200), ("other", 503)):
+            head = {"x-ordergraph-shop": shop}
+            answer = httpx2.post(f"{address}/graphql", json={"query": "{ items { totalCount } }"}, headers=head)
+            assert answer.status_code == status
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
