@@ -52,6 +52,7 @@ class Scripts:
 
     def __init__(self) -> None:
         self._scripts = ScriptDirectory.from_config(config())
+        self._texts: dict[str | None, str | None] = {}
 
     def upgrade(self, connection: sa.Connection, revision: str = "head") -> list[str]:
         """Bring the database of a connection up to `revision`, which nobody else may be doing; what the migrations list."""
@@ -61,21 +62,32 @@ class Scripts:
         """Take it down to `revision`."""
         return self._run(partial(self._scripts._downgrade_revs, revision), revision, connection)  # noqa: SLF001  # as above
 
-    @cached_property
-    def whole(self) -> str:
-        """The SQL that makes all tables where there are none, as Alembic writes it for people who run it themselves.
+    def text(self, before: str | None) -> str | None:
+        """The SQL that brings a database from a revision to this version, as Alembic writes it for people who run it themselves.
 
-        The same by `upgrade` takes some 170 statements, each of which is prepared and used once.
+        Nothing where a migration on the way looks at rows; where there are no tables yet there are none. Sent as one message it
+        takes one round trip, where `upgrade` takes three a statement and writes each anew.
         """
-        written = StringIO()
-        self._run(partial(self._scripts._upgrade_revs, "head"), "head", written=written)  # noqa: SLF001  # as above
-        return written.getvalue()
+        if before not in self._texts:
+            written = StringIO()
+            if before is None or before in self.unlooking:
+                self._run(partial(self._scripts._upgrade_revs, "head"), "head", start=before, written=written)  # noqa: SLF001  # as above
+            self._texts[before] = written.getvalue() or None
+        return self._texts[before]
+
+    @cached_property
+    def unlooking(self) -> tuple[str, ...]:
+        """The revisions from which on no migration looks at rows, the latest first."""
+        steps = [*self._scripts.walk_revisions()]
+        looking = [index for index, step in enumerate(steps) if getattr(step.module, "looks_at_rows", False)]
+        return tuple(step.revision for step in steps[: looking[0] + 1 if looking else None])
 
     def _run(
         self,
         steps: Callable[[Any], Any],
         revision: str,
         connection: sa.Connection | None = None,
+        start: str | None = None,
         written: StringIO | None = None,
     ) -> list[str]:
         said = StringIO()
@@ -83,7 +95,12 @@ class Scripts:
         settings.output_buffer = written
         settings.attributes.update(connection=connection, within=True)
         with EnvironmentContext(
-            settings, self._scripts, fn=lambda now, _: steps(now), as_sql=connection is None, destination_rev=revision
+            settings,
+            self._scripts,
+            fn=lambda now, _: steps(now),
+            as_sql=connection is None,
+            starting_rev=start,
+            destination_rev=revision,
         ):
             self._scripts.run_env()
         return said.getvalue().splitlines()

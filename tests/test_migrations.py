@@ -126,3 +126,26 @@ def test_no_migration_names_a_schema() -> None:
         text = path.read_text(encoding="utf-8").replace("schema=None", "")
         assert "schema=" not in text, path
         assert "public." not in text, path
+
+
+def test_migrations_that_look_at_rows_say_so() -> None:
+    """Of the others a script is written once, and run in every shop."""
+    for path in (ROOT / "migrations" / "versions").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert ("get_bind" in text or "is_offline_mode" in text) is ("\nlooks_at_rows = True\n" in text), path
+
+
+def test_a_text_leads_to_this_version_from_where_no_migration_looks_at_rows() -> None:
+    scripts = migrate.Scripts()
+    looking = len(scripts.unlooking) - 1
+    assert scripts.unlooking == migrate.revisions()[: looking + 1]
+    assert "0005" in scripts.unlooking
+    assert "0004" not in scripts.unlooking
+    for index, revision in enumerate(migrate.revisions()):
+        text = scripts.text(revision)
+        assert (text is None) is (index > looking or index == 0), revision
+        assert text is None or f"SET version_num='{migrate.head()}'" in text
+    whole = scripts.text(None)
+    assert whole is not None
+    assert whole.startswith("CREATE TABLE alembic_version")
+    assert "COMMIT" not in whole

@@ -84,7 +84,7 @@ class SchemaHomes:
         await connection.execute(LOCK, {"schema": schema})
         await connection.exec_driver_sql(f"CREATE SCHEMA {_quoted(schema)}")
         await _within(connection, schema)
-        await self._build(connection)
+        await self._build(connection, None)
         if self._roles:
             await _grant(connection, name)
         await _within(connection, REGISTRY_SCHEMA)
@@ -148,11 +148,13 @@ class SchemaHomes:
         before = await connection.run_sync(migrate.revision_of)
         if down_to is not None:
             said = await connection.run_sync(self._scripts.downgrade, down_to)
-        elif before is None:
-            await connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")  # without a row, where all was taken down
-            await self._build(connection)
         elif before != migrate.head():
-            said = await connection.run_sync(self._scripts.upgrade)
+            if before is None:
+                await connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")  # without a row: all was taken down
+            elif before not in self._scripts.unlooking:
+                before = self._scripts.unlooking[-1]
+                said = await connection.run_sync(self._scripts.upgrade, before)
+            await self._build(connection, before)
         after = await connection.run_sync(migrate.revision_of)
         if self._roles:
             await _grant(connection, name)
@@ -160,11 +162,13 @@ class SchemaHomes:
         await registry.change(connection, name, {"revision": after})
         return said
 
-    async def _build(self, connection: AsyncConnection) -> None:
-        """Make the tables where there are none: many statements in one message, which the driver alone can send."""
-        raw = await connection.get_raw_connection()
-        driver: Any = raw.driver_connection
-        await driver.execute(self._scripts.whole)
+    async def _build(self, connection: AsyncConnection, before: str | None) -> None:
+        """Run the text that leads from a revision to this version: many statements in one message, which the driver takes."""
+        text = self._scripts.text(before)
+        if text is not None:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            await driver.execute(text)
 
 
 def _revisions_of(schemas: Sequence[str]) -> sa.CompoundSelect[tuple[str, str]]:

@@ -16,6 +16,8 @@ revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+#: What it does depends on rows, so no script can be written of it beforehand.
+looks_at_rows = True
 
 #: Table, column, and whether it is unique.
 TEXTS = (("customer", "name", False), ("customer", "email", True), ("item", "sku", True), ("item", "name", False))

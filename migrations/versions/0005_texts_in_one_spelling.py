@@ -21,6 +21,8 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+#: What it does depends on rows, so no script can be written of it beforehand.
+looks_at_rows = True
 
 #: Table, column, its type, and what judges the values of one that is unique.
 TEXTS: tuple[tuple[str, str, Trimmed, Callable[[str], str | None] | None], ...] = (

@@ -265,6 +265,16 @@ async def test_the_registry_follows_what_a_shop_has(two: Deployment, with_shops:
     assert await two.waiting() == []
 
 
+async def test_a_shop_of_a_later_version_stays_as_it_is(two: Deployment, with_shops: Settings) -> None:
+    async with migrate.connected(configured(with_shops, "other")) as connection, connection.begin():
+        await connection.execute(sa.text(f"UPDATE {prefix(with_shops, 'other')}alembic_version SET version_num = '9999'"))
+    assert await two.waiting() == ["other"]
+    failed = await two.migrate(await two.waiting())
+    assert list(failed) == ["other"]
+    assert "9999" in failed["other"]
+    assert await two.waiting() == ["other"]
+
+
 @pytest.mark.parametrize("revision", ["nowhere", "", "-1", "+1"])
 async def test_an_unknown_revision_is_refused_before_anything(two: Deployment, revision: str) -> None:
     assert await refusal(two.waiting((), revision)) == f"there is no revision {revision}"
