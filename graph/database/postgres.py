@@ -32,6 +32,7 @@ from graph.database.failures import (
     trouble,
 )
 from graph.database.link import Link, connect_arguments, tell_types
+from graph.database.open_files import OpenFiles
 from graph.database.pgbouncer import see_no_pooler
 from graph.database.places import MARK, PLACE, mark, place_of
 from graph.database.pool import Pool, discard, pool_of
@@ -184,6 +185,10 @@ class Server:
                 found.transaction_limits = limiting({**self.limits, "role": found.role})
         found.engine = self.engine.execution_options(**{PLACE: place_of(schema)})
         return found
+
+    def open_with(self, files: OpenFiles, seconds: float) -> None:
+        """A server's shops share its connections."""
+        raise AssertionError("a shop is a schema")
 
     async def fetch(self, sql: str, arguments: Sequence[Any], _: int) -> Any:
         """The first value of the first row of a query, which bounds itself. Raises `Unavailable`.

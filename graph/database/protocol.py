@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from graph.database.open_files import OpenFiles
 from graph.database.turns import Turns
 from graph.settings import Settings
 
@@ -102,6 +103,9 @@ class Connections(Protocol):
 
     def at(self, schema: str) -> Connections:
         """The same connections, for statements that name this schema."""
+
+    def open_with(self, files: OpenFiles, seconds: float) -> None:
+        """Be open while it is used, and as one of so many files, for which one waits so long."""
 
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
         """The first value of the first row of a query, a text as its UTF-8. It may fail where it makes more bytes.

@@ -4,7 +4,7 @@ What goes in: settings, the names of shops, which the caller has seen to be ther
 has a `Database` for each of them. What may be refused here: `SettingsError`; when probed, `Unavailable`.
 
 On PostgreSQL they are schemas of one database: all have the same connections, replicas and line of writers. On SQLite they are
-files of one folder, and each has its own.
+files of one folder, and each has its own; of these a few are open at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 
 from graph.database import Database
 from graph.database.cluster import Cluster
+from graph.database.open_files import OpenFiles
 from graph.settings import Settings
 
 
@@ -24,6 +25,7 @@ class Databases:
         #: The one database that there is; where there are shops, that which has the table of them.
         self.main = Database(settings)
         self._shared: Cluster | None = None if self.main.capabilities.embedded else self.main.cluster
+        self._files = OpenFiles(settings.pool_timeout_seconds)
         self._of: dict[str, Database] = {}
 
     def of(self, shop: str | None) -> Database:
@@ -36,6 +38,8 @@ class Databases:
         found = self._of.get(shop)
         if found is None:
             found = self._of[shop] = Database(self.settings, shop, self._shared)
+            if self._shared is None:
+                found.primary.open_with(self._files, self.settings.pool_timeout_seconds)
         return found
 
     async def forget(self, shop: str) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from graph.database.failures import Trouble, Unavailable, sqlite_code, told, trouble
 from graph.database.file_limits import STEPS, Identity, Owners, TimeLimit, put_aside
+from graph.database.open_files import FileTurns, OpenFiles
 from graph.database.pool import Pool, pool_of
 from graph.database.protocol import Capabilities, DatabaseUrl
 from graph.database.readers import Readers, address
@@ -191,7 +192,12 @@ class File:
         event.listen(engine, "invalidate", _on_invalidate)
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
-        self._readers = Readers(path, owners, settings)
+        self._make_readers = partial(Readers, path, owners, settings)
+        self._readers = self._make_readers()
+        # Of many shops' files this process has a few open.
+        self._files: OpenFiles | None = None
+        self.users = 0
+        self.resting: asyncio.Task[None] | None = None
         self._seconds = settings.statement_timeout_seconds
 
     @property
@@ -204,7 +210,23 @@ class File:
 
     async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
         """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""
-        return await self._readers.fetch(sql, arguments, max_bytes)
+        if self._files is None:
+            return await self._readers.fetch(sql, arguments, max_bytes)
+        await self._files.take(self)
+        try:
+            return await self._readers.fetch(sql, arguments, max_bytes)
+        finally:
+            self._files.give_back(self)
+
+    def open_with(self, files: OpenFiles, seconds: float) -> None:
+        """Be open while it is used, and as one of so many."""
+        self._files, self.turns = files, FileTurns(self, files, seconds)
+
+    async def rest(self) -> None:
+        """Close every connection; who comes next opens others."""
+        readers, self._readers = self._readers, self._make_readers()
+        await self.engine.dispose()
+        await asyncio.to_thread(readers.close)
 
     async def begin(self, session: AsyncSession) -> Any:
         """Begin, which waits for other processes that write."""

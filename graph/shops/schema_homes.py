@@ -202,6 +202,9 @@ async def _grant(connection: AsyncConnection, name: str) -> None:
         f"GRANT USAGE ON ALL SEQUENCES IN {place} TO {to}",
         f"ALTER DEFAULT PRIVILEGES IN {place} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {to}",
         f"ALTER DEFAULT PRIVILEGES IN {place} GRANT USAGE ON SEQUENCES TO {to}",
+        # What it reads from a standby asks there for the heartbeat of the server.
+        f"GRANT USAGE ON SCHEMA {REGISTRY_SCHEMA} TO {to}",
+        f"GRANT SELECT ON {REGISTRY_SCHEMA}.{HEARTBEATS.name} TO {to}",
     ):
         await connection.exec_driver_sql(statement)
 
@@ -216,6 +219,8 @@ async def _drop_role(connection: AsyncConnection, role: str) -> None:
     """Drop a shop's role, unless another database of the server has a shop of this name."""
     try:
         async with connection.begin_nested():
+            for place in (f"SCHEMA {REGISTRY_SCHEMA}", f"{REGISTRY_SCHEMA}.{HEARTBEATS.name}"):
+                await connection.exec_driver_sql(f"REVOKE ALL ON {place} FROM {_quoted(role)}")
             await connection.exec_driver_sql(f"DROP ROLE {_quoted(role)}")
     except sa.exc.DBAPIError as error:
         if sqlstate(error) != DEPENDED_ON:

@@ -109,7 +109,9 @@ async def test_every_golden_case_names_its_shop(shops: Databases) -> None:
 async def test_what_the_product_does_of_itself_names_its_shop(shops: Databases, tmp_path: Path) -> None:
     database = shops.of(SHOP)
     lines = tmp_path / "lines.csv"
-    lines.write_text("number,order_date,email,sku,quantity,price_paid\nX1,2026-01-01T00:00:00Z,new@example.org,NW-1,2,1.50\n")
+    lines.write_text(
+        "number,order_date,email,sku,quantity,price_paid\nX1,2026-01-01T00:00:00Z,alfki@northwind.example,NW-1,2,1.50\n"
+    )
     async with told(20):
         await data(database, CREATE.replace("price: 1})", 'price: 1}) @idempotent(key: "k")'), sku="TOLD")
         assert await waiting_since(database) is not None
