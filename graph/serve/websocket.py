@@ -47,6 +47,8 @@ from graph.settings import Settings
 PROTOCOL = "graphql-transport-ws"
 #: How long an operation waits for room, where others that nobody wants any more are about to end.
 ENDING_SECONDS = 1.0
+#: How much of a request's time a subscription may wait for its turn under too much load.
+SHARE_OF_WAIT = 0.5
 
 
 class SocketView:
@@ -252,14 +254,14 @@ class Conversation:
             full = GraphQLError(said, extensions={"code": "TOO_MANY_OPERATIONS", "limit": most})
             await self._refuse(name, RequestRefused([full]))
             return
-        if not await self._is_let_in():
-            _, body, _ = shed(OVERLOADED)
-            await self._say(id=name, type="error", payload=orjson.loads(body)["errors"])
-            return
         try:
             asked = with_text(asked, self.engine.persisted)
         except RequestRefused as error:
             await self._refuse(name, error)
+            return
+        if not await self._is_let_in(asked):
+            _, body, _ = shed(OVERLOADED)
+            await self._say(id=name, type="error", payload=orjson.loads(body)["errors"])
             return
         self.admission.began()
         operation = self.operations[name] = SocketOperation(name)
@@ -271,19 +273,34 @@ class Conversation:
         """Refuse an operation that was not begun."""
         await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
 
-    async def _is_let_in(self) -> bool:
-        """Whether another operation may begin. Who asks again too soon waits for his turn, and what he sends behind it."""
+    async def _is_let_in(self, asked: Asked) -> bool:
+        """Whether an operation may begin. What waits for its turn holds up all that its client sends behind it.
+
+        Subscriptions do, as those of everybody come at once where a server was started anew, and clients take their refusal for
+        their end; of others those who ask again too soon.
+        """
         admission, time = self.admission, asyncio.get_running_loop().time
         if admission.admits():
             return True
-        if time() < self.come_back:
+        patient = await self._is_subscription(asked)
+        over = time() + self.settings.request_timeout_seconds * SHARE_OF_WAIT if patient else self.come_back
+        while time() < over:
             turn = asyncio.Event()
             admission.early_on_sockets.add(turn.set)
             await turn.wait()
             if admission.admits():
                 return True
+            if not patient:
+                break
         self.come_back = time() + RETRY_AFTER_SECONDS
         return False
+
+    async def _is_subscription(self, asked: Asked) -> bool:
+        try:
+            document = await self.engine.document(asked.query, asked.operation_name, asked.size)
+        except (RequestRefused, Unavailable):
+            return False
+        return document.kind is OperationType.SUBSCRIPTION
 
     async def _say(self, **message: Any) -> None:
         await self.socket.send_text(orjson.dumps(message).decode())

@@ -261,7 +261,7 @@ async def test_who_is_turned_away_under_load_is_told_so_for_his_operation_alone(
     told: list[RequestShed] = []
     with monkeypatch.context() as crowded, hearing(RequestShed, told.append):
         crowded.setattr(admission, "admits", lambda: False)
-        for query in ("{ __typename }", CREATE, FOLLOW):
+        for query in ("{ __typename }", CREATE, "{"):
             await ready.subscribe("1", query, variables={"name": "Ada"})
             message = await ready.hear()
             assert (message["type"], message["id"]) == ("error", "1")
@@ -275,6 +275,21 @@ async def test_who_is_turned_away_under_load_is_told_so_for_his_operation_alone(
         []
     ]
     assert admission.working == 0
+
+
+async def test_a_subscription_waits_for_its_turn_under_load(ready: Socket, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    admission, settings = ask.app.state.admission, ask.app.state.database.settings
+    answers = [False] * 8
+    monkeypatch.setattr(admission, "admits", lambda: answers.pop() if answers else True)
+    await ready.subscribe("1", FOLLOW, variables={"types": ["Customer"]})
+    await until(lambda: ask.app.state.hub.members == 1)
+    assert not answers
+    monkeypatch.setattr(admission, "admits", lambda: False)
+    monkeypatch.setattr("graph.serve.websocket.SHARE_OF_WAIT", 0.1 / settings.request_timeout_seconds)
+    await ready.subscribe("2", FOLLOW, variables={"types": ["Item"]})
+    message = await ready.hear()
+    assert (message["type"], message["id"]) == ("error", "2")
+    assert message["payload"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
 
 
 async def test_who_was_turned_away_on_a_socket_and_asks_too_soon_waits_for_his_turn(
