@@ -17,6 +17,7 @@ from graph.serve.app import create_app, tune_collector
 from graph.serve.listening import repeated
 from graph.serve.metrics import SHARED_FOLDER, forget
 from graph.serve.server import DrainingServer
+from graph.serve.taking import Headcount, OpenConnections
 from graph.serve.workers import Workers
 from graph.settings import Settings
 
@@ -31,10 +32,13 @@ def serve_together(
 ) -> int:
     """Serve from as many processes. Returns the exit status."""
 
-    def work(_: int, alive: Callable[[], None], orphaned: int) -> int:
-        server = DrainingServer(create_app(settings), settings, alive, root_path=root_path, alone=False, alive=alive)
+    headcount = Headcount(number)
+
+    def work(worker: int, alive: Callable[[], None], orphaned: int) -> int:
+        mine = OpenConnections(headcount, worker - 1)
+        server = DrainingServer(create_app(settings), settings, alive, root_path=root_path, connections=mine, alive=alive)
         server.ends_with(orphaned)
-        server.run(repeated(sockets))
+        server.run(sockets)
         return 0
 
     schema.engine(Database(settings))  # what is wrong with a file of documents is told once

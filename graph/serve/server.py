@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 
 from graph.serve import logs
 from graph.serve.http1 import BoundedProtocol, protocol_of
+from graph.serve.taking import OpenConnections, Taking
 from graph.settings import Settings
 
 logger = logging.getLogger("ordergraph.serve")
@@ -39,8 +40,8 @@ LOOK_SECONDS = 0.02
 class DrainingServer(uvicorn.Server):
     """One process that serves. `started` is called when it does, and `alive` each second from then on.
 
-    Where it is `alone` on its port, it goes on listening while it drains, to say so. Others that listen there take what comes, if
-    it leaves it to them.
+    Where it is alone on its port, it goes on listening while it drains, to say so. With `connections`, which are counted beside
+    those of others, they take what comes, if it leaves it to them.
     """
 
     def __init__(
@@ -50,13 +51,14 @@ class DrainingServer(uvicorn.Server):
         started: Callable[[], None],
         *,
         root_path: str = "",
-        alone: bool = True,
+        connections: OpenConnections | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.say_started = started
         self.orphaned: int | None = None
-        self.alone = alone
+        self.counted = connections
+        self.taking: Taking | None = None
         self.draining: asyncio.Event = app.state.streams.draining
         self.protocol: type[BoundedProtocol] = protocol_of(settings, app.state.admission)
 
@@ -83,10 +85,20 @@ class DrainingServer(uvicorn.Server):
         self.orphaned = orphaned
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self.counted is None:
+            await super().startup(sockets)
+        else:
+            self.server_state.connections = self.counted
+            await super().startup([])
+            self.taking = Taking(sockets or (), self._protocol, self.counted)
         if self.orphaned is not None:
             asyncio.get_running_loop().add_reader(self.orphaned, self._orphan)
         self.say_started()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What speaks on a new connection."""
+        made: asyncio.Protocol = self.protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
     def _orphan(self) -> None:
         assert self.orphaned is not None
@@ -111,7 +123,7 @@ class DrainingServer(uvicorn.Server):
         self.draining.set()
         self.protocol.draining = True
         logger.info("The server ends; what runs has %s seconds", f"{seconds:g}")
-        if not self.alone:
+        if self.taking is not None:
             self._stop_listening(sockets)
         for connection in list(self.server_state.connections):
             if not is_idle(connection):
@@ -127,6 +139,8 @@ class DrainingServer(uvicorn.Server):
         await asyncio.wait([asyncio.ensure_future(self.lifespan.shutdown())], timeout=max(0.1, over - time()))
 
     def _stop_listening(self, sockets: list[socket.socket] | None) -> None:
+        if self.taking is not None:
+            self.taking.end()
         for server in self.servers:
             server.close()
         for each in sockets or ():

@@ -1,0 +1,135 @@
+"""Processes that share a socket take as many connections each, and none waits for one that does not take its own."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from graph.serve.taking import Headcount, OpenConnections, Taking
+from tests.sockets import PATIENCE
+
+#: A loop's own clock decides who is first; whoever has more leaves to the other.
+NUMBER = 40
+
+
+class Held(asyncio.Protocol):
+    """A connection that is kept until its client leaves."""
+
+    def __init__(self, connections: OpenConnections) -> None:
+        self.connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections.discard(self)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        made.setblocking(False)
+        yield made
+
+
+@asynccontextmanager
+async def taking(listener: socket.socket, connections: OpenConnections) -> AsyncIterator[Taking]:
+    """One that takes from the listener as a process of its own would, by a descriptor of its own."""
+    with listener.dup() as shared:
+        shared.setblocking(False)
+        made = Taking([shared], lambda: Held(connections), connections)
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+async def until_taken(number: int, *takers: OpenConnections) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while sum(map(len, takers)) != number:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.001)
+
+
+async def connected(listener: socket.socket) -> asyncio.StreamWriter:
+    return (await asyncio.open_connection(*listener.getsockname()))[1]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+async def test_connections_are_shared_evenly(listener: socket.socket, processes: int) -> None:
+    headcount = Headcount(processes)
+    takers = [OpenConnections(headcount, process) for process in range(processes)]
+    async with AsyncExitStack() as stack:
+        for each in takers:
+            await stack.enter_async_context(taking(listener, each))
+        clients = []
+        for number in range(1, NUMBER + 1):
+            clients.append(await connected(listener))
+            await until_taken(number, *takers)
+            assert max(map(len, takers)) - min(map(len, takers)) <= 1
+        first = set(takers[0])
+        for client in clients[::2]:
+            client.close()
+        await until_taken(NUMBER // 2, *takers)
+        assert len(takers[0]) < len(first), "those that left do not count any more"
+        for number in range(NUMBER // 2 + 1, 2 * NUMBER + 1):
+            clients.append(await connected(listener))
+            await until_taken(number, *takers)
+        assert max(map(len, takers)) - min(map(len, takers)) <= 1
+        for client in clients:
+            client.close()
+        await until_taken(0, *takers)
+
+
+async def test_nobody_waits_for_one_that_takes_nothing(listener: socket.socket) -> None:
+    """It has fewer, since it hangs, or has ended and is not replaced yet."""
+    headcount = Headcount(2)
+    takers = [OpenConnections(headcount, process) for process in range(2)]
+    async with taking(listener, takers[0]):
+        clients = [await connected(listener) for _ in range(NUMBER)]
+        await until_taken(NUMBER, *takers)
+        assert (len(takers[0]), len(takers[1])) == (NUMBER, 0)
+    for client in clients:
+        client.close()
+
+
+class Full(socket.socket):
+    """A listener of a process that may open no more files, until it may."""
+
+    full = True
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+async def test_who_may_open_no_more_files_takes_it_when_he_may(listener: socket.socket) -> None:
+    connections = OpenConnections(Headcount(1), 0)
+    with Full(fileno=listener.dup().detach()) as full:
+        full.setblocking(False)
+        made = Taking([full], lambda: Held(connections), connections)
+        client = await connected(listener)
+        await asyncio.sleep(0.05)
+        assert len(connections) == 0
+        full.full = False
+        await until_taken(1, connections)
+        client.close()
+        await until_taken(0, connections)
+        made.end()
+
+
+async def test_who_has_ended_takes_no_more(listener: socket.socket) -> None:
+    headcount = Headcount(2)
+    takers = [OpenConnections(headcount, process) for process in range(2)]
+    async with taking(listener, takers[0]) as ended, taking(listener, takers[1]):
+        ended.end()
+        clients = [await connected(listener) for _ in range(3)]
+        await until_taken(3, *takers)
+        assert (len(takers[0]), len(takers[1])) == (0, 3)
+    for client in clients:
+        client.close()
