@@ -45,6 +45,7 @@ DISTRIBUTIONS = {"graphql": "graphql-core", "markdown_it": "markdown-it-py", "st
 WATCHED = {
     "positiontup": "sqlalchemy",
     "class_manager": "sqlalchemy",
+    "connection_callable": "sqlalchemy",
     "new_instance": "sqlalchemy",
     "committed_state": "sqlalchemy",
     "run_async": "sqlalchemy",
@@ -119,6 +120,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "._start_transaction": "database",
             ".class_manager": "write",
             ".committed_state": "write",
+            ".connection_callable": "database",
             ".new_instance": "write",
             ".positiontup": "read write",
             ".run_async": "database",
