@@ -114,6 +114,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "._create_connection": "database",
             "._dec_overflow": "database",
             "._do_get": "database",
+            "._do_return_conn": "database",
             "._inc_overflow": "database",
             "._invalidate_time": "database",
             "._pool": "database",

@@ -66,6 +66,10 @@ class Pool(sa.AsyncAdaptedQueuePool):
         else:
             connection.close()
 
+    def note(self, link: Any, schema: str) -> None:
+        """A connection serves a shop that it has not served."""
+        link.served.add(schema)
+
     async def taken(self, take: Callable[[], T], schema: str | None = None) -> T:
         """Run what takes a connection of this pool, in a greenlet only where none lies ready. `schema` is a shop's.
 

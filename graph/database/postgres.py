@@ -250,7 +250,8 @@ class Server:
     async def _serve(self, link: Link, how: str) -> None:
         """Have a connection, on which nothing is begun, serve this shop."""
         assert self.schema is not None
-        link.served.add(self.schema)
+        if self.schema not in link.served:
+            self._pool.note(link, self.schema)
         if self.role is not None and self.role != link.role:
             link.role = None  # nobody knows it until there is an answer
             await link.execute(f'{how} ROLE "{self.role}"')

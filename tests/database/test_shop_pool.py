@@ -88,3 +88,25 @@ async def test_what_is_no_shops_takes_any_connection(shops: Databases) -> None:
     pid = await backend(shops.of("s0"))
     async with shops.main.engine.connect() as connection:
         assert str(await connection.scalar(sa.text("SELECT pg_backend_pid()"))) == pid
+
+
+async def test_who_finds_its_connection_at_work_waits_for_it_but_not_for_long(
+    shops: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = shops.of("s0"), shops.of("s1")
+    first, second = await asyncio.gather(backend(one, 0.1), backend(other, 0.1))
+    pool: Any = pool_of(shops.main.engine)
+    monkeypatch.setattr(pools, "PATIENCE_SECONDS", 60)
+    asked = [asyncio.create_task(ask(shop)) for shop in (one, other, one) for ask in (backend, writer, backend)]
+    given_up = asyncio.create_task(backend(one))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await asyncio.gather(*asked) == [*[first] * 3, *[second] * 3, *[first] * 3]
+    # What nobody has served is waited for by nobody.
+    running = asyncio.create_task(backend(one, 0.3))
+    await asyncio.sleep(0)
+    assert await backend(shops.of("s2")) == second
+    await running
+    monkeypatch.setattr(pools, "PATIENCE_SECONDS", 0.01)
+    assert set(await asyncio.gather(backend(one, 0.2), backend(one, 0.2))) == {first, second}
+    assert pool._waiting == []
