@@ -23,10 +23,11 @@ EACH_SECONDS = 0.002
 
 
 class Rota:
-    """Visits the sequencers of a process."""
+    """Visits the sequencers of a process; where the databases have one writer each there is nothing to be visited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_writer: bool = False) -> None:
         self.idle_seconds = IDLE_SECONDS
+        self.one_writer = one_writer
         self._known: set[Sequencer] = set()
         self._steady: set[Sequencer] = set()
         self._listening: set[Sequencer] = set()
@@ -41,7 +42,7 @@ class Rota:
         """The sequencer of a database, visited from now on."""
         made = Sequencer(database, self._ring)
         self._known.add(made)
-        if steady and not database.capabilities.one_writer:
+        if steady:
             self._steady.add(made)
         return made
 
@@ -59,10 +60,11 @@ class Rota:
     def _ring(self, sequencer: Sequencer) -> None:
         if sequencer not in self._known:
             return
-        self._waiting.setdefault(sequencer, monotonic())
-        if sequencer.listening:
-            self._listening.add(sequencer)
-            self._rung.set()
+        (self._listening.add if sequencer.listening else self._listening.discard)(sequencer)
+        if not self.one_writer:
+            self._waiting.setdefault(sequencer, monotonic())
+            if sequencer.listening:
+                self._rung.set()
 
     def lag(self) -> float:
         """For how long the oldest change that this process has heard of may wait for its position."""
@@ -71,6 +73,8 @@ class Rota:
 
     async def run(self) -> None:
         """Visit until cancelled."""
+        if self.one_writer:
+            return
         clock = asyncio.get_running_loop().time
         tick, idle = clock(), clock() + self.idle_seconds
         try:

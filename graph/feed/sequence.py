@@ -88,13 +88,11 @@ class Sequencer:
         self.numbered: list[Callable[[], None]] = []
         self.failing = False
         self._rung = rung
-        if not database.capabilities.one_writer:
-            database.listeners.append(self.ring)
+        database.listeners.append(self.ring)
 
     def ring(self, _: Sequence[Any] = ()) -> None:
         """Something may wait to be numbered: this process has written, or somebody begins to listen."""
-        if not self.database.capabilities.one_writer:
-            self._rung(self)
+        self._rung(self)
 
     async def visit(self) -> bool:
         """Number some changes; whether there may be more. What goes wrong is told when it begins and when it is over."""

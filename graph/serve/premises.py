@@ -49,7 +49,7 @@ class Premises(ABC):
         self.database = self.databases.main
         self.engine = schema.engine(self.database)
         self.entrance = Entrance(settings)
-        self.rota = Rota()
+        self.rota = Rota(one_writer=self.database.capabilities.one_writer)
 
     def beside_requests(self) -> Sequence[Work]:
         """What is done all the time."""

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -54,7 +53,7 @@ def shop_in(sql: str) -> str:
 
 
 async def test_of_fifty_shops_those_are_visited_where_somebody_listens_or_has_written(databases: Databases) -> None:
-    rota = Rota()
+    rota = Rota(one_writer=databases.main.capabilities.one_writer)
     rota.idle_seconds = 0.05
     sequencers = {name: rota.sequencer(databases.of(name)) for name in NAMES}
     embedded = databases.main.capabilities.embedded
@@ -81,14 +80,17 @@ def rota_sql(shop: str) -> str:
 
 
 async def test_the_more_shops_are_listened_to_the_longer_each_waits_for_what_others_write(databases: Databases) -> None:
-    rota = Rota()
+    rota = Rota(one_writer=databases.main.capabilities.one_writer)
     assert rota.pace() == LISTENING_SECONDS
-    for name in NAMES:
-        sequencer = rota.sequencer(databases.of(name))
+    made = [rota.sequencer(databases.of(name)) for name in NAMES]
+    for sequencer in made:
         sequencer.listening = 1
         sequencer.ring()
-    expected = LISTENING_SECONDS if databases.main.capabilities.one_writer else len(NAMES) * rota_.EACH_SECONDS
-    assert rota.pace() == expected
+    assert rota.pace() == len(NAMES) * rota_.EACH_SECONDS
+    for sequencer in made:
+        sequencer.listening = 0
+        sequencer.ring()
+    assert rota.pace() == LISTENING_SECONDS
 
 
 @pytest.fixture
@@ -106,34 +108,17 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return looked
 
 
-def parts(rota: Rota, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequencer]:
-    """Sequencers of some shops, on either database as if several processes wrote there."""
-    found = {}
-    for name in REAL:
-        database: Any = databases.of(name)
-        monkeypatch.setattr(database, "capabilities", WithWriters(database.capabilities))
-        found[name] = rota.sequencer(database)
-    return found
-
-
-class WithWriters:
-    """Capabilities of a database that has many writers."""
-
-    one_writer = False
-
-    def __init__(self, capabilities: Any) -> None:
-        self._capabilities = capabilities
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._capabilities, name)
+def parts(rota: Rota, databases: Databases) -> dict[str, Sequencer]:
+    """The sequencers of some shops, which are visited on either database."""
+    return {name: rota.sequencer(databases.of(name)) for name in REAL}
 
 
 async def test_a_shop_that_does_not_answer_is_told_of_once_and_keeps_no_other_waiting(
-    databases: Databases, looked: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    databases: Databases, looked: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     rota = Rota()
     rota.idle_seconds = 0.01
-    sequencers = parts(rota, databases, monkeypatch)
+    sequencers = parts(rota, databases)
     running = asyncio.create_task(rota.run())
     for name in ("bolt", "acme"):
         sequencers[name].listening = 1
@@ -167,7 +152,7 @@ async def test_what_is_written_while_a_shop_is_visited_is_numbered_too(
     monkeypatch.setattr(sequence, "number_some", number)
     monkeypatch.setattr(rota_, "LISTENING_SECONDS", 3_600)
     rota.idle_seconds = 3_600
-    sequencer = parts(rota, databases, monkeypatch)["acme"]
+    sequencer = parts(rota, databases)["acme"]
     running = asyncio.create_task(rota.run())
     sequencer.listening = 1
     sequencer.ring()

@@ -249,6 +249,14 @@ async def test_a_first_message_does_not_name_another_shop_than_the_handshake(by_
             await follows(by_header, "acme", client)
 
 
+async def test_a_shop_that_is_archived_between_handshake_and_first_message_is_gone(by_header: Shops) -> None:
+    async with listening(by_header.app) as server, socket(server.port, additional_headers=by_header.names("acme")) as client:
+        await by_header.deployment.archive("acme")
+        await by_header.told()
+        await client.say("connection_init")
+        assert (await client.closed())[0] == 4404
+
+
 async def test_a_token_in_a_first_message_without_a_shop_of_its_own_opens_nothing(shops_with: ShopsWith) -> None:
     async with shops_with(**WAYS["claim"]) as shops, listening(shops.app) as server:
         for head, code in (({}, 4403), ({"shop": "cork"}, 4404), ({"shop": None}, 4403)):

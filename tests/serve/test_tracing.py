@@ -17,6 +17,7 @@ from graph.serve import tracing
 from graph.settings import Settings
 from tests.conftest import Ask, Statements, asking
 from tests.faults import passing, places
+from tests.many_shops import many_shops
 from tests.serve.test_logs import Caught, caught
 
 __all__ = ["caught"]
@@ -64,6 +65,14 @@ def parts(spans: InMemorySpanExporter) -> tuple[ReadableSpan, list[ReadableSpan]
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
+
+
+async def test_a_span_says_of_which_shop_it_is(shops_url: str, spans: InMemorySpanExporter) -> None:
+    async with many_shops(Settings(database_url=shops_url, shops=True, traces=True), "acme") as shops:
+        await shops.data("acme", "query Find { items { totalCount } }")
+        await shops.post("cork", "query Find { items { totalCount } }")
+    found = [attributes(span).get("ordergraph.shop") for span in spans.get_finished_spans() if span.kind is SpanKind.SERVER]
+    assert found == ["acme", None]
 
 
 async def test_a_query_is_a_span_with_one_statement_below_it(traced: Ask, spans: InMemorySpanExporter) -> None:
