@@ -38,7 +38,7 @@ def served(connection: sa.pool.ManagesConnection) -> set[str]:
 class ShopPool(Pool):
     """A free connection that has served the shop; else that which has served the fewest, if it may serve more; else another.
 
-    Where all that have served it are at work one of them is waited for, but not for long.
+    Where all that have served it are at work, and the others know many shops, one is waited for, but not for long.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -56,7 +56,7 @@ class ShopPool(Pool):
 
     async def for_read(self, schema: str | None) -> sa.PoolProxiedConnection:
         found = self._ready(schema)
-        if found is None and schema is not None and self._is_busy(schema):
+        if found is None and schema is not None and self._is_worth_waiting(schema):
             await self._wait(schema)
             found = self._ready(schema)
         return await self._taken(self.connect, schema) if found is None else found
@@ -72,20 +72,21 @@ class ShopPool(Pool):
                     break
         return ready.pop(known) if known >= 0 else None
 
-    def _is_busy(self, schema: str) -> bool:
-        """Whether all connections that have served a shop are at work, and there are some."""
+    def _is_worth_waiting(self, schema: str) -> bool:
+        """Whether all connections that have served a shop are at work, and there are some; and all others know many shops."""
         if not any(schema in link.served and not link.is_closed() for link in self._links):
             return False
         free = [self._pool.get_nowait() for _ in range(self.checkedin())]
         for record in free:
             self._pool.put_nowait(record)
-        return not any(schema in served(each) for each in (*self._handed_on, *free))
+        known = [served(each) for each in (*self._handed_on, *free)]
+        return not any(schema in each or len(each) < MOST_SHOPS // 2 for each in known)
 
     async def _wait(self, schema: str) -> None:
         """Wait until a connection that has served a shop is free, but not for long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while self._is_busy(schema):
+                while self._is_worth_waiting(schema):
                     entry = (schema, asyncio.get_running_loop().create_future())
                     self._waiting.append(entry)
                     try:
@@ -113,7 +114,7 @@ class ShopPool(Pool):
             self._freed(record.driver_connection)
 
     async def taken(self, take: Callable[[], T], schema: str | None = None) -> T:
-        if schema is not None and self._is_busy(schema):
+        if schema is not None and self._is_worth_waiting(schema):
             await self._wait(schema)
         return await self._taken(take, schema)
 

@@ -97,6 +97,11 @@ async def test_who_finds_its_connection_at_work_waits_for_it_but_not_for_long(
     first, second = await asyncio.gather(backend(one, 0.1), backend(other, 0.1))
     pool: Any = pool_of(shops.main.engine)
     monkeypatch.setattr(pools, "PATIENCE_SECONDS", 60)
+    # While the other connection knows few shops it learns one more at once.
+    assert set(await asyncio.gather(backend(one, 0.1), backend(one, 0.1))) == {first, second}
+    one, other = shops.of("s3"), shops.of("s4")
+    first, second = await asyncio.gather(backend(one, 0.1), backend(other, 0.1))
+    monkeypatch.setattr(pools, "MOST_SHOPS", 5)
     asked = [asyncio.create_task(ask(shop)) for shop in (one, other, one) for ask in (backend, writer, backend)]
     given_up = asyncio.create_task(backend(one))
     await asyncio.sleep(0)
