@@ -14,6 +14,7 @@ as it is.
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import Any, ClassVar
 
@@ -52,6 +53,10 @@ OF_UPGRADE = (b"upgrade", b"http2-settings")
 TOLD_BY_HEAD = 16
 #: How long such a head may take.
 NO_ROOM_SECONDS = 1.0
+
+#: How URLs begin that name no host; and one that does, as proxies are asked: its host, and the rest.
+ORIGINS = (b"/", b"*")
+WHOLE_URL = re.compile(rb"(?:https?|wss?)://([^/?#@]+)((?:[/?][^#]*)?)", re.IGNORECASE)
 
 #: What is refused under too much load; whoever asks how the server does is always answered.
 BOUNDED_PATH = b"/graphql"
@@ -192,6 +197,8 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         hosts = [name for name, _ in self.headers].count(b"host")
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             raise BadHead(NO_HOST)
+        if not self.url.startswith(ORIGINS) and self.parser.get_method() != b"CONNECT":
+            self._take_host()
         if not self.has_room:
             if self.parser.get_method() != b"OPTIONS":
                 raise BadHead(NO_ROOM)
@@ -217,6 +224,15 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             self._turn_away()
             return
         self._answer_by(self.overloaded)
+
+    def _take_host(self) -> None:
+        """Take the host from a URL that names one, whatever `Host` says (RFC 9112, section 3.2.2): a cache before us does."""
+        found = WHOLE_URL.fullmatch(self.url)
+        if found is None:
+            raise BadHead(NO_HTTP)
+        host, path = found.groups()
+        self.headers[:] = [*((name, value) for name, value in self.headers if name != b"host"), (b"host", host)]
+        self.url = path if path.startswith(b"/") else b"/" + path
 
     def _answer_by(self, app: Any) -> None:
         """Let another application answer the message whose head is there."""

@@ -464,6 +464,30 @@ async def test_a_request_names_one_host(server: Listening) -> None:
     assert code(await server.asked(upgrade)) == (400, "BAD_REQUEST")
 
 
+async def test_a_url_that_names_a_host_is_taken_at_its_word() -> None:
+    """As a proxy or a cache before the server does, whatever `Host` says; and it passes nothing that its path would not."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        hosts = b",".join(value for name, value in scope["headers"] if name == b"host").decode()
+        await echo({**scope, "path": f"{hosts} {scope['path']} {scope['query_string'].decode()}"}, receive, send)
+
+    async with listening(app, pool_timeout_seconds=0.5) as server:
+        for url, wanted in (
+            (b"http://other.example:81/a?b=c://d/e", "other.example:81 /a b=c://d/e"),
+            (b"HTTPS://other.example", "other.example / "),
+            (b"http://[::1]:80?a", "[::1]:80 / a"),
+            (b"/a?http://other.example/", "x /a http://other.example/"),
+        ):
+            assert reached(await server.asked(request(b"", path=url))) == (wanted, "")
+        for url in (b"http://me@other.example/", b"http:///a", b"ftp://other.example/", b"other.example/a"):
+            assert code(await server.asked(request(b"", path=url))) == (400, "BAD_REQUEST")
+        old = b"GET http://other.example/a HTTP/1.0\r\nconnection: close\r\n\r\n"
+        assert reached(await server.asked(old)) == ("other.example /a ", "")
+        server.protocol.admission.admits = lambda: False  # type: ignore[method-assign]
+        for url in (b"/graphql", b"http://other.example/graphql"):
+            assert code(await server.asked(request(b"", path=url))) == (503, "SERVICE_UNAVAILABLE")
+
+
 async def test_what_is_no_http_and_no_request_for_us_is_refused(server: Listening) -> None:
     for nonsense in (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
