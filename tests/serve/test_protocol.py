@@ -483,7 +483,7 @@ async def test_a_url_that_names_a_host_is_taken_at_its_word() -> None:
             assert code(await server.asked(request(b"", path=url))) == (400, "BAD_REQUEST")
         old = b"GET http://other.example/a HTTP/1.0\r\nconnection: close\r\n\r\n"
         assert reached(await server.asked(old)) == ("other.example /a ", "")
-        server.protocol.admission.admits = lambda: False  # type: ignore[method-assign]
+        server.protocol.admission.admits = lambda: False  # type: ignore[method-assign]  # overloaded, from now on
         for url in (b"/graphql", b"http://other.example/graphql"):
             assert code(await server.asked(request(b"", path=url))) == (503, "SERVICE_UNAVAILABLE")
 

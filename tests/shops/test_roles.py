@@ -105,6 +105,44 @@ async def test_the_servers_role_has_nothing_before_it_becomes_a_shop_s(
         await app.close()
 
 
+#: What a role may use of what is there beside its own schema and those of the server.
+BEYOND = """
+SELECT nspname || '.' || relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname <> $1 AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND CASE
+    WHEN relkind = 'S' THEN has_sequence_privilege(pg_class.oid, 'USAGE, SELECT, UPDATE')
+    ELSE has_any_column_privilege(pg_class.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+        OR has_table_privilege(pg_class.oid, 'DELETE, TRUNCATE, TRIGGER') END
+UNION ALL SELECT nspname FROM pg_namespace WHERE has_schema_privilege(oid, 'CREATE')
+"""
+#: What the server's own tables tell of others' rows, statements and counts.
+TOLD = """
+SELECT tablename FROM pg_stats WHERE schemaname = $1
+UNION ALL SELECT query FROM pg_stat_activity WHERE query LIKE '%secret%' AND pid <> pg_backend_pid()
+UNION ALL SELECT sequencename FROM pg_sequences WHERE schemaname = $1 AND last_value IS NOT NULL
+"""
+
+
+async def test_a_shop_s_role_has_no_table_sequence_or_schema_beside_its_own(
+    made: Deployment, owner_url: str, names: tuple[str, str]
+) -> None:
+    acme, other = names
+    app, beside = await asyncpg.connect(app_of(owner_url)), await asyncpg.connect(app_of(owner_url))
+    try:
+        await beside.execute(f'SET ROLE "shop_{other}"')
+        await beside.execute(INSERT.format(other))
+        await execute(owner_url, f'ANALYZE "shop_{other}".item')
+        await beside.fetch(f"SELECT 'secret' FROM \"shop_{other}\".item")
+        assert len(await beside.fetch(TOLD.replace("AND pid <> pg_backend_pid()", ""), f"shop_{other}")) > 2
+        await app.execute(f'SET ROLE "shop_{acme}"')
+        # The time that a standby was told; and it finds its own.
+        assert [name for (name,) in await app.fetch(BEYOND, f"shop_{acme}")] == ["ordergraph.heartbeat"]
+        assert len(await app.fetch(BEYOND, "none")) > 10
+        assert await app.fetch(TOLD, f"shop_{other}") == []
+    finally:
+        await app.close()
+        await beside.close()
+
+
 async def test_tables_of_later_migrations_are_the_role_s_too(made: Deployment, owner_url: str, names: tuple[str, str]) -> None:
     acme, _ = names
     assert await made.migrate([acme], "0006") == {}
