@@ -53,6 +53,7 @@ NOT_RUN = {
     "ordergraph sample": "it takes an empty database: the folder of these tests is filled by it",
     "ordergraph backup /var/backups": "the folder is root's; the line before it is run",
     "ordergraph key revoke 0f3a99c1d2e4": "the prefix of a key is drawn when it is made",
+    "ordergraph shop drop": "only what was archived is dropped: tests/commands/test_shop_commands.py",
     "ordergraph schema --check https://": "the address is nobody's: tests/test_comparison.py asks a server",
     "python -m tests.benchmarks": "it measures for minutes; its options are looked at",
     "run.py": "it is the program of the shared benchmark, which is no part of this checkout",
@@ -87,7 +88,14 @@ def reason(line: str) -> str | None:
 
 def test_the_pages_with_commands_are_known() -> None:
     assert set(OTHERS) == {
-        *("docs/access.md", "docs/commands.md", "docs/import.md", "docs/performance.md", ".github/CONTRIBUTING.md"),
+        *(
+            "docs/access.md",
+            "docs/commands.md",
+            "docs/import.md",
+            "docs/performance.md",
+            "docs/scale.md",
+            ".github/CONTRIBUTING.md",
+        ),
         *({"docs/schema.md"} & PAGES.keys()),
     }
     for page, test in RUN_BY.items():
@@ -132,10 +140,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def is_of_shops(line: str) -> bool:
+    """Whether a command is of a deployment with many shops."""
+    return "ordergraph shop " in line or "--shop " in line
+
+
 def run(folder: Path, line: str) -> None:
     """Run a command as it is printed. An import may have refused rows."""
     line = line.removeprefix(".venv/bin/")
     env = environment(ORDERGRAPH_AUTH="off")
+    if is_of_shops(line):
+        env |= {"ORDERGRAPH_SHOPS": "on", "DATABASE_URL": "sqlite:///./shops"}
     if re.search(r"[|>$]", line):
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         words = ["bash", "-euo", "pipefail", "-c", line]
@@ -152,7 +167,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(folder: Path, page: str)
         if reason(line) is None:
             run(folder, line)
             if "--down-to" in line:
-                run(folder, "ordergraph migrate")
+                run(folder, "ordergraph shop migrate" if is_of_shops(line) else "ordergraph migrate")
 
 
 def test_the_modules_of_benchmarks_take_the_options_that_are_printed() -> None:
@@ -213,7 +228,9 @@ def test_the_mutation_that_is_shown_as_code_is_the_one_that_runs() -> None:
 
 
 def test_every_kind_of_block_is_one_that_somebody_looks_at() -> None:
-    """`js` and `ts` are programs of front ends: tests/clients and tests/serve run those of their pages."""
-    looked_at = {"graphql", "json", "sh", "python", "text", "mermaid", "js", "ts"}
+    """`js` and `ts` are programs of front ends: tests/clients and tests/serve run those of their pages. `sql` is for Citus, which
+    no test has.
+    """
+    looked_at = {"graphql", "json", "sh", "python", "text", "mermaid", "js", "ts", "sql"}
     kinds = {kind for text in PAGES.values() for kind in re.findall(r"^```(\w+)$", text, re.MULTILINE)}
     assert kinds <= looked_at

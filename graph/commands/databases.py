@@ -53,7 +53,7 @@ def migrate(down_to: str | None) -> None:
     click.echo(f"The database is at revision {finished(work(), settings) or 'base'}.")
 
 
-@click.command(epilog=examples("ordergraph sample", "ordergraph sample --shop acme"))
+@click.command(epilog=examples("ordergraph sample"))
 @of_shop
 def sample(shop: str | None) -> None:
     """Fill an empty database with the Northwind sample."""

@@ -34,7 +34,7 @@ def shop() -> None:
 
 
 @shop.command(
-    epilog=examples("ordergraph shop create acme", "ordergraph shop create acme --host acme.example --host www.acme.example")
+    epilog=examples("ordergraph shop create north", "ordergraph shop create acme --host acme.example --host www.acme.example")
 )
 @click.argument("name")
 @click.option("--host", "hosts", multiple=True, help="A host name that leads to it (ORDERGRAPH_SHOP_FROM=host).")
@@ -82,7 +82,7 @@ def hosts(name: str, hosts: tuple[str, ...], none: bool) -> None:
 
 
 @shop.command(
-    epilog=examples("ordergraph shop migrate", "ordergraph shop migrate acme", "ordergraph shop migrate --down-to 0008 acme")
+    epilog=examples("ordergraph shop migrate", "ordergraph shop migrate acme", "ordergraph shop migrate --down-to 0008 north")
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--down-to", metavar="REVISION", help="Go back to this revision instead (`base`: before the first); data is lost.")
@@ -108,7 +108,7 @@ def archive(name: str, restore: bool) -> None:
         click.echo(f"Archived the shop {name}: servers serve it no more within two seconds.")
 
 
-@shop.command(epilog=examples("ordergraph shop drop acme --yes"))
+@shop.command(epilog=examples("ordergraph shop drop north --yes"))
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="It is meant: all that the shop holds is lost.")
 def drop(name: str, yes: bool) -> None:
