@@ -31,7 +31,20 @@ from graph.scope import SERVER
 from graph.write.columns import stored, type_name
 from graph.write.errors import ROOT, Path, Refused, forbidden
 from graph.write.flushed_rows import note_flush
-from graph.write.images import among, brought, falling, images, is_crowd, kept_parts, lineage, note, note_added, note_fallen
+from graph.write.images import (
+    among,
+    brought,
+    falling,
+    from_rows,
+    image_columns,
+    images,
+    is_crowd,
+    kept_parts,
+    lineage,
+    note,
+    note_added,
+    note_fallen,
+)
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
 from graph.write.pending import parent_keys
@@ -181,32 +194,39 @@ async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = Fal
     column = rows_.model.__mapper__.columns[rows_.key]
     if skip:
         statement = statement.on_conflict_do_nothing(index_elements=[rows_.key])
-        result = await graph.session.execute(statement.returning(column))
-        written: Collection[Any] = [stored(column, value, graph.dialect) for value in result.scalars()]
+        found = await _insert(graph, rows_.model, statement, column, rows_.values)
+        written: Collection[Any] = [stored(column, value, graph.dialect) for value in found]
     else:
-        await graph.session.execute(returned(statement))
+        await _insert(graph, rows_.model, statement, column, rows_.values)
         written = rows_.values
-    record = record_of(graph.session)
-    if record is not None and not _note_many(record, rows_.model, len(written)):
-        note(record, rows_.model, {}, await images(graph, rows_.model, among(graph, column, written)))
     await _hold(graph, rows_.model, rows_.key, written, rows_.place)
     return len(written)
-
-
-def returned(statement: sa.Insert) -> Any:
-    """An INSERT of a SELECT that returns what nobody reads: without that Citus copies the rows to their shard, and tells of one
-    that a constraint refuses as of an error of its own."""
-    return statement.returning(sa.literal_column("1"))
 
 
 async def insert_keyed(graph: Graph, model: type[Base], keys: Collection[int], statement: Any) -> None:
     """Insert rows that have their primary keys already (`graph.write.drawn_keys.next_keys`): nobody else can have them."""
     table: Any = model.__mapper__.local_table
-    await graph.session.execute(returned(statement))
-    record = record_of(graph.session)
-    if record is not None and not _note_many(record, model, len(keys)):
-        note(record, model, {}, await images(graph, model, among(graph, table.c.id, keys)))
+    await _insert(graph, model, statement, table.c.id, keys)
     await _hold(graph, model, "id", keys, lambda _: ROOT)
+
+
+async def _insert(graph: Graph, model: type[Base], statement: Any, column: Any, keys: Collection[Any]) -> list[Any]:
+    """Insert rows, and note them; what a column holds of those that were. `keys` are theirs, or of more than them.
+
+    They are noted as the statement returns them, where it can: a plan that was kept while the table was small would look for
+    them in all of it. Something is returned in any case: without that Citus copies the rows to their shard, and tells of one that
+    a constraint refuses as of an error of its own.
+    """
+    record = record_of(graph.session)
+    whole = None if record is None or len(keys) > MOST_TOLD else image_columns(model)
+    found = (await graph.session.execute(statement.returning(column, *(whole or ())))).all()
+    written = [row[0] for row in found]
+    if record is not None and not _note_many(record, model, len(written)):
+        after = (
+            from_rows(model, (row[1:] for row in found)) if whole else await images(graph, model, among(graph, column, written))
+        )
+        note(record, model, {}, after)
+    return written
 
 
 def _note_many(record: Record, model: type[Base], count: int) -> bool:

@@ -107,15 +107,35 @@ async def images(
         foreign = top.c[name]
         above: Any = parent.__mapper__.local_table.alias()
         source, top = source.join(above, foreign == above.c.id), above
+    found = sa.select(*(column for _, column in attributes), top.c.id, *_of_root(line, top))
+    found = locked(found.select_from(source).where(where), table, lock).limit(MOST_TOLD + 1)
+    made = from_rows(model, await graph.session.execute(found))
+    return made if len(made) <= MOST_TOLD else await images(graph, model, where, lock, crowd=True)
+
+
+def _of_root(line: Lineage, top: Any) -> tuple[Any, Any]:
+    """The version and the owner that a root has."""
     version = top.c.version if line.versioned else sa.null()
     owner = sa.null() if line.owner is None else top.c[line.root.__mapper__.columns[line.owner].key]
-    found = sa.select(*(column for _, column in attributes), top.c.id, version, owner)
-    found = locked(found.select_from(source).where(where), table, lock).limit(MOST_TOLD + 1)
-    made: Images = {}
-    for row in await graph.session.execute(found):
+    return version, owner
+
+
+def image_columns(model: type[Base]) -> list[Any] | None:
+    """What a statement that writes a table returns for `from_rows`; None where a row alone does not tell its root."""
+    line, table = lineage(model), model.__mapper__.local_table
+    if line is None or line.way:
+        return None
+    return [*(column for _, column in _attributes(model)), table.c.id, *_of_root(line, table)]
+
+
+def from_rows(model: type[Base], rows: Iterable[Any]) -> Images:
+    """The images of rows: their columns by attribute, then the key, the version and the owner of the root."""
+    line, attributes, made = lineage(model), _attributes(model), Images()
+    assert line is not None
+    for row in rows:
         values = dict(zip((name for name, _ in attributes), row, strict=False))
         made[values["id"]] = Image(values, Row(line.root_name, row[-3]), row[-2], row[-1])
-    return made if len(made) <= MOST_TOLD else await images(graph, model, where, lock, crowd=True)
+    return made
 
 
 def is_crowd(rows: Images) -> bool:

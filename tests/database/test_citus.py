@@ -390,7 +390,7 @@ def hold(found: Iterable[str], statements: Iterable[str], functions: Functions) 
 FORMS = [
     r"^WITH kept AS \( ?INSERT INTO changes",
     r"^INSERT INTO changes",
-    r"^INSERT INTO \w+ \(.*\) SELECT .*unnest.* RETURNING 1",
+    r"^INSERT INTO \w+ \(.*\) SELECT .*unnest.* RETURNING (\w+\.)?\w+, ",
     r"unnest.* ON CONFLICT \(\w+\) DO NOTHING RETURNING",
     r"unnest.* ON CONFLICT \(\w+\) DO UPDATE .* RETURNING",
     r"^INSERT INTO item .* VALUES .* ON CONFLICT",

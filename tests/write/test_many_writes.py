@@ -191,6 +191,15 @@ async def test_plain_rows_are_refused_at_their_places(shop: Ask) -> None:
     assert await count(shop) == (1, 1, 2)
 
 
+@pytest.mark.parametrize("how", ["ERROR", "SKIP"])
+async def test_plain_rows_are_told_as_they_are_written_and_not_read_again(shop: Ask, statements: Statements, how: str) -> None:
+    statements.clear()
+    await done(shop, "insertCustomers", {"rows": rows(0, 300), "onConflict": how}, SUMS)
+    (insert,) = [sql for sql in statements.sql if "customer" in sql.lower() and "INSERT INTO changes" not in sql]
+    assert insert.startswith("INSERT INTO customer")
+    assert len([sql for sql in statements.sql if "INSERT INTO changes" in sql]) == 1
+
+
 async def test_taken_keys_are_skipped(shop: Ask) -> None:
     given = [*rows(0, 2), {"name": "Other", "email": "ADA@example.com"}, *rows(1, 3)]
     payload = await done(shop, "insertCustomers", {"rows": given, "onConflict": "SKIP"}, SUMS)
