@@ -3,8 +3,8 @@
 What goes in: rows. What comes out: what a session makes of them. What may be refused here: what a session may be refused.
 
 The unit of work asks for its connection twice for each class of rows, through two locks against use in the wrong state. All rows
-of a session are in one database, so that the first answer holds for the whole flush: a nested create takes a sixteenth less.
-It is asked for as late as SQLAlchemy would, since that is what begins a savepoint.
+of a session are in one database, so that the first answer holds for the whole flush. The statements are the same, and the
+connection is asked for as late as SQLAlchemy would, since that is what begins a savepoint.
 """
 
 from __future__ import annotations
