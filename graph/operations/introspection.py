@@ -7,7 +7,19 @@ response key, which the statement of the query carries through. What may be refu
 from __future__ import annotations
 
 import orjson
-from graphql import ExecutionResult, FieldNode, GraphQLSchema, OperationDefinitionNode, OperationType, SelectionSetNode
+from graphql import (
+    ExecutionResult,
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLSchema,
+    Node,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    VariableNode,
+    Visitor,
+    visit,
+)
 from graphql.execution.collect_fields import collect_fields
 from graphql.execution.values import VariableValues
 
@@ -31,7 +43,8 @@ class Introspection:
 
     async def told(self, document: Document, variables: VariableValues, keys: tuple[str, ...]) -> dict[str, str]:
         """JSON text by response key, for these of a query's. Raises `RequestRefused`."""
-        key = (document, keys, repr(sorted(variables.coerced.items())))
+        asked = variables_in(document)  # the values of others are rows', and are nothing to be kept
+        key = (document, keys, repr(sorted((name, value) for name, value in variables.coerced.items() if name in asked)))
         found = self._kept.get(key)
         if found is None:
             found = await self._learner.learn(
@@ -56,3 +69,38 @@ class Introspection:
         result = PayloadExecutor.of(self._schema, document.fragments, operation, variables, None).execute_operation()
         assert isinstance(result, ExecutionResult)
         return {key: orjson.dumps((result.data or {}).get(key)).decode() for key in keys}
+
+
+class Mentioned(Visitor):
+    """What a part of a document refers to, and what of it asks a schema of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.variables: set[str] = set()
+        self.spreads: set[str] = set()
+        self.asking: list[FieldNode] = []
+
+    def enter_variable(self, node: VariableNode, *_: object) -> None:
+        self.variables.add(node.name.value)
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: object) -> None:
+        self.spreads.add(node.name.value)
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        if node.name.value in ("__schema", "__type"):
+            self.asking.append(node)
+
+
+def variables_in(document: Document) -> set[str]:
+    """The names of the variables on which it depends what a schema tells of itself."""
+    whole, found = Mentioned(), Mentioned()
+    fragments = {name: details.definition for name, details in document.fragments.items()}
+    for part in (document.operation, *fragments.values()):
+        visit(part, whole)
+    waiting: list[Node] = [*whole.asking]
+    seen: set[str] = set()
+    while waiting:
+        visit(waiting.pop(), found)
+        waiting += [fragments[name] for name in found.spreads - seen]
+        seen |= found.spreads
+    return found.variables
