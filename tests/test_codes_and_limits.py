@@ -10,12 +10,16 @@ from pathlib import Path
 from graphql import GraphQLObjectType
 
 from graph.base import MAX_PRICE, MAX_QUANTITY, MAX_SUBTOTAL
+from graph.database.open_files import MOST_FILES
+from graph.database.shop_pool import MOST_SHOPS
 from graph.operations.limits import MAX_REPEATED, MAX_SCHEMAS
 from graph.read.planning.filters import MAX_CONDITIONS
 from graph.read.planning.groups import MAX_GROUPS
 from graph.read.planning.nesting import MAX_FILTER, RELATION
 from graph.schema import schema
+from graph.serve import kept_shops
 from graph.settings import Settings, variable
+from graph.shops.directory import BETWEEN_SECONDS
 from graph.write.errors import ErrorCode, MutationError, error_types
 from graph.write.idempotency import MAX_KEY_LENGTH
 from tests.operations.test_limits_by_number import LIMITS
@@ -144,6 +148,10 @@ FIXED = {
     "A price, in the currency's smallest unit": MAX_PRICE,
     "An order's subtotal, likewise": MAX_SUBTOTAL,
     "Pieces of one line": MAX_QUANTITY,
+    "Shops that are open ([scale](scale.md#shops))": kept_shops.MOST,
+    "Shops that a connection to PostgreSQL serves": MOST_SHOPS,
+    "Files of shops on SQLite that are open": MOST_FILES,
+    "Times a second that the list of shops is asked for what is not known": round(1 / BETWEEN_SECONDS),
 }
 #: Times and sizes that limit nobody.
 NO_LIMITS = {"jwt_leeway_seconds", "slow_seconds", "heartbeat_seconds", "drain_seconds", "idempotency_purge_seconds"}
