@@ -92,6 +92,16 @@ def allowed(room: str) -> set[str]:
     return ROOMS.get(room, DOMAIN)
 
 
+def test_the_picture_of_the_rooms_shows_all_of_them_and_none_below_what_it_imports() -> None:
+    page = (PACKAGE.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    (picture,) = (block for block in re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "__main__.py" in block)
+    floors = {
+        room: floor for floor, line in enumerate(picture.splitlines()) for room in re.findall(r"(\w+)(?:/|\.py)", line)
+    }  # counted from the roof
+    assert floors.keys() == {room_of(path) for path in FILES} - {"__init__"}
+    assert [(room, below) for room in floors for below in allowed(room) if floors[below] < floors[room]] == []
+
+
 def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """Every node that runs: not what stands under `if TYPE_CHECKING:`."""
     for node in ast.iter_child_nodes(tree):
