@@ -229,7 +229,9 @@ class Beside:
             answer = None if task.cancelled() else task.result()
             if answer is None or UNSETTLED.search(answer):
                 assert faulty, answer
-                answer = await self.again(name, each)
+                answer, has_happened = await self.again(name, each)
+                if has_happened:  # what is answered from a key is read anew, with the changes that it made
+                    await self.alone[name].ask(each)
             assert answer == await self.alone[name].ask(each), name
             answers[name] = answer
         before = dict(self.seen)
@@ -241,17 +243,18 @@ class Beside:
         assert not self.wrong
         return answers
 
-    async def again(self, name: str, asked: Asked) -> bytes:
-        """What is answered to who was not, and asks again."""
+    async def again(self, name: str, asked: Asked) -> tuple[bytes, bool]:
+        """What is answered to who was not, and asks again; and whether it had happened."""
         shared, alone = self.shared[name], self.alone[name]
         await given_back(shared.app.state.database)
         await shared.rows.rest()
-        if shared.rows.is_postgres and not (asked.key and await shared.rows.count("idempotency_key", f"key = '{asked.key}'")):
+        has_happened = bool(asked.key and await shared.rows.count("idempotency_key", f"key = '{asked.key}'"))
+        if shared.rows.is_postgres and not has_happened:
             await alone.rows.take_numbers(shared.rows)  # what it has drawn is gone
         for _ in range(5):  # others may have met a connection that is gone, too
             answer = await shared.ask(asked)
             if not UNSETTLED.search(answer):
-                return answer
+                return answer, has_happened
         raise AssertionError(answer)
 
     async def look(self) -> None:
