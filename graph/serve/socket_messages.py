@@ -48,6 +48,12 @@ def next_message(name: str, text: str) -> str:
     return f'{{"id":{orjson.dumps(name).decode()},"type":"next","payload":{text}}}'
 
 
+def last_message(name: str, errors: list[Any]) -> str:
+    """The message after which an operation is over: its errors, where it ended by some."""
+    last: dict[str, Any] = {"type": "error", "payload": errors} if errors else {"type": "complete"}
+    return orjson.dumps({"id": name, **last}).decode()
+
+
 def payload_in(message: dict[str, Any]) -> dict[str, Any] | None:
     """What a message holds. Raises `Closed` where it is no object."""
     payload = message.get("payload")

@@ -1,9 +1,9 @@
 """/graphql over a WebSocket: `graphql-transport-ws`, and no other subprotocol.
 
-What goes in: the handshake and text messages. What comes out: text messages, JSON from the database untouched in them. What is
+What goes in: the handshake and text messages. What comes out: operations that run (`graph.serve.socket_operations`). What is
 refused here: a page of another origin (403), bad credentials (401) and one socket too many (503) at the handshake; another
-subprotocol, messages that are none, credentials that are not good or not any more by the protocol's close codes; an operation as
-an `error` of its own, one that would wait too long behind others (`graph.serve.admission`) before it is looked at.
+subprotocol, messages that are none, credentials that are not good or not any more by the protocol's close codes; an operation
+that would wait too long behind others (`graph.serve.admission`), before it is looked at, as an `error` of its own.
 
 Strawberry's handler is not used: it runs the operations of a socket on one context, knows neither a bound of our kind nor the
 engine, and closes the whole socket for a document that does not parse.
@@ -12,10 +12,8 @@ engine, and closes the whole socket for a document that does not parse.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import ExitStack, aclosing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import orjson
@@ -24,21 +22,18 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from graph.access.gatekeeper import ANYBODY, Sender
-from graph.context import Context
-from graph.database.failures import CommitUnknown, Unavailable
-from graph.feed.events import Told
+from graph.database.failures import Unavailable
 from graph.observations import Operation
-from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
 from graph.serve.admission import Admission
 from graph.serve.browsers import may_open
 from graph.serve.guarded import whole_refusal
-from graph.serve.own_writes import EXTENSION, in_extensions
 from graph.serve.requests import Asked, asked_in, check_values, decode, header, with_text
-from graph.serve.responses import RETRY_AFTER_SECONDS, answer_body, refusal_body
+from graph.serve.responses import RETRY_AFTER_SECONDS
 from graph.serve.shopfront import Shopfront
-from graph.serve.socket_messages import Closed, closing, id_of, next_message, payload_in
+from graph.serve.socket_messages import Closed, closing, id_of, last_message, payload_in
+from graph.serve.socket_operations import SocketOperation, errors_of, new_id
 from graph.serve.streams import Streams
 from graph.serve.turned_away import OVERLOADED, shed
 from graph.serve.which_shop import WhichShop
@@ -89,22 +84,6 @@ class SocketView:
                     await Conversation(self, socket, front, sender).run()
             except (RequestRefused, Unavailable) as error:
                 await socket.send_denial_response(whole_refusal(error))
-
-
-@dataclass(slots=True, eq=False)
-class SocketOperation:
-    """An operation of a socket. `stoppable` says that it can be broken off: it does nothing but tell."""
-
-    name: str
-    task: asyncio.Task[None] | None = None
-    wanted: bool = True
-    stoppable: bool = False
-
-    def stop(self) -> None:
-        """Nobody waits for it any more. What may write runs on to its end, which its deadline bounds."""
-        self.wanted = False
-        if self.stoppable and self.task is not None:
-            self.task.cancel()
 
 
 class Conversation:
@@ -261,17 +240,17 @@ class Conversation:
             return
         if not await self._is_let_in(asked):
             _, body, _ = shed(OVERLOADED)
-            await self._say(id=name, type="error", payload=orjson.loads(body)["errors"])
+            await self.socket.send_text(last_message(name, orjson.loads(body)["errors"]))
             return
-        self.admission.began()
-        operation = self.operations[name] = SocketOperation(name)
-        operation.task = asyncio.create_task(self._run(operation, asked))
-        self.running.add(operation.task)
-        operation.task.add_done_callback(self.running.discard)
+        task = SocketOperation(
+            name, self.operations, self.socket.send_text, self.front, self.sender, self.engine, self.settings, self.admission
+        ).begin(asked)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
 
     async def _refuse(self, name: str, error: RequestRefused) -> None:
         """Refuse an operation that was not begun."""
-        await self._say(id=name, type="error", payload=errors_of(error, Operation(new_id())))
+        await self.socket.send_text(last_message(name, errors_of(error, Operation(new_id()))))
 
     async def _is_let_in(self, asked: Asked) -> bool:
         """Whether an operation may begin. What waits for its turn holds up all that its client sends behind it.
@@ -304,94 +283,3 @@ class Conversation:
 
     async def _say(self, **message: Any) -> None:
         await self.socket.send_text(orjson.dumps(message).decode())
-
-    # ---- operations
-
-    async def _run(self, operation: SocketOperation, asked: Asked) -> None:
-        """Run an operation, and tell what becomes of it as long as somebody wants to know."""
-        failed: list[Any] = []
-        answer: str | None = None
-        events: AsyncGenerator[Told] | None = None
-        with suppress(WebSocketDisconnect), Share(self.engine.budget) as share:
-            try:
-                with Operation(new_id()) as observed:
-                    observed.shop = self.front.database.shop or ""
-                    try:
-                        answer = await self._answer(asked, share, observed)
-                    except Exception as error:  # every failure has an answer, and none of them shows its insides
-                        failed = errors_of(error, observed)
-                operation.stoppable = True
-                if answer is None and not failed and operation.wanted:
-                    try:
-                        events = await self._begin(asked)
-                    except Exception as error:
-                        failed = errors_of(error, observed)
-            finally:
-                self.admission.ended()  # who is told what happens keeps nobody waiting
-            del asked  # a subscription may be long, and its variables large
-            if answer is not None and operation.wanted:
-                await self.socket.send_text(next_message(operation.name, answer))
-            elif events is not None:
-                try:
-                    await self._tell_events(operation.name, events)
-                except WebSocketDisconnect:
-                    raise
-                except Exception as error:
-                    failed = errors_of(error, observed)
-            if operation.wanted:
-                del self.operations[operation.name]  # before the last message: whoever has it may use the id again
-                last = {"type": "error", "payload": failed} if failed else {"type": "complete"}
-                await self._say(id=operation.name, **last)
-
-    async def _answer(self, asked: Asked, share: Share, observed: Operation) -> str | None:
-        """The response to a query or mutation, on a context of its own; nothing for a subscription."""
-        seconds = self.settings.request_timeout_seconds
-        context: Context | None = None
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                # A transaction is given up earlier, so that what was committed before it can still be answered.
-                over = (deadline.when() or 0) - seconds / 10
-                document = await self.engine.document(asked.query, asked.operation_name, asked.size)
-                if document.kind is OperationType.SUBSCRIPTION:
-                    observed.status = 200
-                    return None
-                context = Context(self.front.database, self.sender.viewer, deadline=over, share=share, spend=self.sender.spend)
-                context.read_after = in_extensions(asked.extensions)
-                try:
-                    answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, size=asked.size)
-                finally:
-                    await context.close()
-        except TimeoutError:
-            if context is not None and context.committed:
-                raise CommitUnknown("the time was over after a COMMIT") from None
-            raise
-        with_cost = asked.extensions.get("cost") is True
-        more = {} if context.wrote is None else {EXTENSION: str(context.wrote)}
-        limit = self.settings.max_answer_bytes
-        observed.status, body = answer_body(answer, observed.request_id, limit, with_cost=with_cost, more=more)
-        share.keep(len(body))
-        return body.decode()
-
-    async def _begin(self, asked: Asked) -> AsyncGenerator[Told]:
-        """Begin a subscription."""
-        async with asyncio.timeout(self.settings.request_timeout_seconds):
-            context = Context(self.front.database, self.sender.viewer, spend=self.sender.spend)
-            return await self.front.subscriptions(asked.query, asked.variables, asked.operation_name, context)
-
-    async def _tell_events(self, name: str, events: AsyncGenerator[Told]) -> None:
-        """Tell events until there are no more of them."""
-        async with aclosing(events):
-            async for event in events:
-                await self.socket.send_text(next_message(name, event.text))
-
-
-def new_id() -> str:
-    """An id for a request, by which the log is searched."""
-    return os.urandom(8).hex()
-
-
-def errors_of(error: Exception, observed: Operation) -> list[Any]:
-    """What a client is told of a failure; it is logged where it is none of his."""
-    observed.status, body = refusal_body(error, observed.request_id)
-    found: list[Any] = orjson.loads(body)["errors"]
-    return found
