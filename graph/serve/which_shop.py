@@ -74,7 +74,7 @@ class WhichShop:
     async def of_message(self, payload: Mapping[str, Any], authorization: str, before: Shopfront | None) -> Shopfront:
         """The shop that a WebSocket is for, whose first message and maybe the handshake say it. Raises as `of` does."""
         if self.way == "header":
-            named = {str(value) for name, value in payload.items() if name.lower().encode() == self.header}
+            named = {str(value) for name, value in payload.items() if name.lower() == self.header.decode()}
             if before is None:
                 return await self._named(named.pop() if len(named) == 1 else "")
             if named - {before.database.shop}:

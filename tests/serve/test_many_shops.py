@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -229,13 +230,15 @@ NO_SHOP_IN_MESSAGE: list[Any] = [
     {"X-Ordergraph-Shop": 1},
     {"X-Ordergraph-Shop": ["acme"]},
     {"X-Ordergraph-Shop": "acme", "x-ordergraph-shop": "bolt"},
+    {"\ud800": "acme"},
+    {"X-Ordergraph-Shop": "\ud800"},
 ]
 
 
 @pytest.mark.parametrize("payload", NO_SHOP_IN_MESSAGE)
 async def test_a_socket_that_names_no_shop_in_its_first_message_is_closed(by_header: Shops, payload: Any) -> None:
     async with listening(by_header.app) as server, socket(server.port) as client:
-        await client.say("connection_init", payload=payload)
+        await client.send(json.dumps({"type": "connection_init", "payload": payload}))
         assert (await client.closed())[0] == 4404
 
 
