@@ -143,8 +143,10 @@ async def check(where: Where) -> None:
 
 async def current(where: Where) -> str | None:
     """The revision of the database, `None` before the first."""
-    schema = None if isinstance(where, str) else where.schema
+    schema, role = (None, None) if isinstance(where, str) else (where.schema, where.role)
     async with connected(where) as connection:
+        if role is not None:
+            await connection.scalar(sa.select(sa.func.set_config("role", role, True)))  # until the transaction ends
         return await connection.run_sync(lambda c: revision_of(c, schema))
 
 

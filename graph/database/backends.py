@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from graph.database import postgres, sqlite
 from graph.database.places import names_shops
 from graph.database.protocol import Backend, Capabilities, DatabaseUrl
+from graph.database.shop_names import role_of_shop
 from graph.settings import DatabaseUrlError, Settings, SettingsError, variable
 
 #: By the name of their SQLAlchemy dialect.
@@ -64,7 +65,8 @@ def configured(settings: Settings, shop: str | None = None) -> DatabaseUrl:
     configured_replicas(settings)
     target = replace(target, pooled=settings.pgbouncer)
     if settings.shops:
-        return backend.of_shop(target, shop)
+        found = backend.of_shop(target, shop)
+        return replace(found, role=role_of_shop(shop)) if settings.shop_roles and shop is not None else found
     if shop is not None:
         raise SettingsError(f"{variable('shops')} is not on: the one shop has no name")
     return target

@@ -49,6 +49,8 @@ class DatabaseUrl:
     replica: bool = False
     #: The schema of a shop, which statements name; `None` where nothing stands before the name of a table.
     schema: str | None = None
+    #: The role of that shop, where shops have roles and whoever connects has no right of his own in one.
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import count
 from os import getpid
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,6 +14,9 @@ from asyncpg.exceptions import InsufficientPrivilegeError
 from sqlalchemy import make_url
 
 from graph import migrate
+from graph.access import api_keys
+from graph.commands.common import with_database
+from graph.database import Database
 from graph.database.shops import Databases
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
@@ -103,6 +108,20 @@ async def test_the_servers_role_has_nothing_before_it_becomes_a_shop_s(
         assert await app.fetchval("SELECT count(*) FROM ordergraph.shop") == 2
     finally:
         await app.close()
+
+
+async def test_commands_about_a_shop_run_as_the_servers_role_too(
+    made: Deployment, owner_url: str, names: tuple[str, str]
+) -> None:
+    settings = Settings(database_url=app_of(owner_url), shops=True, shop_roles=True)
+
+    async def at(shop: str, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
+        return await asyncio.to_thread(with_database, work, settings, shop)
+
+    acme, other = names
+    await at(acme, lambda database: api_keys.create(database, "front", ["read"], None, None))
+    assert [key.name for key in await at(acme, api_keys.every)] == ["front"]
+    assert await at(other, api_keys.every) == []
 
 
 #: What a role may use of what is there beside its own schema and those of the server.
