@@ -135,7 +135,7 @@ def open_file(path: str, *, make: bool) -> None:
     """Make a file a database whose readers do not wait for its writer, and see that it can be written. Raises `Unavailable`."""
     file = Path(path)
     if file.is_dir():
-        raise Unavailable("it is a folder")
+        raise Unavailable("it is a folder, as many shops have one (ORDERGRAPH_SHOPS)")
     if not file.parent.is_dir():
         raise Unavailable(f"there is no folder {file.parent}")
     if not make and not file.exists():

@@ -48,6 +48,8 @@ class FileHomes:
     @asynccontextmanager
     async def opened(self, *, make: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction, which nobody else has at the same time. `make`: the folder, too."""
+        if self._folder.is_file():
+            raise Unavailable("it is a file, as one shop has one: many have a folder (ORDERGRAPH_SHOPS)")
         if make:
             try:
                 self._folder.mkdir(exist_ok=True)

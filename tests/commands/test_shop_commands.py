@@ -227,6 +227,18 @@ def test_a_backup_is_of_one_shop(shops: Shops, url: str, tmp_path: Path) -> None
         assert "ordergraph shop migrate north-wind" in found.stderr
 
 
+@pytest.mark.parametrize("command", [["migrate"], ["serve"], ["shop", "create", "acme"], ["shop", "list"]])
+def test_a_file_where_there_are_many_shops_and_a_folder_where_there_is_one(run: Run, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "orders.db").write_bytes(b"")
+    told = refused(run(*command, DATABASE_URL="sqlite:///./orders.db", ORDERGRAPH_SHOPS="on"))
+    assert told.endswith("it is a file, as one shop has one: many have a folder (ORDERGRAPH_SHOPS)")
+    assert [*tmp_path.iterdir()] == [tmp_path / "orders.db"]
+    if command[0] != "shop":
+        (tmp_path / "shops").mkdir()
+        told = refused(run(*command, DATABASE_URL="sqlite:///./shops", ORDERGRAPH_SHOPS="off"))
+        assert told.endswith("it is a folder, as many shops have one (ORDERGRAPH_SHOPS)")
+
+
 def test_a_server_without_a_list_of_shops_says_what_to_do(run: Run, bare_postgres_url: str) -> None:
     told = refused(run("serve", DATABASE_URL=bare_postgres_url, ORDERGRAPH_SHOPS="on"))
     assert told == "there is no list of shops: run `ordergraph migrate`, and `ordergraph shop create` for each"
