@@ -1,7 +1,7 @@
 """Shops on SQLite: a file each in one folder, beside that of the registry.
 
 What goes in: settings; names of shops. What comes out: files with the tables of this version. What may be refused here:
-`Unavailable` for a folder that cannot be used, `ShopRefused` for a file that is there and no shop's.
+`Unavailable` for a folder that cannot be used, `ShopRefused` for a file that is there and no shop's, or is gone.
 
 The registry's COMMIT decides, and files follow it: a new one stands under another name until then, and one that is dropped
 stands under another name before. Whatever ended in the middle, the next one who opens the registry for a change does what was
@@ -28,7 +28,7 @@ from graph.database.readers import address
 from graph.database.shop_names import SHOP_NAME, file_of_shop
 from graph.settings import Settings
 from graph.shops import registry
-from graph.shops.homes import Migrate
+from graph.shops.homes import GONE, Migrate
 from graph.shops.registry import SHOPS, ShopRefused
 
 #: What stands behind the name of a shop whose file is being made, or is about to go. No shop's name begins with a dot.
@@ -118,6 +118,9 @@ class FileHomes:
         scripts = migrate.Scripts()
 
         async def bring(name: str, down_to: str | None) -> list[str]:
+            file = file_of_shop(self._folder, name)
+            if not file.exists():
+                raise ShopRefused(f"there is no file {file}: {GONE}")
             try:
                 async with migrate.connected(configured(self._settings, name)) as connection, connection.begin():
                     if down_to is None:

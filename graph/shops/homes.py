@@ -11,6 +11,9 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+#: What is to be done where the schema or the file of a shop was taken away by somebody else.
+GONE = "restore a copy of it, or archive the shop and drop it"
+
 #: Brings a shop to the schema of this version, or down to a revision, and writes the registry; what the migrations list.
 Migrate = Callable[[str, str | None], Awaitable[list[str]]]
 

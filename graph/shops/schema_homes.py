@@ -1,7 +1,8 @@
 """Shops on PostgreSQL: a schema each, beside that of the registry.
 
 What goes in: settings; names of shops. What comes out: schemas with the tables of this version, each made, migrated and dropped
-in one transaction that writes the registry as well. What may be refused here: what a database refuses of a migration.
+in one transaction that writes the registry as well. What may be refused here: what a database refuses of a migration;
+`ShopRefused` for a schema that is gone.
 
 In its transaction a migration finds its shop's schema and no other: a table that is missing there is missing, and `public`
 answers for nobody. Who migrates a shop locks it, and nobody else, until COMMIT.
@@ -25,7 +26,8 @@ from graph.database.heartbeat import HEARTBEATS
 from graph.database.shop_names import PREFIX, REGISTRY_SCHEMA, role_of_shop, schema_of_shop
 from graph.settings import Settings
 from graph.shops import registry
-from graph.shops.homes import Migrate
+from graph.shops.homes import GONE, Migrate
+from graph.shops.registry import ShopRefused
 
 #: Shops whose revision one statement asks for.
 AT_ONCE = 500
@@ -39,6 +41,8 @@ DEPENDED_ON = "2BP01"
 
 #: Makes those wait who change the same shop.
 LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('ordergraph ' || :schema, 0))")
+#: Of a schema that is not there nobody complains: tables would be made among the temporary ones.
+IS_THERE = sa.text("SELECT nspname FROM pg_namespace WHERE nspname = :schema")
 #: Where a table without a schema is looked for: nowhere else, and among temporary ones last.
 WITHIN = sa.text("SELECT set_config('search_path', quote_ident(:schema) || ', pg_temp', true)")
 #: Which schemas of shops have the table that tells a revision.
@@ -144,6 +148,8 @@ class SchemaHomes:
         said: list[str] = []
         schema = schema_of_shop(name)
         await connection.execute(LOCK, {"schema": schema})
+        if await connection.scalar(IS_THERE, {"schema": schema}) is None:
+            raise ShopRefused(f"there is no schema {schema}: {GONE}")
         await _within(connection, schema)
         before = await connection.run_sync(migrate.revision_of)
         if down_to is not None:

@@ -315,6 +315,26 @@ async def test_a_migration_finds_no_table_of_another_schema(two: Deployment, wit
         assert await connection.scalar(sa.text("SELECT to_regclass('public.api_key') IS NOT NULL"))
 
 
+async def test_a_shop_whose_schema_or_file_is_gone_is_not_made_anew(two: Deployment, with_shops: Settings) -> None:
+    """An empty one, or temporary tables, would pass for the shop."""
+    place = configured(with_shops, "acme")
+    if place.schema is None:
+        what = f"file {place.url.database}"
+        for path in await asyncio.to_thread(lambda: [*Path(place.url.database or "").parent.glob("acme.db*")]):
+            await asyncio.to_thread(path.unlink)
+    else:
+        what = f"schema {place.schema}"
+        async with migrate.connected(with_shops.database_url) as connection, connection.begin():
+            await connection.execute(sa.text(f'DROP SCHEMA "{place.schema}" CASCADE'))
+    for _ in range(2):
+        assert await two.waiting() == ["acme"]
+        failed = await two.migrate(["acme", "other"])
+        assert failed == {"acme": f"there is no {what}: restore a copy of it, or archive the shop and drop it"}
+    await two.archive("acme")
+    await two.drop("acme")
+    assert await names(two) == ["other"]
+
+
 async def test_a_file_that_is_no_shop_s_stays(deployment: Deployment, with_shops: Settings) -> None:
     place = configured(with_shops, "acme")
     if place.schema is not None:
