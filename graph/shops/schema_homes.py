@@ -55,6 +55,11 @@ USERS = sa.text(
     "SELECT DISTINCT rolname FROM pg_namespace, aclexplode(nspacl), pg_roles"
     " WHERE nspname = :schema AND pg_roles.oid = grantee AND grantee <> nspowner"
 )
+#: Schemas that others than their owner and the role of the same name may use, as one may that a copy has made anew.
+UNGUARDED = sa.text(
+    "SELECT DISTINCT nspname FROM pg_namespace, aclexplode(nspacl), pg_roles"
+    " WHERE nspname = ANY(:schemas) AND pg_roles.oid = grantee AND grantee <> nspowner AND rolname <> nspname"
+)
 #: Whoever migrates may become a role, too, if he is no superuser, who may anyway.
 MIGRATOR = sa.text("SELECT rolname FROM pg_roles WHERE rolname = current_user AND NOT rolsuper")
 WITHOUT_ROLE = sa.text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regrole(quote_ident(name)) IS NULL")
@@ -119,12 +124,13 @@ class SchemaHomes:
         return found
 
     async def unfinished(self, names: Sequence[str]) -> set[str]:
-        """Shops that lack something beside their tables: a role, where shops have some."""
+        """Shops that lack something beside their tables: a role that alone may use them, where shops have some."""
         if not self._roles:
             return set()
         async with migrate.connected(self.target) as connection:
-            found = await connection.scalars(WITHOUT_ROLE, {"names": [role_of_shop(name) for name in names]})
-            return {role.removeprefix(PREFIX) for role in found}
+            without = (await connection.scalars(WITHOUT_ROLE, {"names": [role_of_shop(name) for name in names]})).all()
+            unguarded = (await connection.scalars(UNGUARDED, {"schemas": [schema_of_shop(name) for name in names]})).all()
+            return {found.removeprefix(PREFIX) for found in (*without, *unguarded)}
 
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[Migrate]:

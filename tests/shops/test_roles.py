@@ -200,6 +200,21 @@ async def test_shops_that_were_made_without_roles_get_them_by_migrating(owner_ur
     assert await deployment.every() == []
 
 
+async def test_a_restored_shop_is_taken_from_the_servers_role_by_migrating(
+    made: Deployment, owner_url: str, names: tuple[str, str]
+) -> None:
+    """A schema that is made anew by a copy has what default privileges grant."""
+    acme, _ = names
+    app = make_url(app_of(owner_url)).username
+    await execute(owner_url, f'GRANT USAGE ON SCHEMA "shop_{acme}" TO "{app}"')
+    assert await made.waiting() == [acme]
+    assert await made.migrate([acme]) == {}
+    assert await made.waiting() == []
+    with pytest.raises(InsufficientPrivilegeError):
+        await execute(app_of(owner_url), f'SELECT * FROM "shop_{acme}".item')
+    await execute(app_of(owner_url), f'SET ROLE "shop_{acme}"', f'SELECT * FROM "shop_{acme}".item')
+
+
 async def test_a_dropped_shop_leaves_no_role(made: Deployment, owner_url: str, names: tuple[str, str]) -> None:
     acme, other = names
     await made.archive(acme)
