@@ -45,7 +45,6 @@ DISTRIBUTIONS = {"graphql": "graphql-core", "markdown_it": "markdown-it-py", "st
 WATCHED = {
     "positiontup": "sqlalchemy",
     "class_manager": "sqlalchemy",
-    "connection_callable": "sqlalchemy",
     "new_instance": "sqlalchemy",
     "committed_state": "sqlalchemy",
     "run_async": "sqlalchemy",
@@ -121,7 +120,6 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "._start_transaction": "database",
             ".class_manager": "write",
             ".committed_state": "write",
-            ".connection_callable": "database",
             ".new_instance": "write",
             ".positiontup": "read write",
             ".run_async": "database",

@@ -27,7 +27,6 @@ from graphql.pyutils import Path
 from graphql.utilities import coerce_input_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import greenlet_spawn
 from strawberry.types.arguments import convert_argument
@@ -293,48 +292,6 @@ async def test_new_rows_are_written_as_those_of_their_constructor(database: Data
             await database.transaction(session, work)
     assert len(found) == 8
     assert found[:4] == found[4:]
-
-
-async def test_a_flush_asks_once_for_the_connection_that_it_would_ask_for_each_time(database: Database) -> None:
-    sent: list[str] = []
-
-    def note(_: Any, __: Any, sql: str, *___: Any) -> None:
-        sent.append(sql)
-
-    def begun(_: Any, name: str) -> None:
-        sent.append("SAVEPOINT")
-
-    async def write(session: AsyncSession) -> list[int]:
-        """A savepoint that nothing but a flush begins, undone; and a flush behind it."""
-        sent.clear()
-        now = utc_now()
-        kept: list[int] = []
-        async with session.begin():
-            await session.connection()
-            for email in ("undone@example.org", "kept@example.org"):
-                inner = await session.begin_nested()
-                customer = Customer(name="Eve", email=email, created_at=now, updated_at=now)
-                customer.orders = [Order(order_date=now), Order(order_date=now)]
-                session.add(customer)
-                await session.flush()
-                await (inner.rollback() if email.startswith("undone") else inner.commit())
-            customer.name = "Eve B."
-            await session.flush()
-            kept = [len(list(await session.scalars(sa.select(model)))) for model in (Customer, Order)]
-            await session.rollback()
-        return kept
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    event.listen(database.engine.sync_engine, "savepoint", begun)
-    ours, plain = database.session(), AsyncSession(database.engine, expire_on_commit=False, autoflush=False, info={})
-    async with ours, plain:
-        assert type(ours.sync_session) is not type(plain.sync_session)
-        found = await write(ours), [*sent]
-        wanted = await write(plain), [*sent]
-    assert found == wanted
-    assert found[0] == [1, 2]
-    assert sent.count("SAVEPOINT") == 2
-    assert sum(sql.startswith("INSERT") for sql in sent) >= 4
 
 
 async def test_rows_looked_up_are_those_a_session_reads(shop: Ask) -> None:

@@ -19,7 +19,6 @@ from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.places import MARK, PLACE, place_of, unmarked
 from graph.database.protocol import Capabilities, Connections
 from graph.database.read_after import ReadAfter
-from graph.database.sessions import OneConnection
 from graph.database.telling import Watch
 from graph.database.transactions import transaction
 from graph.settings import Settings
@@ -112,7 +111,7 @@ class Database:
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""
         info = {"connections": self.primary, "watch": self.watch, REPLICATED: self.replicas is not None, PLACE: self._place}
-        return AsyncSession(self.engine, sync_session_class=OneConnection, expire_on_commit=False, autoflush=False, info=info)
+        return AsyncSession(self.engine, expire_on_commit=False, autoflush=False, info=info)
 
     async def query(
         self, sql: str, arguments: Sequence[Any], max_bytes: int | None = None, after: ReadAfter | None = None
