@@ -32,9 +32,9 @@ def copy(path: str, target: Path) -> int:
             source.backup(made)  # in one step: a reader does not hinder the writer, whose next commits are not in the copy
             made.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
             _verify(made)
-        _sync(part)
+        sync(part)
         target.hardlink_to(part)  # unlike a renaming it replaces nothing
-        _sync(target.parent)
+        sync(target.parent)
         return target.stat().st_size
     except FileExistsError:
         raise Unavailable(f"{target} is there already: name another file") from None
@@ -58,7 +58,8 @@ def _verify(copied: sqlite3.Connection) -> None:
         raise Unavailable(f"the file is damaged, and no copy was made: a row of {lost[0]} has lost its {lost[2]}")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what a file holds, or a folder names, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,7 +11,6 @@ left to do.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
@@ -23,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph import migrate
 from graph.database.backends import configured
+from graph.database.backup import sync
 from graph.database.failures import Unavailable
 from graph.database.readers import address
 from graph.database.shop_names import SHOP_NAME, file_of_shop
@@ -87,7 +87,7 @@ class FileHomes:
         new = self._aside(name, NEW)
         _delete(new)
         await migrate.upgrade(replace(self.target, url=self.target.url.set(database=str(new))))
-        _sync(new)
+        sync(new)
 
     async def made(self, name: str) -> None:
         """Give a shop's file its name."""
@@ -150,18 +150,10 @@ def _move(path: Path, target: Path) -> None:
     for rest in reversed(BESIDE):
         with suppress(FileNotFoundError):
             Path(f"{path}{rest}").rename(f"{target}{rest}")
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _delete(path: Path) -> None:
     for rest in reversed(BESIDE):
         with suppress(FileNotFoundError):
             Path(f"{path}{rest}").unlink()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
