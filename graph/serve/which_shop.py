@@ -53,7 +53,7 @@ class WhichShop:
     async def of(self, scope: Scope) -> Shopfront:
         """The shop that a request names. Raises `RequestRefused`, `Unavailable`."""
         if self.way == "header":
-            return await self._named(header(scope, self.header))
+            return await self._named(header(scope, self.header).strip(" \t"))  # which may stand beside a value
         if self.way == "host":
             return await self._at(header(scope, b"host"))
         return await self._bound(header(scope, b"authorization"))
