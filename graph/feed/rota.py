@@ -85,9 +85,8 @@ class Rota:
                 due = {each for each in self._waiting if each.listening}
                 if now >= tick:
                     self._listening = {each for each in self._listening if each.listening}
-                    due |= self._listening
+                    due |= self._listening - self._failing.keys()  # who has written has seen that the database answers
                     tick = now + self.pace()
-                due -= self._failing.keys()
                 if now >= idle:
                     due |= self._steady | self._waiting.keys() | self._failing.keys()
                     idle = now + self.idle_seconds
