@@ -55,6 +55,11 @@ USERS = sa.text(
     "SELECT DISTINCT rolname FROM pg_namespace, aclexplode(nspacl), pg_roles"
     " WHERE nspname = :schema AND pg_roles.oid = grantee AND grantee <> nspowner"
 )
+#: Who may write tables without owning them, likewise.
+WRITERS = sa.text(
+    "SELECT DISTINCT rolname FROM pg_class, aclexplode(relacl), pg_roles WHERE relnamespace = CAST(:schema AS regnamespace)"
+    " AND relname = ANY(:tables) AND pg_roles.oid = grantee AND grantee <> relowner"
+)
 #: Schemas that others than their owner and the role of the same name may use, as one may that a copy has made anew.
 UNGUARDED = sa.text(
     "SELECT DISTINCT nspname FROM pg_namespace, aclexplode(nspacl), pg_roles"
@@ -85,6 +90,7 @@ class SchemaHomes:
                 await connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {REGISTRY_SCHEMA}")
                 await connection.run_sync(partial(HEARTBEATS.create, checkfirst=True))
                 await registry.make(connection)
+                await _keep_registry(connection)
             yield connection
 
     async def make(self, connection: AsyncConnection, name: str) -> None:
@@ -192,6 +198,14 @@ def _revisions_of(schemas: Sequence[str]) -> sa.CompoundSelect[tuple[str, str]]:
 async def _within(connection: AsyncConnection, schema: str) -> None:
     """Look for tables in a schema, until the transaction ends."""
     await connection.execute(WITHIN, {"schema": schema})
+
+
+async def _keep_registry(connection: AsyncConnection) -> None:
+    """Have servers read the list of shops, and nobody but its owner write it: who leads a host elsewhere takes a shop."""
+    tables = [table.name for table in registry.METADATA.sorted_tables]
+    named = ", ".join(f"{REGISTRY_SCHEMA}.{table}" for table in tables)
+    for user in await connection.scalars(WRITERS, {"schema": REGISTRY_SCHEMA, "tables": tables}):
+        await connection.exec_driver_sql(f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {named} FROM {_quoted(user)}")
 
 
 async def _grant(connection: AsyncConnection, name: str) -> None:

@@ -106,6 +106,9 @@ async def test_the_servers_role_has_nothing_before_it_becomes_a_shop_s(
             await app.execute(f'CREATE TABLE "shop_{acme}".mine (id int)')
         await app.execute("RESET ROLE")
         assert await app.fetchval("SELECT count(*) FROM ordergraph.shop") == 2
+        for table in ("shop", "shop_host", "shop_changes"):
+            with pytest.raises(InsufficientPrivilegeError):
+                await app.execute(f"DELETE FROM ordergraph.{table}")
     finally:
         await app.close()
 
