@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
+import pytest
 from graphql import get_introspection_query
 
 from graph.database import Database
@@ -44,6 +45,8 @@ from tests.stock import customer, item, line
 from tests.subscribers import event_stream, socket
 from tests.test_golden import CASES, FOLDER, WRITES
 from tests.walk import load
+
+pytestmark = pytest.mark.long
 
 SHOP = [item("A", 1, 99), item("B", 2), customer("Ada", [line("A", 2), line("B")], [line("A")]), customer("Bo", [line("B", 3)])]
 #: What may differ between two answers.

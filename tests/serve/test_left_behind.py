@@ -10,11 +10,15 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from graph.settings import Settings
 from tests.many_shops import many_shops
 from tests.sockets import listening, until
 from tests.subscribers import event_stream
 from tests.tokens import AUTH, token
+
+pytestmark = pytest.mark.long
 
 SKU = "$sku: String!, $name: String!, $key: String!"
 CREATE = f"""mutation M({SKU}) {{ createItem(input: {{sku: $sku, name: $name, price: "1"}}) @idempotent(key: $key) {{

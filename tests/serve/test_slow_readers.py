@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from graph.serve.http1 import BoundedProtocol
 from graph.serve.responses import RETRY_AFTER_SECONDS
@@ -17,6 +18,8 @@ from tests.servers import Client, serving
 from tests.slow_readers import CREATE, CUSTOMERS, LARGE, NOTE, asking_without_reading, resident
 from tests.sockets import PATIENCE, listening, request, until
 from tests.subscribers import socket as subscriber
+
+pytestmark = pytest.mark.long
 
 SIZE = 8 * 2**20
 

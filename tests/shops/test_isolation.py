@@ -31,6 +31,8 @@ from tests.pgbouncer import pooler
 from tests.shops.beside import FEED, IDLE, NAMES, WIDE, Asked, Beside, Fault, beside
 from tests.write.machine.play import EVERYTHING
 
+pytestmark = pytest.mark.long
+
 SHORT = hypothesis.settings(max_examples=examples(3), stateful_step_count=25, phases=[hypothesis.Phase.generate])
 LONG = hypothesis.settings(max_examples=examples(8), stateful_step_count=50)
 
