@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from graph.database.backends import backend_of, capabilities, configured
 from graph.database.cluster import Cluster
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
-from graph.database.places import MARK, PLACE, place_of, unmarked
+from graph.database.places import PLACE, place_of, placed, unmarked
 from graph.database.protocol import Capabilities, Connections
 from graph.database.read_after import ReadAfter
 from graph.database.telling import Watch
@@ -49,8 +49,7 @@ async def rows_within(session: AsyncSession, sql: str, arguments: Sequence[Any])
     info = session.info
     connections: Connections = info["connections"]
     watch: Watch = info["watch"]
-    if info[PLACE] is not None:
-        sql = sql.replace(MARK, info[PLACE])
+    sql = placed(sql, info[PLACE])
     began = watch.began(sql)
     try:
         found = await connections.rows(info["driver"], sql, arguments)
@@ -106,7 +105,7 @@ class Database:
 
     def placed(self, sql: str) -> str:
         """A text as it is sent: with the place of its tables where the mark is."""
-        return sql if self._place is None else sql.replace(MARK, self._place)
+        return placed(sql, self._place)
 
     def session(self) -> AsyncSession:
         """The session of one request. It takes a connection when first used."""

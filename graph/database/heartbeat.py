@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from graph.base import Base, UtcDateTime
 from graph.database.failures import Unavailable
-from graph.database.places import MARK
+from graph.database.places import placed
 from graph.database.protocol import Connections
 
 logger = logging.getLogger("ordergraph.database")
@@ -70,7 +70,7 @@ class Heartbeat:
         """Beat once. One that fails may be there all the same, and says no more than it shows."""
         self._last += 1
         self._beats.append((self._clock(), self._last))
-        await self._primary.fetch(BEAT.replace(MARK, self.place), [self.process, self._last], 0)
+        await self._primary.fetch(placed(BEAT, self.place), [self.process, self._last], 0)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -80,7 +80,7 @@ class Heartbeat:
             try:
                 await self.beat()
                 if not forgotten:
-                    await self._primary.fetch(FORGOTTEN.replace(MARK, self.place), [], 0)
+                    await self._primary.fetch(placed(FORGOTTEN, self.place), [], 0)
                     forgotten = True
             except Exception as error:
                 if not failing:

@@ -30,10 +30,15 @@ def place_of(schema: str) -> str:
     return f'"{schema}".'
 
 
+def placed(sql: str, place: str | None) -> str:
+    """A text as it is sent: with the place of its tables where the mark is; `None` for a text that has no mark."""
+    return sql if place is None else sql.replace(MARK, place)
+
+
 @lru_cache(1_000)
 def unmarked(sql: str) -> str:
     """A text without its marks, for a database that has one shop."""
-    return sql.replace(MARK, "")
+    return placed(sql, "")
 
 
 def mark(dialect: sa.Dialect) -> None:

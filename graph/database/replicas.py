@@ -19,7 +19,7 @@ from typing import Any
 
 from graph.database.failures import Overloaded, Trouble, Unavailable, is_too_large, told, trouble
 from graph.database.heartbeat import Heartbeat
-from graph.database.places import MARK, place_of, unmarked
+from graph.database.places import place_of, placed, unmarked
 from graph.database.protocol import Connections
 from graph.database.read_after import BY_PRIMARY, SHOWN, ReadAfter
 from graph.database.telling import Watch
@@ -62,7 +62,7 @@ class Standby:
         """The first value of the first row of a query, of a shop's schema where there are many."""
         server = self.server
         if schema is not None:
-            server, sql = self._at(schema), sql.replace(MARK, place_of(schema))
+            server, sql = self._at(schema), placed(sql, place_of(schema))
         began = self.watch.began(sql)
         try:
             found = await server.fetch(sql, arguments, max_bytes)

@@ -1,8 +1,8 @@
-"""SQLite: what it can do, and connections to a file: reads in threads beside the one writer.
+"""SQLite: what it can do, and how one comes to a file of it.
 
-What goes in: a URL, SQL. What comes out: a `Backend`, as `graph.database.protocol` says. What is refused here: a URL that names
-no file, `DatabaseUrlError`; a setting that means a server, `SettingsError`; `Unavailable` when the file cannot be used, told in
-a sentence at the start; of a statement what `graph.database.readers` refuses.
+What goes in: what a URL says, settings. What comes out: a `Backend`, as `graph.database.protocol` says; its connections are
+`graph.database.file_connections`. What is refused here: a URL that names no file, `DatabaseUrlError`; a setting that means a
+server, `SettingsError`; `Unavailable` for a file that cannot be used, told in a sentence at the start.
 """
 
 from __future__ import annotations
@@ -10,30 +10,23 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from graph.database.failures import Trouble, Unavailable, sqlite_code, told, trouble
-from graph.database.file_limits import STEPS, Identity, Owners, TimeLimit, put_aside
-from graph.database.open_files import FileTurns, OpenFiles
-from graph.database.pool import Pool, pool_of
+from graph.database.file_connections import File, begin_at_once
 from graph.database.protocol import Capabilities, DatabaseUrl
-from graph.database.readers import Readers, address
 from graph.database.shop_names import REGISTRY_FILE, file_of_shop
-from graph.database.stored import STORED
-from graph.database.turns import Turns
 from graph.settings import DatabaseUrlError, Settings, SettingsError
 
 SCHEMES = ("sqlite",)
@@ -127,7 +120,7 @@ async def schema_engine(target: DatabaseUrl, *, make: bool) -> AsyncEngine:
     arguments = {"isolation_level": None, "timeout": START_SECONDS}
     engine = create_async_engine(target.url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
     # The driver's own transaction control commits before DDL; with ours a migration that fails leaves nothing.
-    event.listen(engine.sync_engine, "begin", _on_begin)
+    event.listen(engine.sync_engine, "begin", begin_at_once)
     return engine
 
 
@@ -164,141 +157,3 @@ def _use_wal(connection: sqlite3.Connection, deadline: float) -> None:
             sleep(0.05)
         else:
             return
-
-
-class File:
-    """The connections to a file: one for transactions, and those of its readers."""
-
-    def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
-        there = URL.create(
-            target.url.drivername, database=address(target.url.database or ""), query={"mode": "rw", "uri": "true"}
-        )
-        self.engine = create_async_engine(
-            there,  # which makes no file
-            poolclass=Pool,
-            pool_size=1,
-            max_overflow=0,
-            pool_timeout=settings.pool_timeout_seconds,
-            hide_parameters=True,
-            connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
-        )
-        engine = self.engine.sync_engine
-        engine.dialect.colspecs = {**engine.dialect.colspecs, **STORED}
-        path, owners = target.url.database or "", Owners()
-        event.listen(engine, "connect", partial(_on_connect, path, owners, writer_bytes(settings)))
-        event.listen(engine, "do_connect", lambda *_: put_aside(path, owners))
-        event.listen(engine, "begin", _on_begin)
-        event.listen(engine, "before_cursor_execute", self._on_statement)
-        event.listen(engine, "invalidate", _on_invalidate)
-        # A file has one writer at a time: the others wait for their turn instead of polling its lock.
-        self.turns = Turns(1, settings.pool_timeout_seconds)
-        self._make_readers = partial(Readers, path, owners, settings)
-        self._readers = self._make_readers()
-        # Of many shops' files this process has a few open.
-        self._files: OpenFiles | None = None
-        self.users = 0
-        self.resting: asyncio.Task[None] | None = None
-        self._seconds = settings.statement_timeout_seconds
-
-    @property
-    def _pool(self) -> Pool:
-        return pool_of(self.engine)  # another one after the engine was disposed of
-
-    def at(self, schema: str) -> Self:
-        """A file has no schemas."""
-        raise AssertionError("a shop is a file")
-
-    async def fetch(self, sql: str, arguments: Sequence[Any], max_bytes: int) -> Any:
-        """The first value of the first row of a query. Raises `Unavailable`, `TooComplex`."""
-        if self._files is None:
-            return await self._readers.fetch(sql, arguments, max_bytes)
-        await self._files.take(self)
-        try:
-            return await self._readers.fetch(sql, arguments, max_bytes)
-        finally:
-            self._files.give_back(self)
-
-    def open_with(self, files: OpenFiles, seconds: float) -> None:
-        """Be open while it is used, and as one of so many."""
-        self._files, self.turns = files, FileTurns(self, files, seconds)
-
-    async def rest(self) -> None:
-        """Close every connection; who comes next opens others."""
-        readers, self._readers = self._readers, self._make_readers()
-        await self.engine.dispose()
-        await asyncio.to_thread(readers.close)
-
-    async def begin(self, session: AsyncSession) -> Any:
-        """Begin, which waits for other processes that write."""
-        connection = await greenlet_spawn(session.sync_session.connection)
-        driver = connection.connection.driver_connection
-        self.check(driver)
-        return driver
-
-    async def rows(self, driver: Any, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        """All rows of a query on the driver's connection."""
-        driver.time_limit.begin(self._seconds)
-        return await driver.execute_fetchall(sql, arguments)  # type: ignore[no-any-return]  # the driver is untyped
-
-    def check(self, driver: Any) -> None:
-        """Raise where the file was deleted or replaced: what is written to it nobody will find again."""
-        driver.identity.check()
-        driver.identity.check_log()
-
-    def _on_statement(self, connection: sa.Connection, *_: Any) -> None:
-        driver: Any = connection.connection.driver_connection
-        driver.time_limit.begin(self._seconds)
-
-    async def commit(self, session: AsyncSession) -> None:
-        """Commit."""
-        await session.commit()
-
-    async def give_up(self, session: AsyncSession) -> None:
-        """Drop the connection of a session's transaction, interrupting what runs on it."""
-        await session.invalidate()
-
-    async def probe(self) -> None:
-        """Nobody stands before a file."""
-
-    def distrust(self) -> None:
-        """Use no connection again that was opened before."""
-        self._pool.distrust()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self.engine.dispose()
-        self._readers.close()
-
-
-def writer_bytes(settings: Settings) -> int:
-    """How long a text of the writer's may get: an answer read back, or what a body holds as the parameter of a statement."""
-    return settings.max_answer_bytes + 4 * settings.max_body_bytes
-
-
-def _on_connect(path: str, owners: Owners, max_bytes: int, connection: Any, record: Any) -> None:
-    driver = connection.driver_connection
-    driver.time_limit, driver.identity = TimeLimit(), Identity(path, owners)
-    sqlite: sqlite3.Connection = driver._conn  # noqa: SLF001  # the driver has no public way to its limits
-    sqlite.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)
-    sqlite.set_progress_handler(driver.time_limit.over, STEPS)
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    # A plain BEGIN that reads and then writes fails with "database is locked" whatever the timeout.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _on_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
-    # The thread that runs a statement nobody waits for is stopped: by its limit and not by an interrupt, which would hold for the
-    # ROLLBACK too while a statement is open. A request cancelled between a RETURNING and its rows leaves such a one, that keeps
-    # the closed connection and its lock on the file alive until the cursor is collected. So the driver's thread rolls back before
-    # it gets to closing.
-    driver = connection.driver_connection
-    driver.time_limit.given_up = True
-    with suppress(Exception), closing(driver.rollback()) as begun:
-        begun.send(None)

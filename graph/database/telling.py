@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from graph.database.places import MARK, PLACE, names_shops
+from graph.database.places import PLACE, names_shops, placed
 from graph.observations import StatementBegan, StatementFinished, running
 
 
@@ -29,7 +29,7 @@ class Watch:
         dialect: Any = engine.dialect
         for name in ("do_execute", "do_execute_no_params", "do_executemany"):
             told = self._told(getattr(dialect, name))
-            setattr(dialect, name, placed(told) if names_shops(dialect) else told)
+            setattr(dialect, name, naming_shop(told) if names_shops(dialect) else told)
 
     def began(self, sql: str, *, direct: bool = True) -> float:
         """A statement goes to the driver, straight unless said otherwise. Returns the time."""
@@ -65,11 +65,11 @@ class Watch:
         return told
 
 
-def placed(execute: Callable[..., None]) -> Callable[..., None]:
+def naming_shop(execute: Callable[..., None]) -> Callable[..., None]:
     """One of a dialect's ways to execute a statement, which names the shop of the engine that it is executed by."""
 
     def named(cursor: Any, sql: str, *arguments: Any) -> None:
         place = arguments[-1].execution_options.get(PLACE)  # the last one is SQLAlchemy's context
-        execute(cursor, sql if place is None else sql.replace(MARK, place), *arguments)
+        execute(cursor, placed(sql, place), *arguments)
 
     return named

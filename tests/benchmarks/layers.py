@@ -23,8 +23,8 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graph.database import Database
-from graph.database.postgres import Server
-from graph.database.sqlite import File
+from graph.database.file_connections import File
+from graph.database.server_connections import Server
 from graph.operations import engine as engine_module
 from graph.operations.engine import Engine
 from graph.serve.app import create_app, tune_collector

@@ -21,11 +21,13 @@ KINDS = {
     f"database/{name}.py"
     for name in (
         "postgres",
+        "server_connections",
         "link",
         "pgbouncer",
         "libpq",
         "tls",
         "sqlite",
+        "file_connections",
         "readers",
         "backup",
         "stored",

@@ -85,7 +85,7 @@ async def test_a_write_that_takes_too_long_is_interrupted_and_leaves_the_writer_
 
 
 async def test_a_bulk_change_that_takes_too_long_answers_and_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graph.database.sqlite.STEPS", 100)
+    monkeypatch.setattr("graph.database.file_connections.STEPS", 100)
     async with asking(Settings(database_url=url)) as ask:
         before = await ask.raw("{ orderSummary { totalAmount { sum } } }")
         file: Any = ask.app.state.database.primary

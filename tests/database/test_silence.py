@@ -123,7 +123,7 @@ async def test_nobody_answers_at_all(remote: Remote) -> None:
 
 async def test_nobody_waits_for_a_rollback(remote_with: RemoteWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused, or only tried, is answered as it is also where the network loses the ROLLBACK."""
-    monkeypatch.setattr("graph.database.postgres.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("graph.database.server_connections.SILENCE_SECONDS", 0.2)
     dry = CREATE.replace("{ createCustomer", "@dryRun { createCustomer")
     atomic = CREATE.replace("{ createCustomer", "@atomic { createCustomer")
     async with remote_with(statement_timeout_seconds=0.5, lock_timeout_seconds=0.5) as shop:

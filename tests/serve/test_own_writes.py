@@ -91,7 +91,7 @@ async def test_pages_of_other_origins_may_bring_and_read_it_and_caches_tell_answ
 async def test_whether_it_happened_is_asked_for_where_that_is_not_known(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A COMMIT that is not answered may have happened: whoever shows it answers what comes next, else the primary."""
     from graph.database.failures import CommitUnknown
-    from graph.database.postgres import Server
+    from graph.database.server_connections import Server
 
     async def lost(server: Server, session: Any) -> None:
         await commit(server, session)
