@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from graph import migrate
+from graph.database import Database
 from graph.observations import ReplicaAsked, listening
 from graph.settings import Settings
 from tests import postgres
@@ -102,6 +103,20 @@ def item_by(sku: str) -> str:
     return f'{{ item(by: {{sku: "{sku}"}}) {{ sku }} }}'
 
 
+async def beaten(database: Database, pair: Pair) -> None:
+    """Wait until a database's heart has beaten, and the standby shows it and so all that was there before."""
+    assert database.replicas is not None
+    heartbeat = database.replicas.heartbeat
+
+    async def shown() -> bool:
+        beat = heartbeat.required()  # it may be on its way
+        table = f"{heartbeat.place}heartbeat"
+        sql = f"SELECT beat FROM {table} WHERE process = {heartbeat.process} AND beat >= {beat}"
+        return beat is not None and await rows_of(pair.standby.url, sql) != [[]]
+
+    await until(shown)
+
+
 @asynccontextmanager
 async def replicated(pair: Pair, **settings: Any) -> AsyncIterator[tuple[Ask, Told]]:
     """The product before both, once its heart has beaten; what it tells of replicas."""
@@ -109,13 +124,5 @@ async def replicated(pair: Pair, **settings: Any) -> AsyncIterator[tuple[Ask, To
     given = {"database_url": pair.primary.url, "replica_urls": (pair.standby.url,), **settings}
     with listening(ReplicaAsked, lambda seen: told.append(seen.outcome)):
         async with asking(Settings(**given)) as ask:
-            replicas = ask.database.replicas
-            assert replicas is not None
-            heartbeat = replicas.heartbeat
-
-            async def beaten() -> bool:
-                return heartbeat.required() is not None
-
-            await until(beaten)
-            await pair.caught_up()
+            await beaten(ask.database, pair)
             yield ask, told

@@ -5,13 +5,15 @@ What goes in: a `Database`. What comes out: `Leftovers`. What may be refused her
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
 
 from graph.base import utc_now
 from graph.database import Database
+from graph.feed.outbox import ChangeRow
+from graph.write.columns import stored
 
 #: Whether a change waits for its position; whether the oldest key, and the first change but the last one, are past their time.
 POSTGRES = """
@@ -41,13 +43,7 @@ async def leftovers(database: Database) -> Leftovers:
     """What waits at a database. Raises `Unavailable`."""
     settings, now = database.settings, utc_now()
     times = [now - timedelta(seconds=seconds) for seconds in (settings.idempotency_seconds, settings.changes_seconds)]
-    if database.capabilities.arrays:
-        found = await database.fetch(database.text(POSTGRES), times)
-    else:
-        found = await database.fetch(SQLITE, [stored(time) for time in times])
+    at = ChangeRow.__mapper__.columns["at"]
+    sql = database.text(POSTGRES) if database.capabilities.arrays else SQLITE
+    found = await database.fetch(sql, [stored(at, time, database.dialect) for time in times])
     return Leftovers(*map(bool, orjson.loads(found)))
-
-
-def stored(time: datetime) -> str:
-    """A moment as SQLite keeps it."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from mmap import mmap
+from ctypes import c_ulonglong
+from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 from graph.serve.listening import AT_ONCE
@@ -22,22 +23,20 @@ from graph.serve.listening import AT_ONCE
 LEFT_SECONDS = 0.01
 #: How long one waits where no more files may be open.
 FULL_SECONDS = 0.1
-#: The bytes of a number.
-SIZE = 8
 
 
 class Headcount:
     """How many connections each process has. It is made before they are, and all share it."""
 
     def __init__(self, processes: int) -> None:
-        self._numbers = memoryview(mmap(-1, SIZE * processes)).cast("Q")
+        self._numbers = RawArray(c_ulonglong, processes)
 
     def tell(self, process: int, number: int) -> None:
         self._numbers[process] = number
 
     def has_more(self, process: int) -> bool:
         """Whether a process has more than another one."""
-        return self._numbers[process] > min(self._numbers)
+        return any(self._numbers[process] > each for each in self._numbers)
 
 
 class OpenConnections(set[Any]):

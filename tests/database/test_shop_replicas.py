@@ -18,8 +18,7 @@ from graph.observations import ReplicaAsked, StatementBegan, listening
 from graph.schema import schema
 from tests.database.test_shops import CREATE, ITEMS
 from tests.deployments import deployment
-from tests.remote import until
-from tests.standbys import Pair
+from tests.standbys import Pair, beaten
 
 NUMBERS = count(1)
 
@@ -31,15 +30,7 @@ async def shops(request: pytest.FixtureRequest, pair: Pair) -> AsyncIterator[tup
     more: dict[str, Any] = {"replica_urls": (pair.standby.url,), "replica_max_lag_seconds": 600.0}
     databases = Databases(await deployment(pair.primary.url, *names, shop_roles=request.param, **more))
     beating = asyncio.create_task(databases.beat())
-    replicas = databases.main.replicas
-    assert replicas is not None
-    heartbeat = replicas.heartbeat
-
-    async def beaten() -> bool:
-        return heartbeat.required() is not None
-
-    await until(beaten)
-    await pair.caught_up()
+    await beaten(databases.main, pair)
     yield databases.of(names[0]), databases.of(names[1])
     beating.cancel()
     with suppress(asyncio.CancelledError):
