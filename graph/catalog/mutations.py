@@ -36,10 +36,11 @@ from graph.write.answers import Answer, answer
 from graph.write.batches import create_all
 from graph.write.locks import Lock, for_input
 from graph.write.mutation_inputs import given
-from graph.write.plain_rows import Counter, Plain, insert_rows, upsert_rows
+from graph.write.plain_rows import Plain, insert_rows
 from graph.write.resolvers import mutation
 from graph.write.soft_delete import archive, archive_matching
 from graph.write.unit import Unit
+from graph.write.upserts import Counter, upsert_rows
 
 STOCK = Counter("stock", "stock_delta", "stockDelta", MOST_PIECES, out_of_stock, over_stocked)
 

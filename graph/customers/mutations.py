@@ -39,10 +39,11 @@ from graph.write.batches import create_all
 from graph.write.bulk import seen_below
 from graph.write.locks import Lock, for_input, locked
 from graph.write.mutation_inputs import given
-from graph.write.plain_rows import Plain, insert_rows, upsert_rows
+from graph.write.plain_rows import Plain, insert_rows
 from graph.write.resolvers import mutation
 from graph.write.soft_delete import archive, archive_matching
 from graph.write.unit import Unit
+from graph.write.upserts import upsert_rows
 
 
 @mutation("Make a customer, with orders and their lines, in one piece.", scope="write")

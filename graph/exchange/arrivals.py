@@ -31,6 +31,7 @@ from graph.write.errors import ROOT
 from graph.write.images import among
 from graph.write.locks import Lock, locked
 from graph.write.plain_rows import insert_values
+from graph.write.sight import Keyed
 from graph.write.unit import Unit
 
 
@@ -74,7 +75,7 @@ async def _insert(unit: Unit, model: type[Base], key: str, values: dict[str, lis
     if not values[key]:
         return 0
     statement = insert_values(unit, model, values, start_of(model).values(unit.now))
-    return await door.insert(unit, door.Keyed(model, key, values[key], lambda _: ROOT), statement, skip=True)
+    return await door.insert(unit, Keyed(model, key, values[key], lambda _: ROOT), statement, skip=True)
 
 
 async def write_orders(unit: Unit, orders: Sequence[Order]) -> Arrival:

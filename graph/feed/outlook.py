@@ -22,7 +22,8 @@ from graph.read.planning.arguments import Given
 from graph.read.rows import with_viewer
 from graph.read.sql.constructs import JoinedRows
 from graph.read.sql.json import joined
-from graph.read.sql.statement import Statement, Writer
+from graph.read.sql.statement import Statement
+from graph.read.sql.writer import Writer
 from graph.read.types.encodings import literal
 from graph.scope import Scope
 

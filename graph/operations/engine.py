@@ -43,8 +43,9 @@ from graph.read.planning.planning_context import PlanningContext
 from graph.read.planning.selection import meta_keys, plan_query, tells_viewer
 from graph.read.refusals import CursorExpired
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import LIMIT, META, Statement, write
+from graph.read.sql.statement import LIMIT, META, Statement
 from graph.read.sql.viewer_json import KNOWN
+from graph.read.sql.writer import write
 from graph.scope import BOUND, Scope
 from graph.settings import Settings
 

@@ -41,7 +41,7 @@ from graph.read.planning.plan import Plan
 from graph.read.planning.planning_context import PlanningContext
 from graph.read.planning.selection import plan_query
 from graph.read.rows import with_viewer
-from graph.read.sql.statement import write
+from graph.read.sql.writer import write
 from graph.scope import Scope
 
 #: The variables under which a cursor and ids are bound. No GraphQL variable can have such a name.

@@ -1,14 +1,14 @@
 """Plain rows without objects: inserted, or merged by a natural key, in one statement whatever their number.
 
-What goes in: a list of inputs of one mapped class. What comes out: how many were inserted, updated and skipped, or the keys. What
-may be refused here: whatever the table's constraints and the columns' rules refuse, each at its row; a key twice in one
-list, unless it is to be skipped or the last is to win.
+What goes in: a list of inputs of one mapped class. What comes out: how many were inserted, updated and skipped. What may be
+refused here: whatever the table's constraints and the columns' rules refuse, each at its row; a key twice in one list, unless it
+is to be skipped or the last is to win.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,25 +16,15 @@ import sqlalchemy as sa
 import strawberry
 
 from graph.base import Base
-from graph.read.rows import rows as rows_of
 from graph.read.sql.constructs import value_rows
-from graph.scope import SERVER, Scope
 from graph.write import door
-from graph.write.answers import Result
-from graph.write.columns import refusal, required, start_of, stored, type_name, validators
-from graph.write.errors import (
-    ROOT,
-    MutationError,
-    Path,
-    Refused,
-    Row,
-    UniqueError,
-)
-from graph.write.locks import Lock, locked
-from graph.write.mutation_inputs import ABSENT, given, input_fields
+from graph.write.columns import refusal, start_of, stored, validators
+from graph.write.errors import ROOT, Path, Refused, UniqueError
+from graph.write.mutation_inputs import input_fields
 from graph.write.new_rows import new_row
 from graph.write.object_graph import Graph
 from graph.write.pending import PendingRows, put
+from graph.write.sight import Keyed, hides
 from graph.write.unique_keys import unique_keys
 from graph.write.unit import Unit
 from graph.write.violations import violations
@@ -122,13 +112,13 @@ class Plain:
         key = self.table.columns[self.key]
         return [stored(key, value, self.unit.dialect) for value in values.get(self.key, ())]
 
-    def keyed(self, identities: Sequence[Any]) -> door.Keyed:
+    def keyed(self, identities: Sequence[Any]) -> Keyed:
         """The rows by their natural keys, for the door. Of two in one list the last counts."""
 
         def place(identity: Any) -> Path:
             return self.path(max(index for index, other in enumerate(identities) if other == identity))
 
-        return door.Keyed(self.model, self.key, list(dict.fromkeys(identities)), place)
+        return Keyed(self.model, self.key, list(dict.fromkeys(identities)), place)
 
     def path(self, index: int) -> Path:
         """Where a row stands in the input."""
@@ -179,7 +169,7 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
         order = sorted(range(number), key=identities.__getitem__)
         inserted = await door.insert(unit, keyed, plain.insert(_picked(values, order), plain.start()), skip=True)
         return InsertCounts(inserted, skipped=number - inserted)
-    if await door.hides(unit, keyed):
+    if await hides(unit, keyed):
         await plain.explain(taken=False, twice=False)
     last = {identity: index for index, identity in enumerate(identities)}
     insert = plain.insert(_picked(values, [last[identity] for identity in sorted(last)]), plain.start())
@@ -196,100 +186,6 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
 def _picked(values: dict[str, list[Any]], order: Sequence[int]) -> dict[str, list[Any]]:
     """The values of these rows, in this order: that of their keys, so that writers of the same rows do not wait in a ring."""
     return {name: [listed[index] for index in order] for name, listed in values.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A column that an upsert adds to: its name, the input's field that holds what to add, and that field's GraphQL name.
-
-    `most` is what it holds. `short` tells a viewer, of what is wanted and what is there, that it is too little; `over` that it
-    would be too much.
-    """
-
-    column: str
-    attribute: str
-    name: str
-    most: int
-    short: Callable[[Scope, int, int, Path], MutationError]
-    over: Callable[[Path], MutationError]
-
-
-async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Result]:
-    """Insert rows, or change those whose key is taken: a result for each, with `created`."""
-    unit, table = plain.unit, plain.table
-    values = plain.values()
-    identities = plain.identities(values)
-    deltas = _deltas(plain, counter)
-    suspect = unit.explaining or unit.errors or not plain.fit(values) or len(set(identities)) < len(identities)
-    if counter is not None:
-        # What is taken must be there; what a column cannot hold the database refuses, and then all is judged.
-        taken = [delta if delta is not None and delta < 0 else None for delta in deltas]
-        if suspect or await _out_of_range(plain, counter, identities, taken):
-            suspect = True
-            unit.errors += await _out_of_range(plain, counter, identities, deltas)
-    if suspect:
-        await plain.explain(taken=False, twice=True)
-    if not identities:
-        return []
-    keyed = plain.keyed(identities)
-    if await door.hides(unit, keyed):
-        await plain.explain(taken=False, twice=True)
-    insert = door.insert_of(unit, plain.model)
-    sets = {name: insert.excluded[name] for name in values if name != plain.key}
-    start = plain.start()
-    rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
-    if counter is not None:
-        # A new row's CHECK is held against the row offered, even where the conflict clause takes over.
-        for row, delta in zip(rows, deltas, strict=True):
-            row.update({counter.column: delta and max(delta, 0), "delta": delta})
-        column = table.columns[counter.column]
-        added = sa.bindparam("delta", type_=column.type)
-        after = sa.func.coalesce(sa.cast(column, sa.BigInteger), in_text(0)) + added
-        # More than the column holds is told by its CHECK, as less than nothing is.
-        sets[counter.column] = sa.case((added.is_(None), column), (after > in_text(counter.most), in_text(-1)), else_=after)
-    in_order = [row for _, row in sorted(zip(identities, rows, strict=True), key=lambda pair: pair[0])]
-    await door.merge(unit, keyed, insert, versioned(insert, sets), in_order)
-    there = rows_of(plain.model, SERVER)  # they may have left the sight of who wrote them
-    key = getattr(there, plain.key)
-    found = await unit.rows(sa.select(key, there.id, there.created_at).where(key.in_(identities)))
-    made = {stored(table.columns[plain.key], row[0], unit.dialect): row for row in found}
-    name = type_name(sa.inspect(plain.model))
-    return [
-        Result(index, Row(name, made[identity].id), values={"created": made[identity].created_at == unit.now})
-        for index, identity in enumerate(identities)
-    ]
-
-
-def _deltas(plain: Plain, counter: Counter | None) -> list[int | None]:
-    """What each row adds to the counter, None where it says nothing of it. That it says null is refused."""
-    sent = [ABSENT if counter is None else given(input_, counter.attribute) for input_ in plain.inputs]
-    for index, delta in enumerate(sent):
-        if counter is not None and delta is None:
-            plain.unit.refuse(required(None, (*plain.path(index), counter.name)))
-    return [None if delta is ABSENT else delta for delta in sent]
-
-
-async def _out_of_range(
-    plain: Plain, counter: Counter, identities: list[Any], deltas: Sequence[int | None]
-) -> list[MutationError]:
-    """Rows that take more from a counter than is there, or add more than it holds, each by itself. Locks all rows."""
-    moving = [(index, identities[index], delta) for index, delta in enumerate(deltas) if delta is not None]
-    if not moving:
-        return []
-    row = plain.unit.seen(plain.model)
-    key, column = getattr(row, plain.key), getattr(row, counter.column)
-    # All of them, or the others would be locked out of turn.
-    found = sa.select(key, column).where(key.in_(sorted(set(identities))))
-    stocks = await plain.unit.session.execute(locked(found, row, Lock.CHANGE))
-    there = {stored(plain.table.columns[plain.key], each[0], plain.unit.dialect): each[1] or 0 for each in stocks}
-    errors: list[MutationError] = []
-    for index, identity, delta in moving:
-        path, available = (*plain.path(index), counter.name), there.get(identity, 0)
-        if available + delta < 0:
-            errors.append(counter.short(plain.unit.scope, -delta, available, path))
-        elif available + delta > counter.most:
-            errors.append(counter.over(path))
-    return errors
 
 
 def in_text(value: int) -> sa.ColumnClause[int]:

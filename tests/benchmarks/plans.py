@@ -20,7 +20,8 @@ from graph.database import Database
 from graph.operations.documents import read_document
 from graph.operations.variables import coerce_variables
 from graph.read.planning.selection import plan_query
-from graph.read.sql.statement import LIMIT, write
+from graph.read.sql.statement import LIMIT
+from graph.read.sql.writer import write
 from graph.schema import schema
 from graph.scope import OPEN
 from graph.settings import Settings

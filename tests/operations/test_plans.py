@@ -9,7 +9,8 @@ import pytest
 
 from graph.operations import engine
 from graph.read.planning.plan import Plan
-from graph.read.sql.statement import Statement, write
+from graph.read.sql.statement import Statement
+from graph.read.sql.writer import write
 from graph.read.types.mirror import MIRRORS
 from tests.conftest import Ask
 

@@ -19,7 +19,8 @@ from graph.operations.variables import coerce_variables
 from graph.read.planning.nesting import MAX_FILTER
 from graph.read.planning.selection import plan_query
 from graph.read.refusals import BadUserInput
-from graph.read.sql.statement import Statement, write
+from graph.read.sql.statement import Statement
+from graph.read.sql.writer import write
 from graph.schema import schema
 from graph.scope import OPEN
 from graph.settings import Settings

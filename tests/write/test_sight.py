@@ -23,6 +23,7 @@ from graph.write import door
 from graph.write.errors import Refused
 from graph.write.object_graph import Graph
 from graph.write.record import Change, recorded
+from graph.write.sight import Keyed
 from graph.write.unit import Unit
 from tests import stock
 from tests.conftest import Ask, Statements
@@ -236,7 +237,7 @@ async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(clerk: Clerk) 
     async def work() -> None:
         graph = Graph(context)
         table: Any = Item.__table__
-        keyed = door.Keyed(Item, "sku", ["C"], lambda _: ("input",))
+        keyed = Keyed(Item, "sku", ["C"], lambda _: ("input",))
         offered = door.insert_of(graph, Item).values({"sku": "C", "name": "Mine", "price": 1, "version": 1, **times})
         writes: dict[str, Callable[[], Awaitable[object]]] = {
             "update": partial(door.update, graph, Item, [3], {"name": "Mine"}),

@@ -15,8 +15,9 @@ from graph.base import NAMING_CONVENTION, Created, Key, Updated
 from graph.base import Base as ProductBase
 from graph.database import Database
 from graph.settings import Settings
-from graph.write.plain_rows import OnConflict, Plain, insert_rows, upsert_rows
+from graph.write.plain_rows import OnConflict, Plain, insert_rows
 from graph.write.unit import Unit
+from graph.write.upserts import upsert_rows
 from tests.write.test_any_entity import attempt
 
 

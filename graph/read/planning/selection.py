@@ -20,22 +20,15 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FieldDetailsList, collect_fields, collect_subfields
 
-from graph.read.planning.arguments import Leaf, id_type
-from graph.read.planning.cursors import cursor_values, order_tag
-from graph.read.planning.filters import EVERYTHING, mentions, read_where
+from graph.read.planning.arguments import id_type
 from graph.read.planning.groups import DEFAULT_GROUPS, MAX_GROUPS, SUMMARIES, Summary
 from graph.read.planning.order import log_order, read_order
+from graph.read.planning.page_arguments import ANY_ROW, cursor_of, size_of, where_of
 from graph.read.planning.plan import (
     AnyRow,
-    Compare,
-    Cursor,
     EdgePart,
     Entity,
-    Every,
     Field,
-    Filter,
-    IsNull,
-    IsTrue,
     Lookup,
     Many,
     Meta,
@@ -46,8 +39,6 @@ from graph.read.planning.plan import (
     Root,
     RowsById,
     RowsByKey,
-    Search,
-    SortKey,
     SummaryPart,
     SummaryRoot,
     Typename,
@@ -60,12 +51,9 @@ from graph.read.planning.planning_context import PlanningContext
 from graph.read.refusals import BadUserInput, Over
 from graph.read.types.mirror import MIRRORS, Mirror, connection_node, may_be_missing, mirror_of, python_name
 from graph.scope import BOUND, SCOPED
-from graph.settings import Settings
 
 #: The type of who asks, and the kinds of those who have said who they are.
 VIEWER_TYPE, KNOWN = "Viewer", (SCOPED.kind, BOUND)
-#: The attributes in which a row says the type and the key of another row.
-ANY_ROW = ("type", "key")
 PAGE_INFO = {
     "hasNextPage": "has_next",
     "hasPreviousPage": "has_previous",
@@ -151,7 +139,7 @@ def _summary(operation: PlanningContext, key: str, type_name: str, details: Fiel
     names = tuple(dict.fromkeys(choice.value for choice in groups.value)) if groups is not None and groups.value else ()
     type_ = operation.schema.type_map[type_name]
     assert isinstance(type_, GraphQLObjectType)
-    where = _where(MIRRORS[spec.of], spec.of, arguments)
+    where = where_of(MIRRORS[spec.of], spec.of, arguments)
     return SummaryRoot(key, type_name, names, where, size, _summary_parts(operation, spec, type_, details))
 
 
@@ -248,61 +236,21 @@ def _page(
     connection = get_named_type(type_)
     assert isinstance(connection, GraphQLObjectType)
     mirror = MIRRORS[connection_node(type_) or ""]
-    size, backward = _size(operation.settings, arguments, nested=relation is not None)
+    size, backward = size_of(operation.settings, arguments, nested=relation is not None)
     order = read_order(mirror, arguments["orderBy"] if isinstance(arguments.get("orderBy"), list) else None)
     order = log_order(mirror) or order
     return Page(
         key=key,
         type_name=mirror.name,
         relation=relation,
-        where=_where(mirror, relation, arguments),
+        where=where_of(mirror, relation, arguments),
         order=order,
         size=size,
         backward=backward,
-        after=_cursor(mirror.name, order, arguments, "after"),
-        before=_cursor(mirror.name, order, arguments, "before"),
+        after=cursor_of(mirror.name, order, arguments, "after"),
+        before=cursor_of(mirror.name, order, arguments, "before"),
         parts=_page_parts(operation, connection, mirror.name, details),
     )
-
-
-def _where(mirror: Mirror, relation: str | None, arguments: dict[str, Any]) -> Filter:
-    template = arguments.get("where")
-    parts: list[Filter] = []
-    if isinstance(template, dict):
-        parts.append(read_where(mirror, template, ("where",)))
-    search = arguments.get("search")
-    if search is not None and search.value is not None:
-        parts.append(Search(mirror.search, search.source))
-    types = arguments.get("types")
-    if types is not None and types.value is not None:
-        parts.append(Compare(ANY_ROW[0], "in", types.source))
-    if mirror.log is not None:
-        parts.append(IsNull(mirror.log, False))
-    hidden = mirror.hidden_unless_mentioned
-    shown = [name for name, attribute in mirror.attributes.items() if attribute == hidden]
-    if hidden is not None and relation is None and not any(mentions(template, name) for name in shown):
-        parts.append(IsTrue(hidden, False))
-    return parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else EVERYTHING
-
-
-def _size(settings: Settings, arguments: dict[str, Any], *, nested: bool) -> tuple[int, bool]:
-    given = {name: arguments[name].value for name in ("first", "last") if name in arguments and arguments[name].value is not None}
-    if len(given) == 2:
-        raise BadUserInput("first and last cannot be given together.", ("last",))
-    for name, size in given.items():
-        most = settings.max_page_size
-        if not 0 <= size <= most:
-            raise BadUserInput(Over(f"{name} must be from 0 to {most}.", most, size), (name,))
-    unsaid = settings.nested_page_size if nested else settings.default_page_size
-    return next(iter(given.values()), unsaid), "last" in given
-
-
-def _cursor(type_name: str, order: tuple[SortKey, ...], arguments: dict[str, Any], name: str) -> Cursor | None:
-    leaf: Leaf | None = arguments.get(name)
-    if leaf is None or leaf.value is None:
-        return None
-    values = cursor_values(leaf.value, order_tag(type_name, order), order, (name,))
-    return Cursor(leaf.source, tuple(value is None for value in values), (name,))
 
 
 def _page_parts(

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, FromClause, all_, any_, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BinaryExpression, ColumnClause
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
@@ -270,3 +271,14 @@ def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Seque
 
 def _processes(dialect: sa.Dialect, columns: Sequence[sa.Column[Any]]) -> list[Callable[[Any], Any]]:
     return [column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value) for column in columns]
+
+
+def without_parameters(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A condition whose values stand in its text: Citus writes the rows of a SELECT by a statement that knows no parameters."""
+
+    def spelled(element: Any, **_: Any) -> Any:
+        if not isinstance(element, sa.BindParameter):
+            return None
+        return sa.literal(element.value, element.type, literal_execute=True)
+
+    return visitors.replacement_traverse(condition, {}, spelled)
