@@ -17,10 +17,10 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-from asyncpg.exceptions import CannotConnectNowError, InvalidParameterValueError, TargetServerAttributeNotMatched
+from asyncpg.exceptions import InvalidParameterValueError, TargetServerAttributeNotMatched
 
-from graph.database.failures import Unavailable
-from graph.database.protocol import DatabaseUrl
+from graph.database.failures import Trouble, Unavailable, trouble
+from graph.database.protocol import DatabaseUrl, Host
 from graph.database.read_after import EPOCH, MICROSECOND
 from graph.database.server_limits import CHECKS
 
@@ -31,6 +31,8 @@ LEAVING_SECONDS = 2.0
 DOUBTS = ("SyncRepWaitForLSN", "EndTransactionBlock", "StartRemoteTransactionCommit", "FinishRemoteTransactionCommit")
 #: How long a host that is tried may be silent until the next one is tried as well.
 HEAD_START_SECONDS = 0.3
+#: How long one is waited for that stays silent until the others, which would not do, are asked again.
+AGAIN_SECONDS = 1.0
 #: How a server spells what queries make texts of, whatever it, a role or a URL says.
 SPELLING = {"DateStyle": "ISO"}
 
@@ -38,10 +40,12 @@ SPELLING = {"DateStyle": "ISO"}
 class Link(asyncpg.Connection):
     """A connection whose end nobody waits for: where its peer is silent he would wait for ever.
 
-    `committing` while a COMMIT is on its way, `doubt` why its answer is no promise. `served` are the schemas of the shops that it
-    has served, `role` is the role that it runs statements as; None where nothing was said, or it is not known what came of it.
+    `host` is where it leads. `committing` while a COMMIT is on its way, `doubt` why its answer is no promise. `served` are the
+    schemas of the shops that it has served, `role` is the role that it runs statements as; None where nothing was said, or it is
+    not known what came of it.
     """
 
+    host: Host
     committing = False
     leaving = False
     #: Sends SQLAlchemy's BEGIN, which it would send with its own first statement.
@@ -114,16 +118,15 @@ class Opening:
         wanted = self.target.target_session_attrs
         refused: Exception | None = None
         for attributes in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
-            tried = [
-                partial(self._connect, host=host or None, port=port, target_session_attrs=attributes)
-                for host, port in self.target.hosts or (("", None),)
-            ]
+            tried = [partial(self._connect, host, attributes) for host in self.target.hosts or (("", None),)]
             try:
                 return self._seen(await (tried[0]() if len(tried) == 1 else first_of(tried)))
-            except (OSError, CannotConnectNowError) as error:
-                refused = error
             except TargetServerAttributeNotMatched:
                 refused = refused or TargetServerAttributeNotMatched(f"no host is {attributes}")
+            except Exception as error:
+                if trouble(error) is not Trouble.LOST:
+                    raise
+                refused = error
         assert refused is not None
         raise refused
 
@@ -140,44 +143,60 @@ class Opening:
             connection.add_log_listener(Link.note)
         return connection
 
-    async def _connect(self, **where: Any) -> Any:
+    async def _connect(self, host: Host, attributes: str | None) -> Any:
         """A connection to one host. One that cannot look after its clients is taken without that."""
-        options = self.options
+        options = {**self.options, "host": host[0] or None, "port": host[1], "target_session_attrs": attributes}
         try:
-            return await asyncpg.connect(**where, **options)
+            found = await asyncpg.connect(**options)
         except InvalidParameterValueError:
             if CHECKS not in options["server_settings"]:
                 raise
-        asked = {name: value for name, value in options["server_settings"].items() if name != CHECKS}
-        return await asyncpg.connect(**where, **{**options, "server_settings": asked})
+            asked = {name: value for name, value in options["server_settings"].items() if name != CHECKS}
+            found = await asyncpg.connect(**{**options, "server_settings": asked})
+        if options.get("connection_class") is Link:
+            found.host = host
+        return found
 
 
 async def first_of(tried: Sequence[Callable[[], Awaitable[Any]]]) -> Any:
     """A connection to the first host that will do: in order, and where one is silent for a while the next one beside it.
 
-    Each has all of its time. The driver would give the first one that is silent the time of all. Raises what the last one
-    refused, and that none is of the kind wanted only where all are of another.
+    Each has all of its time. The driver would give the first one that is silent the time of all. Where one stays silent those
+    that would not do are asked again, as what they are may change: a standby is promoted. Raises what the last one refused, and
+    that none is of the kind wanted only where all are of another.
     """
     refused: Exception | None = None
-    running: set[asyncio.Task[Any]] = set()
-    left = deque(tried)
+    running: dict[asyncio.Task[Any], Callable[[], Awaitable[Any]]] = {}
+    first: set[asyncio.Task[Any]] = set()  # of those, each host's first try
+    left, unfit = deque(tried), deque[Callable[[], Awaitable[Any]]]()
+
+    def begin(attempt: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(attempt())
+        running[task] = attempt
+        return task
+
     try:
-        while left or running:
+        while left or first:
             if left:
-                running.add(asyncio.ensure_future(left.popleft()()))
-            patience = HEAD_START_SECONDS if left else None
+                first.add(begin(left.popleft()))
+            patience = HEAD_START_SECONDS if left else AGAIN_SECONDS
             done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 try:
                     found = task.result()
-                except (OSError, CannotConnectNowError) as error:
-                    refused = error
                 except TargetServerAttributeNotMatched as error:
                     refused = refused or error
+                except Exception as error:
+                    if trouble(error) is not Trouble.LOST:
+                        raise
+                    refused = error
                 else:
-                    running.remove(task)
+                    running.pop(task)
                     return found
-            running -= done
+                unfit.append(running.pop(task))
+                first.discard(task)
+            while unfit and not done and not left:
+                begin(unfit.popleft())
     finally:
         for task in running:
             task.cancel()

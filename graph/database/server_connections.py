@@ -27,7 +27,8 @@ from graph.database.failures import (
     told,
     trouble,
 )
-from graph.database.link import Link, connect_arguments, tell_types
+from graph.database.link import Link, connect_arguments, of_driver, tell_types
+from graph.database.lookout import lookout_of
 from graph.database.open_files import OpenFiles
 from graph.database.pgbouncer import see_no_pooler
 from graph.database.places import PLACE, mark, place_of
@@ -81,10 +82,11 @@ class Server:
         )
         if settings.shops:
             mark(self.engine.dialect)
-        event.listen(self.engine.sync_engine, "connect", _on_connect)
+        event.listen(self.engine.sync_engine, "connect", self._on_connect)
         event.listen(self.engine.sync_engine, "invalidate", self._on_invalidate)
         event.listen(self.engine.sync_engine, "handle_error", _on_error)
         self.turns = Turns(settings.pool_size, wait_seconds)
+        self._lookout = lookout_of(target, of_driver(arguments), self.turns, self.distrust)
         # Behind a pooler nobody but the driver bounds a read, so its silence does not mean that the connection is dead.
         self._read_seconds = statement_seconds if target.pooled else statement_seconds + SILENCE_SECONDS
         self._silence = Trouble.SLOW if target.pooled else Trouble.LOST
@@ -208,6 +210,11 @@ class Server:
         """Drop the connection of a session's transaction without waiting for anything: it may never answer again."""
         session.sync_session.invalidate()
 
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        connection.run_async(tell_types)
+        if self._lookout is not None:
+            self._lookout.opened(connection.driver_connection)
+
     def _on_invalidate(self, connection: Any, record: Any, error: BaseException | None) -> None:
         # Whatever drops a connection passes here first, and SQLAlchemy waits for the end of one that it drops: it is ended, or
         # on its way, when SQLAlchemy gets to it.
@@ -238,6 +245,8 @@ class Server:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._lookout is not None:
+            await self._lookout.close()
         await self.engine.dispose()
         if self._left:
             await asyncio.wait(self._left)
@@ -247,7 +256,3 @@ def _on_error(met: ExceptionContext) -> None:
     # SQLAlchemy takes a connection for dead by what a server says; where it says nothing the ROLLBACK would wait in vain.
     if isinstance(met.original_exception, TimeoutError):
         met.is_disconnect = True
-
-
-def _on_connect(connection: Any, record: Any) -> None:
-    connection.run_async(tell_types)

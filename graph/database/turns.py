@@ -34,13 +34,13 @@ class Patience:
 class Turns:
     """Lets as many in at once as there are connections, the others in the order they came. `place` is what they are for.
 
-    `waiting` is how many are not let in yet, `taken` how many are.
+    `waiting` is how many are not let in yet, `taken` how many are, `ended` how many were.
     """
 
     def __init__(self, connections: int, seconds: float, place: str = "connection") -> None:
         self.connections = connections
         self.place = place
-        self.waiting = self.taken = 0
+        self.waiting = self.taken = self.ended = 0
         self._free = asyncio.Semaphore(connections)
         self._seconds = seconds
         self.first = First(self)
@@ -70,6 +70,7 @@ class Turns:
 
     async def __aexit__(self, *_: object) -> None:
         self.taken -= 1
+        self.ended += 1
         self._free.release()
 
 

@@ -1,0 +1,232 @@
+"""Each way to lose a primary under load: the next write finds the new one, however long the old one is silent.
+
+No time that the settings give is ever over here, so nothing that waits for such a time is healed by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import pytest
+
+from graph.database import Database, link, lookout
+from graph.settings import Settings
+from tests import postgres
+from tests.audit import audit_url, checked_out, rows_of
+from tests.conftest import asking
+from tests.networks import Network, network
+from tests.remote import HANGS_SECONDS, Answer, payload, send, until
+from tests.standbys import CREATE, Pair, paired
+
+LIMITS = ("request_timeout_seconds", "statement_timeout_seconds", "lock_timeout_seconds", "pool_timeout_seconds")
+ENDLESS: dict[str, Any] = dict.fromkeys(LIMITS, 3_600.0)
+#: A statement that waits for a lock, and the lock.
+LOCKED, LOCK = "SELECT 'got' FROM pg_advisory_xact_lock(16)", "SELECT pg_advisory_lock(16)"
+
+
+@asynccontextmanager
+async def held(url: str) -> AsyncIterator[None]:
+    """The lock is held."""
+    holder = await asyncpg.connect(url)
+    await holder.execute(LOCK)
+    yield
+    await holder.close()
+
+
+@pytest.fixture
+def own_pair() -> Iterator[Pair]:
+    """A primary and a standby that the test may end."""
+    with paired() as made:
+        yield made
+
+
+async def processes(own: postgres.Own) -> list[int]:
+    """All processes of a server, of which the first does nothing any more, so that there are no others."""
+    connection = await asyncpg.connect(own.url)
+    first = int((own.folder / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+    os.kill(first, signal.SIGSTOP)
+    found = [pid for (pid,) in await connection.fetch("SELECT pid FROM pg_stat_activity")]
+    connection.terminate()
+    return [first, *found]
+
+
+def tell(pids: Sequence[int], what: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+
+
+@asynccontextmanager
+async def hosts(*own: postgres.Own) -> AsyncIterator[tuple[str, Sequence[Network]]]:
+    """The URL of whichever of them can be written, each over a network of its own, and the networks."""
+    async with AsyncExitStack() as stack:
+        made = [await stack.enter_async_context(network(each.url)) for each in own]
+        places = ",".join(each.url.partition("@")[2].partition("/")[0] for each in made)
+        yield f"postgresql://postgres@{places}/postgres?sslmode=disable&target_session_attrs=read-write", made
+
+
+def acknowledged(answer: Answer) -> bool:
+    """Whether a write was; every other answer says in a code why not."""
+    codes = [error["code"] for error in payload(answer).get("errors", ())]
+    assert answer.refused or (answer.status == 200 and codes in ([], ["TRY_AGAIN"], ["COMMIT_UNKNOWN"])), answer
+    return codes == [] and not answer.refused
+
+
+async def lose(primary: postgres.Own, net: Network, way: str, stack: AsyncExitStack) -> None:
+    """Lose a primary. What is frozen is killed when the stack is left."""
+    if way in ("immediate", "fast"):
+        await asyncio.to_thread(primary.stop, way)
+    elif way == "dark":
+        net.dark = True
+        net.silence()
+    else:
+        pids = await processes(primary)
+        stack.callback(tell, pids, signal.SIGKILL)
+        tell(pids, signal.SIGKILL if way == "killed" else signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("way", ["killed", "immediate", "fast", "frozen", "dark"])
+async def test_a_primary_that_is_lost_is_replaced(own_pair: Pair, way: str) -> None:
+    """Writes wait for the standby, so what is acknowledged is there. What waits for the old one is answered as well."""
+    primary, standby = own_pair.primary, own_pair.standby
+    await rows_of(primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+    numbers = itertools.count()
+    told: set[str] = set()
+    over = False
+    async with hosts(primary, standby) as (url, (net, _)), AsyncExitStack() as stack:
+        given = url if way == "dark" else own_pair.url
+        ask = await stack.enter_async_context(asking(Settings(database_url=given, **ENDLESS)))
+
+        async def write() -> None:
+            while not over:
+                sku = f"W{next(numbers)}"
+                if acknowledged(await send(ask, CREATE, {"sku": sku})):
+                    told.add(sku)
+                await asyncio.sleep(0)
+
+        async def more() -> None:
+            wanted = len(told) + 10
+
+            async def acknowledges() -> bool:
+                return len(told) >= wanted
+
+            await until(acknowledges)
+
+        async with asyncio.timeout(2 * HANGS_SECONDS):
+            writers = [asyncio.create_task(write()) for _ in range(4)]
+            await more()
+            await lose(primary, net, way, stack)
+            await asyncio.to_thread(own_pair.promote)
+            assert acknowledged(await send(ask, CREATE, {"sku": "AFTER"})), "who comes later is not refused"
+            await more()
+            over = True
+            await asyncio.gather(*writers)
+        assert checked_out(ask.database) == 0
+    [rows] = await rows_of(standby.url, "SELECT sku FROM item")
+    assert told | {"AFTER"} <= {sku for (sku,) in rows}
+    await audit_url(standby.url)
+
+
+async def test_who_waits_for_a_silent_host_meets_the_one_that_is_promoted_meanwhile(own_pair: Pair) -> None:
+    async with hosts(own_pair.primary, own_pair.standby) as (url, (first, second)), asyncio.timeout(HANGS_SECONDS):
+        first.dark = True
+        database = Database(Settings(database_url=url, **ENDLESS))
+        asked = asyncio.create_task(database.fetch("SELECT current_setting('transaction_read_only')", []))
+
+        async def would_not_do() -> bool:
+            return len(second.wires) > 0 and second.wires[0].client.is_closing()
+
+        await until(would_not_do)
+        await asyncio.to_thread(own_pair.promote)
+        assert await asked == b"off"
+        await database.close()
+
+
+async def test_who_is_slow_is_not_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement waits for a lock, and its server is asked again and again whether it is there."""
+    monkeypatch.setattr(lookout, "SILENT_SECONDS", 0.05)
+    async with hosts(pair.primary, pair.standby) as (url, (first, _)), asyncio.timeout(HANGS_SECONDS):
+        database = Database(Settings(database_url=url, **ENDLESS))
+        async with held(pair.primary.url):
+            asked = asyncio.create_task(database.fetch(LOCKED, []))
+
+            async def asked_again() -> bool:
+                return len(first.wires) > 4
+
+            await until(asked_again)
+            assert not first.wires[0].client.is_closing()
+            assert not asked.done()
+        assert await asked == b"got"
+        assert not first.wires[0].client.is_closing(), "it was answered on the connection that it began on"
+        await database.close()
+
+
+async def test_a_connection_that_leads_elsewhere_gives_up_no_host_that_answers(pair: Pair) -> None:
+    """Two ways to one primary, as through two poolers: who waits by one of them is given up when this one is silent."""
+    async with hosts(pair.primary, pair.primary) as (url, (first, second)), asyncio.timeout(HANGS_SECONDS):
+        database = Database(Settings(database_url=url, **ENDLESS))
+        async with held(pair.primary.url):
+            first.dark = True
+            asked = asyncio.create_task(database.fetch(LOCKED, []))
+
+            async def waiting() -> int:
+                [rows] = await rows_of(pair.primary.url, "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                return len(rows)
+
+            async def waits() -> bool:
+                return await waiting() == 1
+
+            await until(waits)
+            first.dark = False
+            known = len(second.wires)
+            assert await database.fetch("SELECT 'elsewhere'", []) == b"elsewhere"
+
+            async def looked() -> bool:
+                return len(second.wires) > known and second.wires[known].client.is_closing()
+
+            await until(looked)
+            assert not asked.done()
+            assert not second.wires[0].client.is_closing()
+            second.dark = True
+            second.silence()
+
+            async def begins_anew() -> bool:
+                return await waiting() == 2  # nobody tells the server of the first one
+
+            await until(begins_anew)
+        assert await asked == b"got"
+        await database.close()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "one/shop?target_session_attrs=read-write",
+        "one,two/shop",
+        "one,two/shop?target_session_attrs=any",
+        "one,two/shop?target_session_attrs=standby",
+    ],
+)
+def test_the_others_are_asked_where_one_of_them_is_the_primary(place: str) -> None:
+    """And not where there is no other, or any of them will do."""
+
+    def found(url: str) -> object:
+        database = Database(Settings(database_url=f"postgresql://{url}"))
+        primary: Any = database.primary
+        return primary._lookout
+
+    assert found(place) is None
+    assert found("one,two/shop?target_session_attrs=primary") is not None
+
+
+def test_what_is_waited_for_before_a_new_primary_is_asked_is_less_than_five_seconds() -> None:
+    """One begins just behind a look: the next look is at its end, asks first who is silent, and so does the new connection."""
+    looks = 2 * lookout.SILENT_SECONDS + max(link.HEAD_START_SECONDS, link.AGAIN_SECONDS)
+    assert looks + link.HEAD_START_SECONDS < 5
