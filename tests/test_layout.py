@@ -203,6 +203,7 @@ def test_a_module_opens_with_what_it_is_for(path: str) -> None:
 #: Where rows are written past the write door, and why.
 BESIDE_THE_DOOR = {
     "write/door.py": "it is the door",
+    "write/column_rows.py": "it makes and runs statements of the door",
     "write/idempotency.py": "its keys are no rows that clients see",
     "write/expired_keys.py": "as above",
     "access/api_keys.py": "API keys are no rows that clients see",
@@ -217,7 +218,10 @@ BESIDE_THE_DOOR = {
 }
 #: What writes, and what could: methods of a session or connection.
 STATEMENTS = {"insert", "update", "delete", "text"}
-METHODS = {"add", "add_all", "delete", "execute", "flush", "merge", "begin_nested", "bulk_save_objects", "bulk_insert_mappings"}
+METHODS = {
+    *("add", "add_all", "delete", "execute", "exec_driver_sql", "flush", "merge", "begin_nested"),
+    *("bulk_save_objects", "bulk_insert_mappings"),
+}
 
 
 def writes(source: str) -> set[str]:
@@ -268,6 +272,7 @@ def test_the_write_door_has_no_exception_for_nothing() -> None:
         ("sa.text('DELETE FROM item')", "text"),
         ("async def f(unit):\n    await unit.session.execute(x)", "session.execute"),
         ("async def f(session):\n    await session.delete(row)", "session.delete"),
+        ("async def f(connection):\n    await connection.exec_driver_sql(x)", "session.exec_driver_sql"),
         ("def f(unit):\n    unit.session.add(row)", "session.add"),
         ("def f(unit):\n    unit.session.sync_session.flush()", "session.flush"),
     ],
@@ -291,6 +296,7 @@ TABLES = {
     "write/freed_keys.py": "rows of the session, loaded through the door, step aside for each other",
     "write/drawn_keys.py": "the name of a sequence",
     "write/door.py": "writes, with what the scope sees as a condition",
+    "write/column_rows.py": "inserts for the door",
     "write/images.py": "the record of changes is of the server's own, for whoever may see it",
     "write/unit.py": "names rows by their keys, which were locked through the door",
     "write/locks.py": "names unique keys",

@@ -25,12 +25,12 @@ from graph.orders.reservations import HOLDING, lock_stock
 from graph.read.rows import rows
 from graph.scope import SERVER
 from graph.write import door
+from graph.write.column_rows import insert_values
 from graph.write.columns import start_of
 from graph.write.drawn_keys import next_keys
 from graph.write.errors import ROOT
 from graph.write.images import among
 from graph.write.locks import Lock, locked
-from graph.write.plain_rows import insert_values
 from graph.write.sight import Keyed
 from graph.write.unit import Unit
 
@@ -218,8 +218,7 @@ async def _insert_orders(unit: Unit, orders: Sequence[Order], keys: Sequence[int
         "total_amount": [order.subtotal - order.discount for order in orders],
         "note": [order.note for order in orders],
     }
-    statement = insert_values(unit, OrderRow, values, start_of(OrderRow).values(unit.now))
-    await door.insert_keyed(unit, OrderRow, keys, statement)
+    await door.insert_keyed(unit, OrderRow, keys, values, start_of(OrderRow).values(unit.now))
 
 
 async def _insert_lines(
@@ -235,5 +234,4 @@ async def _insert_lines(
         "quantity": list(column(order.quantities for order in orders)),
         "price_paid": list(column(order.prices for order in orders)),
     }
-    statement = insert_values(unit, OrderItem, values, start_of(OrderItem).values(unit.now))
-    await door.insert_keyed(unit, OrderItem, keys[OrderItem], statement)
+    await door.insert_keyed(unit, OrderItem, keys[OrderItem], values, start_of(OrderItem).values(unit.now))

@@ -25,6 +25,7 @@ from graph.base import Base
 from graph.database import capabilities
 from graph.read.rows import Door, seen
 from graph.read.sql.constructs import without_parameters
+from graph.write.column_rows import insert_silently, insert_values
 from graph.write.columns import stored
 from graph.write.errors import ROOT, Path
 from graph.write.flushed_rows import note_flush
@@ -143,11 +144,6 @@ async def delete_where(graph: Graph, model: type[Base], keys: Collection[int], *
     return sorted((await _execute(graph, model, where, statement, goes=None)).scalars())
 
 
-def insert_of(graph: Graph, model: type[Base]) -> Any:
-    """An INSERT that can have a conflict clause, for `insert` and `merge`."""
-    return capabilities(graph.dialect).insert(model.__mapper__.local_table)
-
-
 async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = False) -> int:
     """Insert rows; how many were. With `skip` one whose key is taken is left out."""
     column = rows_.model.__mapper__.columns[rows_.key]
@@ -162,10 +158,21 @@ async def insert(graph: Graph, rows_: Keyed, statement: Any, *, skip: bool = Fal
     return len(written)
 
 
-async def insert_keyed(graph: Graph, model: type[Base], keys: Collection[int], statement: Any) -> None:
-    """Insert rows that have their primary keys already (`graph.write.drawn_keys.next_keys`): nobody else can have them."""
+async def insert_keyed(
+    graph: Graph, model: type[Base], keys: Collection[int], values: Mapping[str, Sequence[Any]], start: Mapping[str, Any]
+) -> None:
+    """Insert rows that have their primary keys already (`graph.write.drawn_keys.next_keys`): nobody else can have them.
+
+    `values` are theirs by column, `start` is what all of them have.
+    """
     table: Any = model.__mapper__.local_table
-    await _insert(graph, model, statement, table.c.id, keys)
+    record = record_of(graph.session)
+    if capabilities(graph.dialect).arrays or (record is not None and len(keys) <= MOST_TOLD):
+        await _insert(graph, model, insert_values(graph, model, values, start), table.c.id, keys)
+    else:
+        await insert_silently(graph, model, values, start)
+        if record is not None:
+            _note_many(record, model, len(keys))
     await keep_in_sight(graph, model, "id", keys, lambda _: ROOT)
 
 

@@ -8,7 +8,7 @@ is to be skipped or the last is to win.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,12 @@ import sqlalchemy as sa
 import strawberry
 
 from graph.base import Base
-from graph.read.sql.constructs import value_rows
 from graph.write import door
+from graph.write.column_rows import insert_values
 from graph.write.columns import refusal, start_of, stored, validators
 from graph.write.errors import ROOT, Path, Refused, UniqueError
 from graph.write.mutation_inputs import input_fields
 from graph.write.new_rows import new_row
-from graph.write.object_graph import Graph
 from graph.write.pending import PendingRows, put
 from graph.write.sight import Keyed, hides
 from graph.write.unique_keys import unique_keys
@@ -138,16 +137,6 @@ class Plain:
         allowed = [error for error in ours if not (twice if error.row is None else taken or error.row.key in hidden)]
         if len(found) > len(allowed):
             raise Refused(error for error in found if error not in allowed)
-
-
-def insert_values(graph: Graph, model: type[Base], values: Mapping[str, Sequence[Any]], start: Mapping[str, Any]) -> Any:
-    """One INSERT of rows by columns, whatever their number. What has no values is as `start` says."""
-    columns: Any = model.__mapper__.local_table.columns
-    alike = {name: sa.literal(value, columns[name].type) for name, value in start.items() if name not in values}
-    given = value_rows(graph.dialect, [(columns[name], listed) for name, listed in values.items()])
-    # SQLite wants a WHERE between a SELECT and a conflict clause.
-    source = sa.select(*given, *alike.values()).where(sa.literal_column("true"))
-    return door.insert_of(graph, model).from_select([*values, *alike], source, include_defaults=False)
 
 
 async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:

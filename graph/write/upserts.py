@@ -16,6 +16,7 @@ from graph.read.rows import rows as rows_of
 from graph.scope import SERVER, Scope
 from graph.write import door
 from graph.write.answers import Result
+from graph.write.column_rows import insert_of
 from graph.write.columns import required, stored, type_name
 from graph.write.errors import MutationError, Path, Row
 from graph.write.locks import Lock, locked
@@ -60,7 +61,7 @@ async def upsert_rows(plain: Plain, counter: Counter | None = None) -> list[Resu
     keyed = plain.keyed(identities)
     if await hides(unit, keyed):
         await plain.explain(taken=False, twice=True)
-    insert = door.insert_of(unit, plain.model)
+    insert = insert_of(unit, plain.model)
     sets = {name: insert.excluded[name] for name in values if name != plain.key}
     start = plain.start()
     rows = [{**start, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]

@@ -26,7 +26,7 @@ from graph.exchange.entries import Order
 from graph.exchange.presets import PRESETS, Terms
 from graph.sample import northwind
 from graph.write.unit import Unit
-from tests.conftest import Ask
+from tests.conftest import Ask, Statements
 from tests.exchange.files import HEADER, WEEK, bring, line, lines_file
 
 RETAIL = PRESETS["online-retail"]
@@ -293,6 +293,22 @@ async def test_what_is_stopped_leaves_whole_orders_and_the_next_run_goes_on(
     brought = await bring(database, path)
     assert brought.tally.there["orders"] == orders
     assert await count(database) == [1, 3, 8, 24, 8]
+
+
+async def test_a_batch_is_as_many_statements_however_many_lines_it_has(
+    database: Database, tmp_path: Path, statements: Statements
+) -> None:
+    await bring(database, lines_file(tmp_path, line("0")))
+    counts = list[int]()
+    for number in (1_201, 3_017):
+        statements.clear()
+        rows = [line(str(number), quantity=quantity) for quantity in range(1, number + 1)]
+        brought = await bring(database, lines_file(tmp_path, *rows, name=f"{number}.csv"))
+        counts.append(len(statements))
+        assert brought.tally.made == Counter(orders=1, lines=number)
+        held = await all_of(database, "SELECT position, quantity FROM order_item ORDER BY id")
+        assert held[-number:] == [(place, place) for place in range(1, number + 1)]
+    assert counts[0] == counts[1] <= 9
 
 
 async def test_lines_of_an_order_may_stand_a_little_apart(database: Database, tmp_path: Path) -> None:

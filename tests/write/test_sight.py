@@ -20,6 +20,7 @@ from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from graph.read import rows
 from graph.scope import OPEN, Scope
 from graph.write import door
+from graph.write.column_rows import insert_of
 from graph.write.errors import Refused
 from graph.write.object_graph import Graph
 from graph.write.record import Change, recorded
@@ -238,7 +239,7 @@ async def test_no_verb_of_the_door_reaches_a_row_that_is_not_seen(clerk: Clerk) 
         graph = Graph(context)
         table: Any = Item.__table__
         keyed = Keyed(Item, "sku", ["C"], lambda _: ("input",))
-        offered = door.insert_of(graph, Item).values({"sku": "C", "name": "Mine", "price": 1, "version": 1, **times})
+        offered = insert_of(graph, Item).values({"sku": "C", "name": "Mine", "price": 1, "version": 1, **times})
         writes: dict[str, Callable[[], Awaitable[object]]] = {
             "update": partial(door.update, graph, Item, [3], {"name": "Mine"}),
             "merge": partial(door.merge, graph, keyed, offered, {"name": "Mine"}),

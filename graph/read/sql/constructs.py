@@ -6,7 +6,7 @@ the floor (no JSONB, no ORDER BY in aggregates, no base64).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -261,12 +261,15 @@ def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Seque
         lists = [sa.cast(sa.literal(v, ARRAY(c.type)), ARRAY(c.type.dialect_impl(dialect))) for c, v in values]
         names = [sa.column(c.name, c.type) for c, _ in values]
         return list(func.unnest(*lists).table_valued(*names, name="given").render_derived().c)
-    columns = [column for column, _ in values]
-    processes = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in columns]
-    stored = [v if process is None else map(process, v) for process, (_, v) in zip(processes, values, strict=True)]
-    text = orjson.dumps(list(zip(*stored, strict=True))).decode()
+    text = orjson.dumps(list(zip(*driver_values(dialect, values), strict=True))).decode()
     each = func.json_each(sa.literal(text, sa.Text())).table_valued("value", name="given")
-    return [func.json_extract(each.c.value, literal(f"$[{i}]"), type_=c.type) for i, c in enumerate(columns)]
+    return [func.json_extract(each.c.value, literal(f"$[{i}]"), type_=c.type) for i, (c, _) in enumerate(values)]
+
+
+def driver_values(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Iterable[Any]]]) -> list[Iterable[Any]]:
+    """The values of columns as the driver takes them."""
+    processes = [column.type.dialect_impl(dialect).bind_processor(dialect) for column, _ in values]
+    return [held if process is None else map(process, held) for process, (_, held) in zip(processes, values, strict=True)]
 
 
 def _processes(dialect: sa.Dialect, columns: Sequence[sa.Column[Any]]) -> list[Callable[[Any], Any]]:
