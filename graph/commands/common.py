@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -106,6 +107,20 @@ async def prepare(settings: Settings, shop: str | None = None) -> None:
         await see_migrated(settings, shop)
 
 
+async def see_one_shop(settings: Settings) -> None:
+    """See that a server where no one shop was ever migrated is not that of many shops. Raises `Unavailable`."""
+    from graph import migrate as migrations
+    from graph.database.backends import configured
+    from graph.database.failures import Unavailable
+    from graph.shops.deployment import Deployment
+
+    if is_embedded(settings):  # a file is one shop's
+        return
+    is_empty = await migrations.current(configured(settings)) is None
+    if is_empty and await Deployment(replace(settings, shops=True)).is_there():
+        raise Unavailable("it holds many shops, which takes ORDERGRAPH_SHOPS=on")
+
+
 async def see_named(settings: Settings, shop: str) -> None:
     """See that there is a shop of this name. Raises `ShopRefused`."""
     from graph.shops.deployment import Deployment
@@ -123,6 +138,8 @@ async def see_migrated(settings: Settings, shop: str | None = None) -> None:
     else:
         await probe(settings)
     if not await migrations.is_current(configured(settings, shop)):
+        if shop is None:
+            await see_one_shop(settings)
         what = "database" if shop is None else f"shop {shop}"
         raise click.ClickException(f"the {what} does not have the schema of this version: run `ordergraph migrate`")
 

@@ -19,6 +19,7 @@ from graph.commands.common import (
     prepare,
     probe,
     see_named,
+    see_one_shop,
     settings_for,
     usable_settings,
     with_database,
@@ -43,6 +44,7 @@ def migrate(down_to: str | None) -> None:
 
     async def work() -> str | None:
         await probe(settings)
+        await see_one_shop(settings)
         where = configured(settings)
         if down_to is None:
             await migrations.upgrade(where)

@@ -41,7 +41,8 @@ def shop() -> None:
 def create(name: str, hosts: tuple[str, ...]) -> None:
     """Make a shop called NAME, without rows: all of it, or nothing. Servers find it at once."""
     made = run(lambda deployment: deployment.create(name, hosts))
-    click.echo(f"Made the shop {made.name}" + (f", to which lead {', '.join(made.hosts)}." if made.hosts else "."))
+    leads = f", to which {', '.join(made.hosts)} {lead(made.hosts)}" if made.hosts else ""
+    click.echo(f"Made the shop {made.name}{leads}.")
 
 
 @shop.command("list", epilog=examples("ordergraph shop list", "ordergraph shop list --json"))
@@ -78,7 +79,7 @@ def hosts(name: str, hosts: tuple[str, ...], none: bool) -> None:
     if bool(hosts) is none:
         raise Misused("name the hosts that lead to the shop, or say --none")
     found = run(lambda deployment: deployment.set_hosts(name, hosts))
-    click.echo(f"To the shop {name} leads {', '.join(found.hosts) or 'no host'}.")
+    click.echo(f"To the shop {name} {lead(found.hosts)} {', '.join(found.hosts) or 'no host'}.")
 
 
 @shop.command(
@@ -125,6 +126,11 @@ def drop(name: str, yes: bool) -> None:
 def export(name: str, **options: Any) -> None:
     """Write what the shop NAME holds, as `ordergraph export --shop NAME` does."""
     export_shop(shop=name, **options)
+
+
+def lead(hosts: tuple[str, ...]) -> str:
+    """What hosts do, in a sentence; no host does as one."""
+    return "lead" if len(hosts) > 1 else "leads"
 
 
 def settings() -> Settings:

@@ -38,6 +38,11 @@ class Deployment:
         async with self._homes.opened(make=True):
             pass
 
+    async def is_there(self) -> bool:
+        """Whether there is a registry."""
+        async with self._homes.opened() as connection:
+            return await registry.is_made(connection)
+
     async def create(self, name: str, hosts: Iterable[str] = ()) -> Shop:
         """Make a shop with the tables of this version. Raises `ShopRefused`."""
         try:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -59,7 +60,7 @@ def misused(found: subprocess.CompletedProcess[str]) -> str:
 
 def test_the_life_of_a_shop(shops: Shops, tmp_path: Path, url: str) -> None:
     made = done(shops("shop", "create", "acme", "--host", "Acme.example", "--host", "www.acme.example"))
-    assert made == "Made the shop acme, to which lead acme.example, www.acme.example.\n"
+    assert made == "Made the shop acme, to which acme.example, www.acme.example lead.\n"
     assert done(shops("shop", "create", "north-wind")) == "Made the shop north-wind.\n"
     assert refused(shops("shop", "create", "acme")) == "there is a shop acme already"
     assert "is no name of a shop" in refused(shops("shop", "create", "../acme"))
@@ -68,6 +69,8 @@ def test_the_life_of_a_shop(shops: Shops, tmp_path: Path, url: str) -> None:
     assert title.split() == ["NAME", "HOSTS", "REVISION", "CREATED", "ARCHIVED"]
     assert [line.split()[:3] for line in lines] == [["acme", "acme.example,www.acme.example", HEAD], ["north-wind", "-", HEAD]]
 
+    both = done(shops("shop", "hosts", "north-wind", "north.example", "www.north.example"))
+    assert both == "To the shop north-wind lead north.example, www.north.example.\n"
     assert done(shops("shop", "hosts", "north-wind", "north.example")) == "To the shop north-wind leads north.example.\n"
     assert refused(shops("shop", "hosts", "north-wind", "acme.example")) == "the host acme.example leads to the shop acme"
     assert done(shops("shop", "hosts", "north-wind", "--none")) == "To the shop north-wind leads no host.\n"
@@ -237,6 +240,28 @@ def test_a_file_where_there_are_many_shops_and_a_folder_where_there_is_one(run: 
         (tmp_path / "shops").mkdir()
         told = refused(run(*command, DATABASE_URL="sqlite:///./shops", ORDERGRAPH_SHOPS="off"))
         assert told.endswith("it is a folder, as many shops have one (ORDERGRAPH_SHOPS)")
+
+
+@pytest.mark.parametrize(
+    "command", [["migrate"], ["migrate", "--down-to", "base"], ["serve"], ["sample"], ["key", "list"], ["export"]]
+)
+def test_a_server_of_many_shops_where_there_is_one(run: Run, bare_postgres_url: str, command: list[str]) -> None:
+    one = partial(run, *command, DATABASE_URL=bare_postgres_url, ORDERGRAPH_SHOPS="off")
+    if command[0] != "migrate":
+        assert "run `ordergraph migrate`" in refused(one())
+    made = run("shop", "create", "acme", "--host", "acme.example", DATABASE_URL=bare_postgres_url, ORDERGRAPH_SHOPS="on")
+    assert done(made) == "Made the shop acme, to which acme.example leads.\n"
+    assert refused(one()).endswith("it holds many shops, which takes ORDERGRAPH_SHOPS=on")
+
+
+def test_the_one_shop_that_a_server_had_before_stays_as_it_was(run: Run, bare_postgres_url: str) -> None:
+    one = partial(run, DATABASE_URL=bare_postgres_url, ORDERGRAPH_SHOPS="off")
+    done(one("migrate"))
+    assert "revision 0008" in done(one("migrate", "--down-to", "0008"))
+    done(run("shop", "create", "acme", DATABASE_URL=bare_postgres_url, ORDERGRAPH_SHOPS="on"))
+    assert refused(one("purge-keys")).endswith("run `ordergraph migrate`")
+    assert HEAD in done(one("migrate"))
+    assert done(one("purge-keys")) == "Deleted 0 idempotency keys.\n"
 
 
 def test_a_server_without_a_list_of_shops_says_what_to_do(run: Run, bare_postgres_url: str) -> None:
