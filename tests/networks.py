@@ -2,7 +2,8 @@
 
 What goes in: the URL of a database. What comes out: a `Network` with the URL that leads through it. A connection that is silent
 takes what it is given and passes nothing on, in either direction, as one that a firewall forgot or whose host is gone. Neither
-side is told, also when the other ends it. What a server says beside its answer can be put before that, too.
+side is told, also when the other ends it. Where no server listens a connection is taken and ended, as proxies do. What a server
+says beside its answer can be put before that, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 #: How PostgreSQL's protocol says goodbye.
 GOODBYE = b"X\x00\x00\x00\x04"
@@ -94,49 +95,55 @@ def notice(**fields: str) -> bytes:
     return b"N" + (len(body) + 4).to_bytes(4, "big") + body
 
 
+async def connected(target: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the server of a URL."""
+    folder = target.query.get("host")
+    if folder:
+        return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.port or 5432}")
+    return await asyncio.open_connection(target.host or "127.0.0.1", target.port or 5432)
+
+
 @asynccontextmanager
 async def network(url: str) -> AsyncIterator[Network]:
     """A network before the server of a database."""
     target = make_url(url)
-    folder = target.query.get("host")
     tasks: set[asyncio.Task[None]] = set()
 
     async def to_server(reader: asyncio.StreamReader, wire: Wire) -> None:
-        while data := await reader.read(1 << 20):
-            if wire.passes(data):
-                if made.asked and made.asked in data:
-                    wire.beside = made.beside
-                wire.server.write(data)
+        with suppress(OSError):  # it was reset
+            while data := await reader.read(1 << 20):
+                if wire.passes(data):
+                    if made.asked and made.asked in data:
+                        wire.beside = made.beside
+                    wire.server.write(data)
         if not wire.silent:
             wire.server.close()
 
     async def to_client(reader: asyncio.StreamReader, wire: Wire) -> None:
-        while data := await reader.read(1 << 20):
-            if not wire.silent:
-                said, wire.beside = wire.beside, b""
-                wire.client.write(said + data)
+        with suppress(OSError):
+            while data := await reader.read(1 << 20):
+                if not wire.silent:
+                    said, wire.beside = wire.beside, b""
+                    wire.client.write(said + data)
         if not wire.silent:
             wire.client.close()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         kept(asyncio.current_task())
-        if folder:
-            upstream, server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.port or 5432}")
-        else:
-            upstream, server = await asyncio.open_connection(target.host or "127.0.0.1", target.port or 5432)
+        try:
+            upstream, server = await connected(target)
+        except OSError:  # nobody is there
+            writer.close()
+            return
         wire = Wire(writer, server, behind=made.behind, before=made.before, more=made.more, silent=made.dark)
         made.wires.append(wire)
         for pump in (to_server(reader, wire), to_client(upstream, wire)):
-            kept(asyncio.ensure_future(quietly(pump)))
+            kept(asyncio.ensure_future(pump))
 
     def kept(task: asyncio.Task[None] | None) -> None:
         assert task is not None
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-
-    async def quietly(pump: object) -> None:
-        with suppress(OSError):
-            await pump  # type: ignore[misc]  # a coroutine
 
     listener = await asyncio.start_server(take, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
@@ -146,9 +153,11 @@ async def network(url: str) -> AsyncIterator[Network]:
         yield made
     finally:
         listener.close()
-        while tasks:  # who was taken at last has a wire by now
+        while True:
             for wire in made.wires:
                 wire.client.close()
                 wire.server.close()
-            await asyncio.wait(tasks, timeout=0.1)
+            if not tasks:
+                break
+            await asyncio.wait(tasks, timeout=0.1)  # who was taken at last has a wire by then
         await asyncio.sleep(0)  # what is closed is let go in the next turn of the loop
