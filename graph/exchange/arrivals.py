@@ -135,7 +135,7 @@ async def _customers(unit: Unit, orders: Sequence[Order], arrival: Arrival) -> d
 
 async def _items(unit: Unit, orders: Sequence[Order], arrival: Arrival) -> dict[str, tuple[int, bool]]:
     """The keys of items by code, and whether they count their stock; those that are not there are made of their first line."""
-    wanted = sorted({sku for order in orders for sku in order.skus})
+    wanted = sorted(set(chain.from_iterable(order.skus for order in orders)))
     row = rows(Item, SERVER)
 
     async def look_up(skus: Sequence[str]) -> dict[str, tuple[int, bool]]:
@@ -167,8 +167,9 @@ def _with_references(
 ) -> list[Order]:
     """The orders that point to nothing that is not there, and is not made."""
     kept: list[Order] = []
+    missing = set(chain.from_iterable(order.skus for order in orders)).difference(items)
     for order in orders:
-        lost = [index for index, sku in enumerate(order.skus) if sku not in items]
+        lost = [index for index, sku in enumerate(order.skus) if sku in missing] if missing else []
         if order.email not in customers:
             arrival.refuse(order, "REFERENCE_NOT_FOUND", f"there is no customer {order.email}")
         for index in lost:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import repeat
+from operator import itemgetter
 
 from graph.base import MAX_SUBTOTAL
 from graph.exchange import values
@@ -24,22 +25,27 @@ from graph.exchange.values import BadValue
 BATCH_LINES, BATCH_ROWS, AHEAD = 10_000, 2_000, 20_000
 GUEST = "Guest"
 #: The values of a row that are about its line, at its end: sku, item_name, quantity, price_paid, discount_rate.
-ABOUT_LINE = 5
+ABOUT_LINE, QUANTITY = 5, -3
+#: Those about its order that all its rows must say alike. Times may differ, and names: the first one counts.
+ABOUT_ORDER = ("status", "discount", "note", "email")
+about_order = itemgetter(*map(LINES.names.index, ABOUT_ORDER))
+
+
+def named(row: Row) -> tuple[str, ...]:
+    """The source and the number of the order that a row is of."""
+    return row[3][:2]
 
 
 @dataclass(slots=True)
 class Unfinished:
-    """The rows of an order while more may come: that which is about the order, and those about its lines, which may hold both."""
+    """The rows of an order while more may come: that which is about the order, and those about its lines.
 
-    file: str
+    `flat` says that each of these is about both.
+    """
+
     head: Row
-    lines_file: str
+    flat: bool
     lines: list[Row] = field(default_factory=list)
-
-    @property
-    def flat(self) -> bool:
-        """Whether the rows say both."""
-        return self.file == self.lines_file
 
 
 class Assembly:
@@ -65,33 +71,35 @@ class Assembly:
         """Whether it is time to `take` what waits."""
         return self._lines >= BATCH_LINES
 
-    def add(self, file: str, row: Row) -> None:
-        """A row of a flat file."""
-        name = row[2][:2]
+    def add(self, rows: Sequence[Row]) -> None:
+        """Rows of a flat file that are of one order."""
+        name = named(rows[0])
+        if not name[1] and len(rows) > 1:  # one without a number is refused by itself
+            for row in rows:
+                self.add([row])
+            return
         gathered = self._open.get(name)
         if gathered is None:
-            gathered = Unfinished(file, row, file)
-            self._open[name if name[1] else ("", f"\0{row[0]}")] = gathered  # one without a number is refused by itself
-        gathered.lines.append(row)
-        self._last = gathered
-        self._lines += 1
+            gathered = Unfinished(rows[0], flat=True)
+            self._open[name if name[1] else ("", f"\0{rows[0][1]}")] = gathered
+        self.lines(gathered, rows)
 
-    def wait(self, file: str, head: Row, lines_file: str) -> None:
+    def wait(self, head: Row) -> None:
         """Keep an order for the lines that are still to come. Of two of one number the second is left to itself, and refused."""
-        name = head[2][:2]
+        name = named(head)
         if name in self._open:
-            name = (name[0], f"{name[1]}\0{head[0]}")
-        self._open[name] = Unfinished(file, head, lines_file)
+            name = (name[0], f"{name[1]}\0{head[1]}")
+        self._open[name] = Unfinished(head, flat=False)
 
     def find(self, name: tuple[str, ...]) -> Unfinished | None:
         """The order of this source and number, if it waits."""
         return self._open.get(name)
 
-    def line(self, gathered: Unfinished, row: Row) -> None:
-        """Put a line to its order."""
-        gathered.lines.append(row)
+    def lines(self, gathered: Unfinished, rows: Sequence[Row]) -> None:
+        """Put lines to their order."""
+        gathered.lines += rows
         self._last = gathered
-        self._lines += 1
+        self._lines += len(rows)
 
     def take(self, *, all_: bool = False) -> Iterator[list[Order]]:
         """The orders that wait no longer, in batches: those before the one that got the last line."""
@@ -106,12 +114,10 @@ class Assembly:
 
 def order_of(terms: Terms, gathered: Unfinished, *, makes: bool) -> Order:
     """An order of its rows."""
-    source, number, date, status, shipped, discount, note, email, name = gathered.head[2][:9]
+    source, number, date, status, shipped, discount, note, email, name = gathered.head[3][:9]
     guest = bool(terms.guest) and not email.strip()
     called = GUEST if guest else name if makes else ""
-    rows = [] if gathered.flat else [(gathered.file, *gathered.head[:2])]
-    offset = len(rows)
-    rows += [(gathered.lines_file, line, raw) for line, raw, _ in gathered.lines]
+    rows = gathered.lines if gathered.flat else [gathered.head, *gathered.lines]
     entry = Entry(rows=rows)
     order = Order(
         rows=rows,
@@ -126,13 +132,13 @@ def order_of(terms: Terms, gathered: Unfinished, *, makes: bool) -> Order:
         note=entry.take(values.label, "note", note) if note else None,
     )
     if gathered.flat:
-        _compare(order, gathered.lines)
-    lines = [(index, row[2][-ABOUT_LINE:]) for index, row in enumerate(gathered.lines, start=offset)]
+        _compare(order, rows)
+    at: Sequence[int] = range(len(rows) - len(gathered.lines), len(rows))
     if terms.negatives_left_out:
-        lines = [each for each in lines if not values.is_negative(each[1][2])]
-        order.left_out = len(gathered.lines) - len(lines)
-    if lines:
-        _add_lines(terms, order, lines, makes=makes)
+        at = [index for index in at if not values.is_negative(rows[index][3][QUANTITY])]
+        order.left_out = len(gathered.lines) - len(at)
+    if at:
+        _add_lines(terms, order, at, makes=makes)
     if not order.faults and order.subtotal > MAX_SUBTOTAL:
         order.faults.append(Fault(0, "CHECK", "the lines come to more than an order may"))
     elif not order.faults and order.discount > order.subtotal:
@@ -141,19 +147,21 @@ def order_of(terms: Terms, gathered: Unfinished, *, makes: bool) -> Order:
 
 
 def _compare(order: Order, rows: Sequence[Row]) -> None:
-    """See that all rows say the same of their order. Times may differ, and names: the first one counts."""
-    columns = zip(LINES.names, zip(*[values_ for _, _, values_ in rows], strict=True), strict=True)
-    for name, said in columns:
-        if name in ("status", "discount", "note", "email") and len(set(said)) > 1:
-            other = next(index for index, text in enumerate(said) if text != said[0])
-            reason = f"{name} is another one than on line {rows[0][0]} of the same order"
+    """See that all rows say the same of their order."""
+    said = [about_order(row[3]) for row in rows]
+    if len(set(said)) == 1:
+        return
+    for name, texts in zip(ABOUT_ORDER, zip(*said, strict=True), strict=True):
+        if len(set(texts)) > 1:
+            other = next(index for index, text in enumerate(texts) if text != texts[0])
+            reason = f"{name} is another one than on line {rows[0][1]} of the same order"
             order.faults.append(Fault(other, "INVALID_INPUT", reason))
 
 
-def _add_lines(terms: Terms, order: Order, lines: Sequence[tuple[int, tuple[str, ...]]], *, makes: bool) -> None:
-    """Put lines to an order: column by column, and row by row where one is not as it must be."""
-    at, about = zip(*lines, strict=True)
-    skus, names, quantities, prices, rates = zip(*about, strict=True)
+def _add_lines(terms: Terms, order: Order, at: Sequence[int], *, makes: bool) -> None:
+    """Put the lines of these rows to an order: column by column, and row by row where one is not as it must be."""
+    texts = [order.rows[index][3][-ABOUT_LINE:] for index in at]
+    skus, names, quantities, prices, rates = zip(*texts, strict=True)
     try:
         order.skus = list(map(values.sku, skus))
         order.quantities = list(map(values.quantity, quantities))
@@ -164,19 +172,16 @@ def _add_lines(terms: Terms, order: Order, lines: Sequence[tuple[int, tuple[str,
             order.discount += _rebate(list(map(values.rate, rates)), order)
     except BadValue:
         order.skus = order.quantities = order.prices = order.names = order.at = ()
-        if len(lines) > 1:
-            there = [each for each in lines if any(text.strip() for text in each[1])]
-            for index, texts in there:
-                _judge(terms, order, index, texts, makes=makes)
-            if not order.faults:
-                _add_lines(terms, order, there, makes=makes)
-        elif any(text.strip() for text in lines[0][1]):  # else it is an order without lines
-            _judge(terms, order, *lines[0], makes=makes)
+        there = [index for index, line in zip(at, texts, strict=True) if any(text.strip() for text in line)]
+        for index in there:
+            _judge(terms, order, index, makes=makes)
+        if there and not order.faults:  # those that are left are as they must be
+            _add_lines(terms, order, there, makes=makes)
 
 
-def _judge(terms: Terms, order: Order, at: int, texts: tuple[str, ...], *, makes: bool) -> None:
+def _judge(terms: Terms, order: Order, at: int, *, makes: bool) -> None:
     """Note what is wrong with a line."""
-    sku, name, quantity, price, rate = texts
+    sku, name, quantity, price, rate = order.rows[at][3][-ABOUT_LINE:]
     order.take(values.sku, sku, row=at)
     order.take(values.quantity, quantity, row=at)
     order.take(values.money, price, "price_paid", terms.rounded, row=at)

@@ -20,9 +20,6 @@ from graph.exchange.tables import Row
 from graph.exchange.values import BadValue
 from graph.models import OrderStatus
 
-#: A row of a file, for its rejects: what the file is called, the line, and what stands there.
-Place = tuple[str, int, Any]
-
 
 class Fault(NamedTuple):
     """What is wrong with one of the rows of something: which, the code and the reason."""
@@ -36,7 +33,7 @@ class Fault(NamedTuple):
 class Entry:
     """Something to be written: the rows it came from, and what is wrong with them."""
 
-    rows: list[Place]
+    rows: Sequence[Row]
     faults: list[Fault] = field(default_factory=list)
 
     def take(self, read: Callable[..., Any], *given: Any, row: int = 0) -> Any:
@@ -110,10 +107,10 @@ class Order(Entry):
         return blake2b(held.encode(), digest_size=16).hexdigest()
 
 
-def person(terms: Terms, file: str, row: Row) -> Person:
+def person(terms: Terms, row: Row) -> Person:
     """A customer, by the values of a row."""
-    email, name, archived_at, archived_by = row[2]
-    entry = Entry(rows=[(file, row[0], row[1])])
+    email, name, archived_at, archived_by = row[3]
+    entry = Entry(rows=[row])
     return Person(
         rows=entry.rows,
         faults=entry.faults,
@@ -123,10 +120,10 @@ def person(terms: Terms, file: str, row: Row) -> Person:
     )
 
 
-def product(terms: Terms, file: str, row: Row) -> Product:
+def product(terms: Terms, row: Row) -> Product:
     """An item, by the values of a row. One without a name is called by its code."""
-    sku, name, price, stock, archived_at, archived_by = row[2]
-    entry = Entry(rows=[(file, row[0], row[1])])
+    sku, name, price, stock, archived_at, archived_by = row[3]
+    entry = Entry(rows=[row])
     return Product(
         rows=entry.rows,
         faults=entry.faults,

@@ -155,7 +155,7 @@ class Import:
         by_row: dict[int, list[Fault]] = {}
         for fault in faults:
             by_row.setdefault(fault.row, []).append(fault)
-        for index, (file, at, raw) in enumerate(entry.rows):
+        for index, (file, at, raw, _) in enumerate(entry.rows):
             found = by_row.get(index)
             code = found[0].code if found else ORDER_REFUSED
             line = entry.rows[first.row][1]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from graph.exchange.assembly import AHEAD, BATCH_ROWS, Assembly, Unfinished, batches, order_of
+from graph.exchange.assembly import AHEAD, BATCH_ROWS, Assembly, Unfinished, batches, named, order_of
 from graph.exchange.entries import Entry, Order, person, product
 from graph.exchange.openings import STANDARD_INPUT, CannotRead, Input
 from graph.exchange.presets import Terms
@@ -63,7 +64,7 @@ class Reading:
             elif self._is_ndjson():
                 yield from self._objects()
             else:
-                yield from self._flat(*self._table(self.path, LINES, self.terms.called))
+                yield from self._flat(self._table(self.path, LINES, self.terms.called))
         finally:
             self.close()
 
@@ -91,18 +92,18 @@ class Reading:
 
     # ---- tables
 
-    def _table(self, path: str, layout: Layout, called: Mapping[str, str]) -> tuple[str, Iterator[Row]]:
-        """The rows of a CSV file, and what its rejects are called."""
+    def _table(self, path: str, layout: Layout, called: Mapping[str, str]) -> Iterator[Row]:
+        """The rows of a CSV file."""
         name = _name(path)
         text = self._open(path).text
-        header, rows = csv_rows(text, layout, called, self.form.delimiter, lambda *refused: self.rejects.add(name, *refused))
+        header, rows = csv_rows(name, text, layout, called, self.form.delimiter, self.rejects.add)
         self.rejects.expect(name, header)
-        return name, rows
+        return rows
 
-    def _flat(self, file: str, rows: Iterator[Row]) -> Iterator[Sequence[Entry]]:
+    def _flat(self, rows: Iterator[Row]) -> Iterator[Sequence[Entry]]:
         assembly = Assembly(self.terms, makes=True)
-        for row in rows:
-            assembly.add(file, row)
+        for _, together in groupby(rows, named):
+            assembly.add(list(together))
             if assembly.full:
                 yield from assembly.take()
         yield from assembly.take(all_=True)
@@ -118,41 +119,40 @@ class Reading:
         if files[ORDER_ITEMS] and not files[ORDERS]:
             raise CannotRead(f"{folder} has lines, but no file of orders")
 
-        def table(layout: Layout) -> tuple[str, Iterator[Row]]:
+        def table(layout: Layout) -> Iterator[Row]:
             path = files[layout]
-            return ("", iter(())) if path is None else self._table(str(path), layout, self.terms.folder.get(layout.name, {}))
+            return iter(()) if path is None else self._table(str(path), layout, self.terms.folder.get(layout.name, {}))
 
         for layout, read in ((CUSTOMERS, person), (ITEMS, product)):
             batch: list[Entry] = []
-            file, rows = table(layout)
-            for row in rows:
-                batch.append(read(self.terms, file, row))
+            for row in table(layout):
+                batch.append(read(self.terms, row))
                 if len(batch) == BATCH_ROWS:
                     yield batch
                     batch = []
             yield batch
-        yield from self._merged(*table(ORDERS), *table(ORDER_ITEMS))
+        yield from self._merged(table(ORDERS), table(ORDER_ITEMS))
 
-    def _merged(self, orders: str, heads: Iterator[Row], file: str, lines: Iterator[Row]) -> Iterator[Sequence[Entry]]:
+    def _merged(self, heads: Iterator[Row], lines: Iterator[Row]) -> Iterator[Sequence[Entry]]:
         """Orders of one file with their lines of another, both in the same order."""
         assembly = Assembly(self.terms, makes=False)
         for row in lines:
-            name = row[2][:2]
+            name = named(row)
             while (gathered := assembly.find(name)) is None and assembly.waiting < AHEAD:
                 head = next(heads, None)
                 if head is None:
                     break
-                assembly.wait(orders, head, file)
+                assembly.wait(head)
             if gathered is None:
                 reason = f"no order {name[1]} stands near: both files must be in the same order"
-                self.rejects.add(file, *row[:2], "REFERENCE_NOT_FOUND", reason)
+                self.rejects.add(*row[:3], "REFERENCE_NOT_FOUND", reason)
                 continue
-            assembly.line(gathered, row)
+            assembly.lines(gathered, [row])
             if assembly.full:
                 yield from assembly.take()
         yield from assembly.take(all_=True)
         for head in heads:  # these have no lines
-            assembly.wait(orders, head, file)
+            assembly.wait(head)
             if assembly.waiting == BATCH_ROWS:
                 yield from assembly.take(all_=True)
         yield from assembly.take(all_=True)
@@ -166,8 +166,7 @@ class Reading:
         assembly = Assembly(self.terms, makes=True)
         waiting: list[Any] = []
         kind = None
-        objects = ndjson_objects(self._open(self.path).text, lambda *refused: self.rejects.add(name, *refused))
-        for line, found in objects:
+        for line, found in ndjson_objects(name, self._open(self.path).text, self.rejects.add):
             found.pop("rejected", None)
             type_ = found.get("type")
             if type_ != kind or len(waiting) >= BATCH_ROWS:
@@ -175,7 +174,7 @@ class Reading:
                 waiting, kind = [], type_
             try:
                 if type_ is None:
-                    assembly.add(name, (line, found, as_values(found, LINES, self.terms.called)))
+                    assembly.add([(name, line, found, as_values(found, LINES, self.terms.called))])
                     if assembly.full:
                         yield from assembly.take()
                 else:
@@ -189,9 +188,9 @@ class Reading:
         """An entity. Raises `ValueError`."""
         match found["type"]:
             case "customer":
-                return person(self.terms, name, (line, found, as_values(found, CUSTOMERS, {})))
+                return person(self.terms, (name, line, found, as_values(found, CUSTOMERS, {})))
             case "item":
-                return product(self.terms, name, (line, found, as_values(found, ITEMS, {})))
+                return product(self.terms, (name, line, found, as_values(found, ITEMS, {})))
             case "order":
                 return self._order(name, line, found)
         raise ValueError("type must be customer, item or order; a row without one is an order line")
@@ -200,10 +199,10 @@ class Reading:
         lines = found.get("items") or []
         if not isinstance(lines, list) or not all(isinstance(each, dict) for each in lines):
             raise ValueError("items must be a list of objects")
-        gathered = Unfinished(name, (line, found, as_values(found, ORDERS, {})), "")
-        gathered.lines = [(line, found, as_values(each, ORDER_ITEMS, {})) for each in lines]
+        head = (name, line, found, as_values(found, ORDERS, {}))
+        gathered = Unfinished(head, False, [(name, line, found, as_values(each, ORDER_ITEMS, {})) for each in lines])
         order = order_of(self.terms, gathered, makes=False)
-        order.rows[1:] = []
+        order.rows = [head]
         order.faults[:] = [fault._replace(row=0) for fault in order.faults]
         order.at = [0] * len(order.skus)
         return order

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, TextIO
 
@@ -52,13 +53,17 @@ ORDER_ITEMS = Layout(
 TOLD = ("rejected_line", "rejected_code", "rejected_reason")
 
 
-#: A row of a file: its line, its values as they stand there, for the rejects, and by the names of the layout; "" for none.
-Row = tuple[int, Any, tuple[str, ...]]
-Refuse = Callable[[int, Any, str, str], None]
+#: A row of a file: what the file is called, the line, its values as they stand there, for the rejects, and by the names of the
+#: layout; "" for none.
+Row = tuple[str, int, Any, tuple[str, ...]]
+Refuse = Callable[[str, int, Any, str, str], None]
+Pick = Callable[[Sequence[Sequence[str]]], Iterator[tuple[str, ...]]]
+#: Rows whose values are taken together.
+TOGETHER = 1_000
 
 
 def csv_rows(
-    text: TextIO, layout: Layout, called: Mapping[str, str], delimiter: str, refuse: Refuse
+    file: str, text: TextIO, layout: Layout, called: Mapping[str, str], delimiter: str, refuse: Refuse
 ) -> tuple[Sequence[str], Iterator[Row]]:
     """The header of a CSV file and its rows. Raises `CannotRead`."""
     reader = csv.reader(text, delimiter=delimiter, strict=True)
@@ -69,25 +74,32 @@ def csv_rows(
     if not header:
         raise CannotRead("the file is empty: its first line must name the columns")
     header = [name.removeprefix("\ufeff").strip() for name in header]
-    return header, _csv_rows(reader, header, _picker(header, layout, called), refuse)
+    return header, _csv_rows(file, reader, header, _picker(header, layout, called), refuse)
 
 
-def _csv_rows(reader: Any, header: Sequence[str], pick: Callable[[list[str]], tuple[str, ...]], refuse: Refuse) -> Iterator[Row]:
+def _csv_rows(file: str, reader: Any, header: Sequence[str], pick: Pick, refuse: Refuse) -> Iterator[Row]:
     width = len(header)
+    lines: list[int] = []
+    raws: list[list[str]] = []
     line = reader.line_num + 1
     while True:
         try:
             for raw in reader:
                 if len(raw) == width:
-                    yield line, raw, pick(raw)
+                    lines.append(line)
+                    raws.append(raw)
+                    if len(raws) == TOGETHER:
+                        yield from zip(repeat(file), lines, raws, pick(raws))
+                        lines, raws = [], []
                 elif raw:  # else the line is blank
                     reason = f"the row has {len(raw)} values, the header {width}"
-                    refuse(line, [*raw, *[""] * width][:width], "NOT_READABLE", reason)
+                    refuse(file, line, [*raw, *[""] * width][:width], "NOT_READABLE", reason)
                 line = reader.line_num + 1
         except csv.Error as error:
-            refuse(line, [""] * width, "NOT_READABLE", f"the row is no CSV: {error}")
+            refuse(file, line, [""] * width, "NOT_READABLE", f"the row is no CSV: {error}")
             line = reader.line_num + 1
         else:
+            yield from zip(repeat(file), lines, raws, pick(raws))
             return
 
 
@@ -103,52 +115,51 @@ def _without(name: str, header: Sequence[str]) -> str:
     return told
 
 
-def _picker(header: Sequence[str], layout: Layout, called: Mapping[str, str]) -> Callable[[list[str]], tuple[str, ...]]:
-    """What takes the values of a layout out of a row, and puts those behind its end that stand in none of its columns."""
+def _picker(header: Sequence[str], layout: Layout, called: Mapping[str, str]) -> Pick:
+    """What makes of rows those of a layout: column by column, which is half the work of row by row."""
     places = {name: index for index, name in enumerate(header)}
 
-    def place(name: str) -> int:
+    def place(name: str) -> int | None:
         if name in header and header.count(name) > 1:
             raise CannotRead(f"two columns are called {name}")
-        return places.get(name, len(header))  # where an empty one stands
+        return places.get(name)
 
-    made: list[tuple[Callable[[list[str]], Any], Callable[[Any], str]]] = []
-    picked: list[int] = []
+    made: list[Callable[[Sequence[Sequence[str]]], Iterable[str]]] = []
     for name in layout.names:
-        template = called.get(name, name)
-        parts = HOLE.split(template)
-        holes = [place(part) for part in parts[1::2]] or [place(template)]
-        if name in layout.needed and max(holes) == len(header):
+        parts = HOLE.split(called.get(name, name))
+        holes = [place(part) for part in parts[1::2] or parts]
+        there = [hole for hole in holes if hole is not None]
+        if len(there) == len(holes):
+            made.append(itemgetter(*there) if len(parts) == 1 else partial(_composite, _filler(parts), there))
+        elif name in layout.needed:
             raise CannotRead(_without(name, header))
-        if len(parts) == 1:
-            picked += holes
         else:
-            made.append((itemgetter(*holes), _filler(parts)))
-            picked.append(len(header) + len(made))
-    pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*picked)
+            made.append(lambda _: repeat(""))
 
-    def taken(raw: list[str]) -> tuple[str, ...]:
-        raw.append("")
-        for held, fill in made:
-            raw.append(fill(held(raw)))
-        return pick(raw)
+    def pick(raws: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
+        columns = list(zip(*raws, strict=True)) or [()] * len(header)
+        return zip(*[make(columns) for make in made], strict=False)  # what is nowhere has no end
 
-    return taken
+    return pick
 
 
-def _filler(parts: Sequence[str]) -> Callable[[Any], str]:
-    """What puts the values of columns, or of the one, into a template. Of what is not there nothing is made."""
+def _composite(fill: Callable[[tuple[str, ...]], str], holes: Sequence[int], columns: Sequence[Sequence[str]]) -> Iterator[str]:
+    return map(fill, zip(*[columns[hole] for hole in holes], strict=True))
+
+
+def _filler(parts: Sequence[str]) -> Callable[[tuple[str, ...]], str]:
+    """What puts the values of columns into a template. Of what is not there nothing is made."""
     texts = list(parts)
 
     @lru_cache(2**15)
-    def fill(held: str | tuple[str, ...]) -> str:
-        texts[1::2] = [held] if isinstance(held, str) else held
+    def fill(held: tuple[str, ...]) -> str:
+        texts[1::2] = held
         return "".join(texts) if all(text.strip() for text in texts[1::2]) else ""
 
     return fill
 
 
-def ndjson_objects(text: TextIO, refuse: Refuse) -> Iterator[tuple[int, dict[str, Any]]]:
+def ndjson_objects(file: str, text: TextIO, refuse: Refuse) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of an NDJSON file, each with its line. Numbers are kept as they are written."""
     for line, one in enumerate(text, start=1):
         if not one.strip():
@@ -156,10 +167,10 @@ def ndjson_objects(text: TextIO, refuse: Refuse) -> Iterator[tuple[int, dict[str
         try:
             found = json.loads(one.removeprefix("\ufeff"), parse_float=str, parse_int=str, parse_constant=str)
         except (ValueError, RecursionError) as error:
-            refuse(line, {}, "NOT_READABLE", f"the line is no JSON: {error}")
+            refuse(file, line, {}, "NOT_READABLE", f"the line is no JSON: {error}")
             continue
         if not isinstance(found, dict):
-            refuse(line, {}, "NOT_READABLE", "the line is no JSON object")
+            refuse(file, line, {}, "NOT_READABLE", "the line is no JSON object")
             continue
         yield line, found
 

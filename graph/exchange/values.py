@@ -6,15 +6,15 @@ the code and the reason that the rejects are told. What was judged lately is not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from graphql import GraphQLError
 
-from graph.base import MAX_QUANTITY
+from graph.base import MAX_QUANTITY, Base
 from graph.models import Customer, Item, OrderItem, OrderStatus
 from graph.read.types.amounts import EXPONENT, decimal_of, minor_units, whole_number
 from graph.read.types.scalars import is_storable
@@ -37,16 +37,23 @@ class BadValue(Exception):
         self.reason = reason
 
 
-def _text(column: Any, name: str, text: str) -> str:
+@cache
+def _form(model: type[Base], name: str) -> tuple[Callable[[str], str], Callable[[str], str | None]]:
+    """What brings texts of a column into their stored form, and what judges these."""
+    column = model.__mapper__.columns[name]
+    return normal_of(column) or str, rule_of(column) or (lambda _: None)
+
+
+def _text(model: type[Base], name: str, text: str) -> str:
     if not is_storable(text):
         raise BadValue("INVALID_INPUT", f"{name} holds what is no text in this encoding; --encoding says which one the file has")
     if not text.strip():
         raise BadValue("REQUIRED", f"{name} must have a value")
     if len(text) > LONGEST:
         raise BadValue("INVALID_INPUT", f"{name} must have at most {LONGEST:,} characters")
-    normal, rule = normal_of(column), rule_of(column)
-    held = text if normal is None else normal(text)
-    reason = None if rule is None else rule(held)
+    normal, rule = _form(model, name)
+    held = normal(text)
+    reason = rule(held)
     if reason is not None:
         raise BadValue("INVALID_INPUT", f"{name} {reason}")
     return held
@@ -55,19 +62,19 @@ def _text(column: Any, name: str, text: str) -> str:
 @lru_cache(REMEMBERED)
 def email(text: str) -> str:
     """An e-mail address as it is stored."""
-    return _text(Customer.__mapper__.columns["email"], "email", text)
+    return _text(Customer, "email", text)
 
 
 @lru_cache(REMEMBERED)
 def sku(text: str) -> str:
     """A code as it is stored."""
-    return _text(Item.__mapper__.columns["sku"], "sku", text)
+    return _text(Item, "sku", text)
 
 
 @lru_cache(REMEMBERED)
 def title(text: str) -> str:
     """The name of a customer or an item as it is stored."""
-    return _text(Item.__mapper__.columns["name"], "name", text)
+    return _text(Item, "name", text)
 
 
 @lru_cache(REMEMBERED)

@@ -311,6 +311,28 @@ async def test_a_batch_is_as_many_statements_however_many_lines_it_has(
     assert counts[0] == counts[1] <= 9
 
 
+async def test_lines_are_told_where_they_stand_in_a_long_file(database: Database, tmp_path: Path) -> None:
+    """Rows are taken together by the thousand; values may go over several lines."""
+    rows = [line(str(number)) for number in range(2_300)]
+    rows[2] = line("2", item_name='"Ink\n\nand more"')  # lines 4 to 6
+    for at in (998, 999, 1_000, 2_299):
+        rows[at] = line(str(at), quantity=0)
+    rows[1_500] = "1,2"
+    brought = await bring(database, lines_file(tmp_path, *rows))
+    assert sorted((at, code) for at, code, _ in brought.refused) == [
+        *((at + 4, "CHECK") for at in (998, 999, 1_000)),
+        *((1_504, "NOT_READABLE"), (2_303, "CHECK")),
+    ]
+    assert brought.tally.made["orders"] == 2_295
+
+
+async def test_rows_of_an_order_that_say_nothing_of_lines_make_one_without_lines(database: Database, tmp_path: Path) -> None:
+    blank = {"sku": "", "item_name": "", "quantity": "", "price_paid": ""}
+    brought = await bring(database, lines_file(tmp_path, line("1", **blank), line("2", **blank), line("2", **blank)))
+    assert brought.refused == []
+    assert await count(database) == [1, 0, 2, 0, 2]
+
+
 async def test_lines_of_an_order_may_stand_a_little_apart(database: Database, tmp_path: Path) -> None:
     brought = await bring(database, lines_file(tmp_path, line("1"), line("2"), line("1", sku="PEN"), line("2", sku="PEN")))
     assert brought.refused == []
