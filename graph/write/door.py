@@ -33,12 +33,12 @@ from graph.write.images import (
     among,
     brought,
     falling,
-    from_rows,
-    image_columns,
     images,
     is_crowd,
     kept_parts,
     lineage,
+    new_columns,
+    new_images,
     note,
     note_added,
     note_fallen,
@@ -184,12 +184,12 @@ async def _insert(graph: Graph, model: type[Base], statement: Any, column: Any, 
     a constraint refuses as of an error of its own.
     """
     record = record_of(graph.session)
-    whole = None if record is None or len(keys) > MOST_TOLD else image_columns(model)
-    found = (await graph.session.execute(statement.returning(column, *(whole or ())))).all()
+    told = None if record is None or len(keys) > MOST_TOLD else new_columns(model)
+    found = (await graph.session.execute(statement.returning(column, *(told or ())))).all()
     written = [row[0] for row in found]
     if record is not None and not _note_many(record, model, len(written)):
         after = (
-            from_rows(model, (row[1:] for row in found)) if whole else await images(graph, model, among(graph, column, written))
+            new_images(model, (row[1:] for row in found)) if told else await images(graph, model, among(graph, column, written))
         )
         note(record, model, {}, after)
     return written

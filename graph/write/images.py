@@ -109,7 +109,7 @@ async def images(
         source, top = source.join(above, foreign == above.c.id), above
     found = sa.select(*(column for _, column in attributes), top.c.id, *_of_root(line, top))
     found = locked(found.select_from(source).where(where), table, lock).limit(MOST_TOLD + 1)
-    made = from_rows(model, await graph.session.execute(found))
+    made = _from_rows(model, await graph.session.execute(found))
     return made if len(made) <= MOST_TOLD else await images(graph, model, where, lock, crowd=True)
 
 
@@ -120,15 +120,22 @@ def _of_root(line: Lineage, top: Any) -> tuple[Any, Any]:
     return version, owner
 
 
-def image_columns(model: type[Base]) -> list[Any] | None:
-    """What a statement that writes a table returns for `from_rows`; None where a row alone does not tell its root."""
+def new_columns(model: type[Base]) -> list[Any] | None:
+    """What an INSERT returns for `new_images`; None where a row alone does not tell its root."""
     line, table = lineage(model), model.__mapper__.local_table
     if line is None or line.way:
         return None
-    return [*(column for _, column in _attributes(model)), table.c.id, *_of_root(line, table)]
+    return [table.c.id, *_of_root(line, table)]
 
 
-def from_rows(model: type[Base], rows: Iterable[Any]) -> Images:
+def new_images(model: type[Base], rows: Iterable[Any]) -> Images:
+    """The images of rows that were not there: the keys, the versions and the owners. Their values are not told."""
+    line = lineage(model)
+    assert line is not None
+    return {key: Image({}, Row(line.root_name, key), version, owner) for key, version, owner in rows}
+
+
+def _from_rows(model: type[Base], rows: Iterable[Any]) -> Images:
     """The images of rows: their columns by attribute, then the key, the version and the owner of the root."""
     line, attributes, made = lineage(model), _attributes(model), Images()
     assert line is not None

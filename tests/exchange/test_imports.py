@@ -267,8 +267,9 @@ async def test_stock_is_held_by_what_is_open_and_by_nothing_else(ask: Ask, datab
     assert [node["status"] for node in found["orders"]["nodes"]] == ["SHIPPED", "CANCELLED", "PENDING", "PAID"]
 
 
+@pytest.mark.parametrize("written_first", [False, True], ids=["before the lines", "behind the lines"])
 async def test_what_is_stopped_leaves_whole_orders_and_the_next_run_goes_on(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, written_first: bool
 ) -> None:
     monkeypatch.setattr("graph.exchange.assembly.BATCH_LINES", 4)
     rows = [line(str(number), sku=f"S{place}") for number in range(1, 9) for place in range(3)]
@@ -279,9 +280,10 @@ async def test_what_is_stopped_leaves_whole_orders_and_the_next_run_goes_on(
     async def stop(*given: Any) -> None:
         nonlocal batches
         batches += 1
+        if batches < 3 or written_first:
+            await written(*given)
         if batches == 3:
             raise asyncio.CancelledError
-        await written(*given)
 
     monkeypatch.setattr(arrivals, "_insert_lines", stop)
     with pytest.raises(asyncio.CancelledError):
