@@ -17,7 +17,8 @@ export default [
       ...recommended,
       ...graphql.configs["flat/schema-relay"].rules,
 
-      // A connection has `nodes` beside `edges`, and there are lists that are no connections: those are bounded.
+      // A connection has `nodes` beside `edges`, and there are lists that are no connections: those are bounded. A `Change` is no
+      // `Node`: an entry of the log is read in its place, and by no id.
       "@graphql-eslint/relay-edge-types": [
         "error",
         { withEdgeSuffix: true, shouldImplementNode: false, listTypeCanWrapOnlyEdgeType: false },
