@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from httpx2 import ASGITransport, AsyncClient
-from sqlalchemy import Engine, event
 from starlette.applications import Starlette
 
 from graph.database import Database
@@ -38,8 +37,10 @@ RemoteWith = Callable[..., AbstractAsyncContextManager["Remote"]]
 
 examples.load_profile()
 
+#: What SQLAlchemy asks a server that it has not met.
+BY_SQLALCHEMY = ("SELECT PG_CATALOG.VERSION()", "SELECT CURRENT_SCHEMA()", "SHOW STANDARD_CONFORMING_STRINGS")
 #: The beginnings of statements that only steer a transaction or a connection.
-NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG")
+NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG", *BY_SQLALCHEMY)
 #: What a server on PostgreSQL sends as time passes, whoever asks it what.
 BY_ITSELF = {unmarked(sql) for sql in (sequence.WAITING, sequence.HELD, sequence.NUMBERED, sequence.MOVED)}
 
@@ -187,21 +188,10 @@ class Statements:
 
 @pytest.fixture
 def statements() -> Iterator[Statements]:
-    """Every statement that any engine of this process sends, through SQLAlchemy and straight to the driver."""
+    """Every statement that any database of this process is sent, through SQLAlchemy and straight to the driver."""
     seen = Statements()
-
-    def before_cursor_execute(_: Any, __: Any, statement: str, *rest: Any) -> None:
-        seen.add(statement)
-
-    event.listen(Engine, "before_cursor_execute", before_cursor_execute)
-
-    def began(statement: StatementBegan) -> None:
-        if statement.direct:  # the others are seen above
-            seen.add(statement.sql)
-
-    with listening(StatementBegan, began):
+    with listening(StatementBegan, lambda statement: seen.add(statement.sql)):
         yield seen
-    event.remove(Engine, "before_cursor_execute", before_cursor_execute)
 
 
 class Ask:

@@ -6,13 +6,13 @@ What goes in: how they are called. What comes out: the errors of constraints tha
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, event
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import IntegrityError
+from graph.database.failures import sqlstate
+from graph.observations import StatementFinished, listening
 
 #: What a name becomes.
 NAMES = {"with a shard's number": r"\g<0>_102009", "nameless": "?"}
@@ -25,10 +25,10 @@ def renamed(how: str) -> Iterator[list[str]]:
     """Let every error of a constraint call it so."""
     met: list[str] = []
 
-    def rename(context: ExceptionContext) -> None:
-        if not isinstance(context.sqlalchemy_exception, IntegrityError):
+    def rename(finished: StatementFinished) -> None:
+        error: Any = finished.error
+        if error is None or not (sqlstate(error).startswith("23") or isinstance(error, sqlite3.IntegrityError)):
             return
-        error: Any = context.original_exception
         met.append(str(error))
         for each in (error, error.__cause__):
             if each is not None:
@@ -36,8 +36,5 @@ def renamed(how: str) -> Iterator[list[str]]:
                 if getattr(each, "constraint_name", None):
                     each.constraint_name = CALLED.sub(NAMES[how], each.constraint_name).strip("?")
 
-    event.listen(Engine, "handle_error", rename)
-    try:
+    with listening(StatementFinished, rename):
         yield met
-    finally:
-        event.remove(Engine, "handle_error", rename)

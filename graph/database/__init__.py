@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from graph.database.backends import backend_of, capabilities, configured
 from graph.database.cluster import Cluster
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
+from graph.database.flushes import flush
 from graph.database.places import PLACE, place_of, placed, unmarked
 from graph.database.protocol import Capabilities, Connections
 from graph.database.read_after import ReadAfter
@@ -168,6 +170,10 @@ class Database:
     async def rows_within(self, session: AsyncSession, sql: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query as the driver gives them, on the connection of a session's transaction."""
         return await rows_within(session, sql, arguments)
+
+    async def flush(self, session: AsyncSession) -> None:
+        """Write what is in a session, as `graph.database.flushes` says. Raises what the database refuses."""
+        await flush(session, partial(rows_within, session) if self.capabilities.writes_in_queries else None)
 
     async def transaction(self, session: AsyncSession, work: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Run `work` in one transaction of `session` and commit it, as `graph.database.transactions` says."""

@@ -57,14 +57,14 @@ async def flush(graph: Graph, gone: Sequence[Base] = ()) -> None:
     written = to_flush(graph)
     record = record_of(graph.session)
     if record is None:
-        await graph.session.flush()
+        await graph.context.database.flush(graph.session)
     else:
         keys: dict[type[Base], set[int]] = defaultdict(set)
         for row in gone:
             keys[type(row)].add(key_of_row(row))
         fallen = await falling(graph, keys)
         changed = {type(row) for row in graph.session.dirty}  # one that goes may have left its parent before
-        await graph.session.flush()
+        await graph.context.database.flush(graph.session)
         await note_fallen(graph, record, fallen, changed.union(*map(kept_parts, keys)))
     await keep_flushed(graph, written)
 

@@ -1,12 +1,12 @@
-"""Keys of new parts of aggregates, such as order lines, drawn before they are written where the database can do that.
+"""Keys of new rows, drawn before they are written where the database can do that: of an order and its lines, say.
 
 What goes in: new rows. What comes out: the same with their keys, all drawn by one statement, mostly the one that looks up what
 they point to. What may be refused here: nothing; where no keys are given ahead, the INSERT returns them.
 
-Rows that have their keys are inserted by one prepared statement, however many there are. To have keys back SQLAlchemy puts an
-INSERT together anew for every number of rows: for three lines that costs more than drawing does, and each number is one more
-statement for every connection to prepare and keep. Roots mostly come alone, a lone row's INSERT returns its key for little, and
-an order that is refused takes no number.
+Rows that have their keys are inserted by one prepared statement, however many there are and of however many classes
+(`graph.database.flushes`). To have keys back SQLAlchemy puts an INSERT together anew for every number of rows, each number is one
+more statement for every connection to prepare and keep, and each class is one more way to the database. Rows of one class that
+are parts of nothing bring theirs back: where nothing else is written, drawing would be the longer way.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Draw:
 
 
 def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
-    """What is to be drawn for those of the rows that are parts without a key, if anything."""
+    """What is to be drawn for those of the rows that have no key, if anything."""
     if capabilities(dialect).drawn_keys is None:
         return None
     keyless: dict[type[Base], list[Base]] = defaultdict(list)
@@ -53,7 +53,7 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
         model = type(row)
         if _is_drawn(model) and row.__dict__.get(_key(model)) is None:
             keyless[model].append(row)
-    if not keyless:
+    if len(keyless) < 2 and not any(model.__root__ for model in keyless):
         return None
     parameters: dict[str, list[Any]] = {
         "tables": [_table(model, dialect) for model in keyless],
@@ -64,7 +64,7 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
 
 
 async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) -> None:
-    """Give the new parts in a session their keys: those drawn before, by the `id` of their row, or drawn now."""
+    """Give the new rows in a session their keys: those drawn before, by the `id` of their row, or drawn now."""
     new: list[Base] = list(context.session.sync_session.new)
     draw = draw_for((row for row in new if id(row) not in keys), dialect)
     if draw is not None:
@@ -129,8 +129,8 @@ def _alone(dialect: Dialect) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _is_drawn(model: type[Base]) -> bool:
-    """Whether rows of a class are parts and get their key from a sequence."""
-    return model.__root__ is not None and model.__mapper__.primary_key[0].identity is not None
+    """Whether rows of a class get their key from a sequence."""
+    return model.__mapper__.primary_key[0].identity is not None
 
 
 def _table(model: type[Base], dialect: Dialect) -> str:

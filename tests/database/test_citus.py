@@ -156,6 +156,11 @@ RULES = [
         ),
     ),
     Rule(
+        "an INSERT below a WITH clause that writes",
+        MODIFY,
+        lambda sql, _: re.match(r"WITH .*\b(INSERT INTO|UPDATE|DELETE FROM) .*\) INSERT INTO ", sql),
+    ),
+    Rule(
         "a volatile function in an UPDATE or DELETE, or a stable one in its RETURNING",
         MODIFY,
         lambda sql, functions: (
@@ -226,6 +231,7 @@ WRONG = [
         "a query in a conflict clause",
     ),
     ("INSERT INTO item (sku) VALUES ((SELECT sku FROM item))", "a query in a conflict clause"),
+    ("WITH kept AS (INSERT INTO item (sku) VALUES ($1::text)) INSERT INTO line (sku) VALUES ($2::text)", "below a WITH clause"),
     ("UPDATE item SET stock = random()", "a volatile function"),
     ("DELETE FROM item RETURNING to_char(at, 'x')", "a volatile function"),
     ("UPDATE item SET name = to_char(item.at, 'x')", "a stable function of a column"),

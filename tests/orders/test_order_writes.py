@@ -294,7 +294,9 @@ async def test_several_orders_at_once(shop: Ask) -> None:
         },
     ]
     payload = await mutate(shop, "createOrders", {"orders": orders, "onError": "CONTINUE"}, entry)
-    assert payload["results"][0] == {"index": 0, "order": {"id": "Order:2", "totalAmount": "1.00"}, "errors": []}
+    made = payload["results"][0].pop("order")
+    assert made["totalAmount"] == "1.00"
+    assert payload["results"][0] == {"index": 0, "errors": []}
     assert [error["code"] for error in payload["results"][1]["errors"]] == ["REFERENCE_NOT_FOUND", "CHECK"]
     assert await count(shop) == (2, 2, 3)
     assert (await stocks(shop))["A"] == 7

@@ -90,12 +90,14 @@ async def test_nothing_at_once(shop: Ask, name: str, error: str) -> None:
 async def test_several_at_once_take_as_many_statements_as_few(shop: Ask, statements: Statements, number: int) -> None:
     statements.clear()
     await done(shop, "createCustomers", {"customers": [customer(f"c{n}", "B", "B") for n in range(number)]}, ENTRY)
-    # Look up the items; insert customers, orders, lines; read the payload; tell the outbox, with the payload where that can be.
-    assert len(statements) == 6 - shop.database.capabilities.writes_in_queries, statements.sql
+    # Look up the items; insert customers, orders, lines; read the payload; tell the outbox. Where that can be, there is one
+    # statement that inserts, and telling is a part of reading.
+    together = shop.database.capabilities.writes_in_queries
+    assert len(statements) == (3 if together else 6), statements.sql
     statements.clear()
     given = {"customers": [customer(f"d{n}", "B") for n in range(number)], "onError": "CONTINUE"}
     await done(shop, "createCustomers", given, ENTRY)
-    assert len(statements) == 3 - shop.database.capabilities.writes_in_queries + 3 * number, statements.sql
+    assert len(statements) == (2 + number if together else 3 + 3 * number), statements.sql
 
 
 def rows(start: int, end: int, **more: Any) -> list[dict[str, Any]]:
