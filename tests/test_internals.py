@@ -117,6 +117,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "._inc_overflow": "database",
             "._invalidate_time": "database",
             "._pool": "database",
+            "._return_defaults": "database",
             "._start_transaction": "database",
             ".class_manager": "write",
             ".committed_state": "write",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graph.database.backends import backend_of, configured_replicas
-from graph.database.flushes import keep_inserts
+from graph.database.flushes import send_before
 from graph.database.heartbeat import Heartbeat
 from graph.database.places import place_of
 from graph.database.protocol import DatabaseUrl
@@ -36,7 +36,7 @@ class Cluster:
         self.line = Turns(AHEAD * self.primary.turns.connections, settings.pool_timeout_seconds, "line of writers")
         self.watch = Watch(self.primary.engine, system)
         if backend.CAPABILITIES.writes_in_queries:
-            keep_inserts(self.primary.engine.dialect)
+            send_before(self.primary.engine.dialect)
         self.replicas: Replicas | None = None
         if settings.replica_urls:
             pulse = backend.connect(target, replace(settings, pool_size=1))  # beats stand behind nobody in a line

@@ -5,8 +5,11 @@ of them, sent. What may be refused here: what the database refuses.
 
 Where an INSERT can be a part of another statement and new rows have their keys already, the INSERTs of a flush are one statement:
 a customer with an order and its lines is one way to the database instead of three, and those who wait for its locks wait for one.
-Constraints between the tables are held when the statement is done. What answers something goes by itself, after all that was
-kept before it.
+Constraints between the tables are held when the statement is done. Whatever else goes to the database goes by itself, after all
+that was kept before it.
+
+The unit of work is SQLAlchemy's; what it takes for its connection is an `Outlet`. Its own way to the driver, made for any
+statement, costs an INSERT of one row five times as much.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache, partial
+from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -35,28 +41,6 @@ CONSTRAINTS = "23"
 PARAMETER = re.compile(r"(?<=[ (])\$(\d+)")
 
 
-@contextmanager
-def one_connection(session: Session) -> Iterator[None]:
-    """Have a flush ask for its connection once, and when it first needs it: that may be what begins a savepoint.
-
-    The unit of work asks for each class of rows, through locks against use in the wrong state. `connection_callable` is what
-    SQLAlchemy's own sharded session answers it by; outside of a flush it would keep statements with many rows from being run.
-    """
-    found: Connection | None = None
-
-    def connection(*_: Any, **__: Any) -> Connection:
-        nonlocal found
-        if found is None:
-            found = session.connection()
-        return found
-
-    session.connection_callable = connection
-    try:
-        yield
-    finally:
-        session.connection_callable = None
-
-
 async def flush(session: AsyncSession, send: Send | None) -> None:
     """Write what is new, changed and deleted in a session. `send` takes INSERTs that are kept back; without it none is.
 
@@ -65,7 +49,7 @@ async def flush(session: AsyncSession, send: Send | None) -> None:
     kept = None if send is None else Inserts(send)
     token = INSERTS.set(kept)
     try:
-        with one_connection(session.sync_session):
+        with one_connection(session.sync_session, kept):
             await session.flush()
         if kept is not None:
             await kept.send()
@@ -102,6 +86,119 @@ class Inserts:
 INSERTS: ContextVar[Inserts | None] = ContextVar("inserts", default=None)
 
 
+def send_before(dialect: Any) -> None:
+    """Have a dialect send what a flush keeps before any statement of SQLAlchemy's own."""
+    for name in ("do_execute", "do_execute_no_params", "do_executemany"):
+        setattr(dialect, name, _behind(getattr(dialect, name)))
+
+
+def _behind(execute: Callable[..., None]) -> Callable[..., None]:
+    def executed(*arguments: Any) -> None:
+        kept = INSERTS.get()
+        if kept is not None:
+            await_only(kept.send())
+        execute(*arguments)
+
+    return executed
+
+
+@contextmanager
+def one_connection(session: Session, kept: Inserts | None) -> Iterator[None]:
+    """Have a flush ask for its connection once, and when it first needs it: that may be what begins a savepoint.
+
+    The unit of work asks for each class of rows, through locks against use in the wrong state. `connection_callable` is what
+    SQLAlchemy's own sharded session answers it by; outside of a flush it would keep statements with many rows from being run.
+    """
+    found: Any = None
+
+    def connection(*_: Any, **__: Any) -> Any:
+        nonlocal found
+        if found is None:
+            found = session.connection() if kept is None else Outlet(session.connection(), kept)
+        return found
+
+    session.connection_callable = connection
+    try:
+        yield
+    finally:
+        session.connection_callable = None
+
+
+class Outlet:
+    """A connection as the unit of work uses it, which keeps INSERTs whose rows have all their values."""
+
+    def __init__(self, connection: Connection, kept: Inserts) -> None:
+        self._connection, self._kept = connection, kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: Any, rows: Any = None, **how: Any) -> Any:
+        """Keep an INSERT of a list of rows where nothing is to come back; execute anything else."""
+        if isinstance(statement, sa.Insert) and isinstance(rows, list) and not statement._return_defaults:  # noqa: SLF001  # it has no public name
+            plain = plain_insert(statement, tuple(rows[0]), self._connection.dialect, many=len(rows) > 1)
+            if plain is not None:
+                self._kept.add(plain.sql, plain.arguments(rows))
+                return plain.answer(rows)
+        return self._connection.execute(statement, rows, **how)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainInsert:
+    """An INSERT of values, spelled for a driver: of one row, or of any number with an array for each column."""
+
+    compiled: Any
+    sql: str
+    encoders: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    many: bool
+
+    def arguments(self, rows: Sequence[Any]) -> list[Any]:
+        """What the driver is given for rows."""
+        if self.many:
+            return [[row[name] if encode is None else encode(row[name]) for row in rows] for name, encode in self.encoders]
+        row = rows[0]
+        return [row[name] if encode is None else encode(row[name]) for name, encode in self.encoders]
+
+    def answer(self, rows: Sequence[Any]) -> Any:
+        """What the unit of work looks at of what was executed."""
+        context = SimpleNamespace(compiled=self.compiled, compiled_parameters=rows, executemany=self.many, isinsert=True)
+        return SimpleNamespace(context=context, returned_defaults=None)
+
+
+#: Kept by dialect: by table, names of the values, and whether there are many rows. `None`: it is not plain.
+PLAIN: WeakKeyDictionary[Dialect, dict[tuple[Any, tuple[str, ...], bool], PlainInsert | None]] = WeakKeyDictionary()
+
+
+def plain_insert(statement: sa.Insert, names: tuple[str, ...], dialect: Dialect, *, many: bool) -> PlainInsert | None:
+    """An INSERT without clauses of its own as it is sent; `None` where the database or SQLAlchemy computes something in it."""
+    known = PLAIN.setdefault(dialect, {})
+    key = (statement.table, names, many)
+    if key not in known:
+        known[key] = _compiled(statement, names, dialect, many=many)
+    return known[key]
+
+
+def _compiled(statement: sa.Insert, names: tuple[str, ...], dialect: Dialect, *, many: bool) -> PlainInsert | None:
+    compiled: Any = statement.compile(dialect=dialect, column_keys=list(names), for_executemany=many)
+    computed = compiled.prefetch or any(column.default is not None for column in compiled.postfetch)
+    if computed or compiled.effective_returning or set(compiled.positiontup) != set(names):
+        return None
+    types = {name: compiled.binds[name].type for name in compiled.positiontup}
+    encoders = ((name, type_.dialect_impl(dialect).bind_processor(dialect)) for name, type_ in types.items())
+    sql = of_many(statement.table, types, dialect) if many else str(compiled)
+    return PlainInsert(compiled, sql, tuple(encoders), many)
+
+
+def of_many(table: Any, types: dict[str, Any], dialect: Dialect) -> str:
+    """An INSERT of any number of rows, each parameter an array of the values of a column.
+
+    It answers something, though nobody asks, since of others Citus copies the rows, and a unique violation is no longer one.
+    """
+    arrays = [sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(type_))) for name, type_ in types.items()]
+    insert = table.insert().from_select(list(types), sa.select(*arrays))
+    return str(insert.returning(sa.literal_column("1")).compile(dialect=dialect))
+
+
 @lru_cache(1_000)
 def together(texts: tuple[tuple[str, int], ...]) -> str:
     """INSERTs as one statement, each with the number of its parameters. Below a WITH clause that writes Citus takes no INSERT."""
@@ -119,49 +216,3 @@ def _numbered(texts: tuple[tuple[str, int], ...]) -> Iterator[str]:
 
 def _moved(by: int, parameter: re.Match[str]) -> str:
     return f"${int(parameter[1]) + by}"
-
-
-def keep_inserts(dialect: Any) -> None:
-    """Have a dialect keep INSERTs that answer nothing while a flush asks for it, and send what was kept before anything else."""
-    several: dict[str, str] = {}
-    execute, execute_many = dialect.do_execute, dialect.do_executemany
-
-    def do_execute(cursor: Any, sql: str, arguments: Sequence[Any], context: Any = None) -> None:
-        kept = INSERTS.get()
-        if kept is None or not _is_kept(kept, context):
-            execute(cursor, sql, arguments, context)
-        else:
-            kept.add(sql, arguments)
-
-    def do_executemany(cursor: Any, sql: str, rows: Sequence[Sequence[Any]], context: Any = None) -> None:
-        kept = INSERTS.get()
-        if kept is None or not _is_kept(kept, context, many=True):
-            execute_many(cursor, sql, rows, context)
-            return
-        if sql not in several:
-            several[sql] = of_many(context.compiled, dialect)
-        kept.add(several[sql], [list(values) for values in zip(*rows, strict=True)])
-
-    dialect.do_execute, dialect.do_executemany = do_execute, do_executemany
-
-
-def _is_kept(kept: Inserts, context: Any, *, many: bool = False) -> bool:
-    """Whether a statement is to be kept: of many rows where each value is a parameter. Else what was kept is sent before it."""
-    if context is not None and context.isinsert:
-        compiled = context.compiled
-        computed = many and any(column.default is not None for column in compiled.postfetch)  # by SQL that stands in it
-        if not compiled.effective_returning and not computed:
-            return True
-    await_only(kept.send())
-    return False
-
-
-def of_many(compiled: Any, dialect: sa.Dialect) -> str:
-    """The INSERT of one row as one of any number of rows, each parameter an array of what it was before.
-
-    It answers something, though nobody asks, since of others Citus copies the rows, and a unique violation is no longer one.
-    """
-    names = compiled.positiontup
-    arrays = [sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(compiled.binds[name].type))) for name in names]
-    insert = compiled.statement.table.insert().from_select(names, sa.select(*arrays))
-    return str(insert.returning(sa.literal_column("1")).compile(dialect=dialect))

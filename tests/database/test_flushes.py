@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from graph.base import utc_now
 from graph.database import Database
 from graph.database.failures import own_name
-from graph.models import Customer, Item, Order, OrderItem
+from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from tests.conftest import Statements
 
 LONG_AGO, FAR_AHEAD = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -24,11 +24,11 @@ LONG_AGO, FAR_AHEAD = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 
 def graph(first: int, name: str, orders: int) -> list[Any]:
     """A customer with orders of two lines, and their item, all with keys from `first` on."""
     now = utc_now()
-    item = Item(id=first, sku=f"{name} $1", name="('$2')", price=1, stock=None, created_at=LONG_AGO, updated_at=now)
-    customer = Customer(id=first, name=name, email=f"{name}@example.org", created_at=now, updated_at=FAR_AHEAD)
+    item = Item(id=first, sku=f"{name} $1", name="('$2')", price=1, stock=None, version=1, created_at=LONG_AGO, updated_at=now)
+    customer = Customer(id=first, name=name, email=f"{name}@example.org", version=1, created_at=now, updated_at=FAR_AHEAD)
     for n in range(first, first + orders):
         order = Order(id=n, order_date=LONG_AGO if n % 2 else FAR_AHEAD, note=None if n % 2 else "ä\U0001f600", created_at=now)
-        order.updated_at, order.discount, order.total_amount = now, 1, 4
+        order.version, order.status, order.updated_at, order.discount, order.total_amount = 1, OrderStatus.PAID, now, 1, 4
         order.items = [OrderItem(id=2 * n + m, position=m, item_id=first, quantity=m, price_paid=m) for m in (1, 2)]
         customer.orders.append(order)
     return [item, customer]
@@ -130,12 +130,13 @@ class Shelf(DeclarativeBase):
 
 
 class Box(Shelf):
-    """A row with a value that its INSERT computes."""
+    """A row with a value that its INSERT computes, and one that SQLAlchemy fills in."""
 
     __tablename__ = "box"
     __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  # SQLAlchemy's own way
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(default=sa.func.upper(sa.literal("as it is")))
+    size: Mapped[int] = mapped_column(default=7)
     below: Mapped[int | None] = mapped_column(sa.ForeignKey("box.id"))
     on: Mapped[list[Box]] = relationship()
 
@@ -151,8 +152,8 @@ async def test_what_an_insert_computes_is_computed_for_each_of_many_rows(databas
             session.add(low)
             statements.clear()
             await database.flush(session)
-            found = await session.execute(sa.select(Box.id, Box.name, Box.below).order_by(Box.id))
-            assert [tuple(row) for row in found] == [(1, "low", None), *((n, "AS IT IS", 1) for n in (2, 3, 4))]
+            found = await session.execute(sa.select(Box.id, Box.name, Box.size, Box.below).order_by(Box.id))
+            assert [tuple(row) for row in found] == [(1, "low", 7, None), *((n, "AS IT IS", 7, 1) for n in (2, 3, 4))]
             assert [sql.split()[0] for sql in statements.sql] == ["INSERT", "INSERT", "SELECT"]
 
         await database.transaction(session, write)
