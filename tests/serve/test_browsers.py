@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from starlette.responses import PlainTextResponse
 
 from graph.__main__ import main
+from graph.serve import hosts
 from graph.serve.app import create_app
 from graph.serve.browsers import EXPOSED, may_open, page_headers
 from graph.serve.turned_away import NO_ROOM, answer_refusal
@@ -234,6 +235,30 @@ async def test_only_requests_to_names_of_the_host_are_served(ask_with: AskWith, 
         assert "content-security-policy" in page.headers
         for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers name an address
             assert (await ask.client.get(path, headers={"host": host})).status_code == 200
+
+
+async def test_names_that_clients_make_up_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that passed is not judged again, by itself; beside another it is another."""
+    monkeypatch.setattr(hosts, "KEPT_NAMES", 2)
+    served: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        served.append(b" ".join(value for name, value in scope["headers"] if name == b"host"))
+
+    async def nobody(*_: Any) -> Any:
+        return None
+
+    async def ask_as(*names: bytes) -> None:
+        headers = [(b"host", name) for name in names]
+        await named({"type": "http", "method": "GET", "path": "/graphql", "headers": headers}, nobody, nobody)
+
+    named = hosts.NamedHosts(app, ["*.shop.example"])
+    for name in (b"a", b"a", b"b", b"c", b"d"):
+        await ask_as(name + b".shop.example")
+    await ask_as(b"evil.example")
+    await ask_as(b"evil.example", b"a.shop.example")
+    assert served == [name + b".shop.example" for name in (b"a", b"a", b"b", b"c", b"d")]
+    assert named.passed == {(b"a.shop.example",), (b"b.shop.example",)}
 
 
 async def test_a_socket_to_another_name_is_refused(ask_with: AskWith) -> None:
