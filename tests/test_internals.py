@@ -304,9 +304,9 @@ def unreasoned(source: str) -> list[str]:
 EVERY = sorted(path for room in ("graph", "migrations", "tests") for path in (ROOT / room).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", EVERY, ids=[str(path.relative_to(ROOT)) for path in EVERY])
-def test_who_switches_a_rule_off_says_which_and_why(path: Path) -> None:
-    assert unreasoned(path.read_text(encoding="utf-8")) == []
+def test_who_switches_a_rule_off_says_which_and_why() -> None:
+    found = {str(path.relative_to(ROOT)): unreasoned(path.read_text(encoding="utf-8")) for path in EVERY}
+    assert {path: comments for path, comments in found.items() if comments} == {}
 
 
 @pytest.mark.parametrize(

@@ -70,17 +70,22 @@ def source_of(path: str) -> str:
 
 
 @cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def tree_of(path: str) -> ast.Module:
-    return ast.parse(source_of(path))
+    return parsed(source_of(path))
 
 
 def room_of(path: str) -> str:
     return path.partition("/")[0].removesuffix(".py")
 
 
-def domains() -> set[str]:
+@cache
+def domains() -> frozenset[str]:
     """The rooms that declare GraphQL types of their own: every one that no rule above or below names."""
-    return {room_of(path) for path in FILES} - ROOMS.keys() - {"__init__", "schema", "serve"}
+    return frozenset({room_of(path) for path in FILES} - ROOMS.keys() - {"__init__", "schema", "serve"})
 
 
 def allowed(room: str) -> set[str]:
@@ -116,7 +121,7 @@ def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 def imports(source: str, within: str = "graph") -> set[str]:
     """The rooms of this package, or of one of its rooms, that a source imports when it runs, early or late."""
     found: set[str] = set()
-    for node in runtime_nodes(ast.parse(source)):
+    for node in runtime_nodes(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -128,25 +133,23 @@ def imports(source: str, within: str = "graph") -> set[str]:
     return {name.removeprefix(f"{within}.").partition(".")[0] for name in found if name.startswith(f"{within}.")}
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_a_module_imports_only_downwards(path: str) -> None:
-    room = room_of(path)
-    upwards = imports(source_of(path)) - allowed(room) - {room}
-    assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))}"
+def test_a_module_imports_only_downwards() -> None:
+    upwards = {path: imports(source_of(path)) - allowed(room_of(path)) - {room_of(path)} for path in FILES}
+    assert {path: rooms for path, rooms in upwards.items() if rooms} == {}, "modules of graph/ and what they may not import"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.startswith("read/") and path != "read/__init__.py"])
-def test_a_module_of_reads_imports_only_downwards(path: str) -> None:
-    room = room_of(path.removeprefix("read/"))
-    assert room in READ
-    upwards = imports(source_of(path), "graph.read") - READ[room] - {room}
-    assert not upwards, f"graph/{path} may not import {', '.join(sorted(upwards))} of graph/read"
+def test_a_module_of_reads_imports_only_downwards() -> None:
+    inside = [path for path in FILES if path.startswith("read/") and path != "read/__init__.py"]
+    rooms = {path: room_of(path.removeprefix("read/")) for path in inside}
+    assert set(rooms.values()) == READ.keys()
+    upwards = {path: imports(source_of(path), "graph.read") - READ[room] - {room} for path, room in rooms.items()}
+    assert {path: found for path, found in upwards.items() if found} == {}, "modules and what of graph/read they may not import"
 
 
 def modules(source: str) -> set[str]:
     """The files of this package that a source imports, for types alone too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             found |= {f"{name.removeprefix('graph.').replace('.', '/')}.py" for name in names}
@@ -195,9 +198,8 @@ def test_there_is_one_fixture_for_a_shop() -> None:
             assert not own, f"{path.name}: say what SHOP is and ask for `shop`, `shop_url` or `shop_with`"
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_a_module_opens_with_what_it_is_for(path: str) -> None:
-    assert ast.get_docstring(tree_of(path))
+def test_a_module_opens_with_what_it_is_for() -> None:
+    assert [path for path in FILES if not ast.get_docstring(tree_of(path))] == []
 
 
 #: Where rows are written past the write door, and why.
@@ -227,7 +229,7 @@ METHODS = {
 def writes(source: str) -> set[str]:
     """What in a source writes rows, or could: statements of SQLAlchemy, and methods of sessions and connections."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy"):
             found |= {alias.name for alias in node.names} & STATEMENTS
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -241,13 +243,17 @@ def writes(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_rows_are_written_through_the_write_door_alone(path: str) -> None:
+def past_the_write_door(path: str) -> set[str]:
+    """What a module writes and may not: a domain writes by the verbs of graph/write alone."""
     found = writes(source_of(path))
     if room_of(path) in domains():
-        assert not found, f"graph/{path} writes past the verbs of graph/write: {', '.join(sorted(found))}"
-    elif path not in BESIDE_THE_DOOR:
-        assert not found & STATEMENTS, f"graph/{path} writes past the write door: {', '.join(sorted(found))}"
+        return found
+    return set() if path in BESIDE_THE_DOOR else found & STATEMENTS
+
+
+def test_rows_are_written_through_the_write_door_alone() -> None:
+    found = {path: past_the_write_door(path) for path in FILES}
+    assert {path: past for path, past in found.items() if past} == {}
 
 
 def test_rows_are_locked_in_one_place() -> None:
@@ -343,7 +349,7 @@ def calls_of(node: ast.Call) -> tuple[str, str]:
 def past_the_row_door(source: str) -> list[str]:
     """Where a source takes a mapped class into a statement by itself."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and node.attr in ("local_table", "__table__", "persist_selectable"):
             found.append("table")
         if not isinstance(node, ast.Call):
@@ -358,10 +364,10 @@ def past_the_row_door(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path not in (ROW_DOOR, "models.py", "sample/__init__.py")])
-def test_rows_enter_statements_through_the_row_door(path: str) -> None:
-    found = past_the_row_door(source_of(path))
-    assert set(found) <= ({"table"} if path in TABLES else set()), found
+def test_rows_enter_statements_through_the_row_door() -> None:
+    paths = set(FILES) - {ROW_DOOR, "models.py", "sample/__init__.py"}
+    found = {path: set(past_the_row_door(source_of(path))) - ({"table"} if path in TABLES else set()) for path in paths}
+    assert {path: past for path, past in found.items() if past} == {}
 
 
 def test_nothing_is_excused_that_needs_it_no_longer() -> None:
@@ -458,7 +464,7 @@ def functions_of(path: str) -> set[str]:
 
 def names_taken(source: str) -> Iterator[tuple[str, str]]:
     """The names that a source takes out of files of this package, each with the file: what it then says without the module."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("graph."):
             module = str(node.module).removeprefix("graph.").replace(".", "/")
             for alias in node.names:
