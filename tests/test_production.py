@@ -168,6 +168,7 @@ async def forbidden(port: int, statement: str) -> None:
         await connection.close()
 
 
+@pytest.mark.long
 def test_the_page_at_its_word(tmp_path: Path) -> None:
     (database,) = blocks(part(PAGE, "## The database"))
     key, curl = blocks(part(PAGE, "## Who may ask"))
@@ -212,6 +213,7 @@ def test_the_page_at_its_word(tmp_path: Path) -> None:
             assert told(graphql, 9) == 9  # four of the dump, which were numbered there or are now, and five of these
 
 
+@pytest.mark.long
 async def test_a_migration_that_waits_for_a_lock_gives_up_and_has_changed_nothing(tmp_path: Path) -> None:
     (database,) = blocks(part(PAGE, "## The database"))
     (migrate,) = blocks(part(PAGE, "## Upgrade without a pause"))

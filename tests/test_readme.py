@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from unittest.mock import ANY
 
+import pytest
+
 from tests import postgres
 from tests.conftest import Ask
 from tests.forks import environment
@@ -72,6 +74,7 @@ async def test_the_first_mutation_writes_once_and_then_names_every_reason(shop: 
     ]
 
 
+@pytest.mark.long
 def test_postgresql_as_printed(tmp_path: Path) -> None:
     lines, ended, rest = "".join(blocks(part(README, "## On PostgreSQL"))).partition(".venv/bin/ordergraph serve\n")
     assert (ended, rest) == (".venv/bin/ordergraph serve\n", "")

@@ -21,6 +21,7 @@ PAGE = (ROOT / "docs/schema.md").read_text(encoding="utf-8")
 REASON = re.compile(r"Use \S.*\. Goes in [0-9]+\.[0-9]+\.")
 
 
+@pytest.mark.long
 def test_the_snapshot_test_passes_and_sees_a_change(tmp_path: Path) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "test_snapshot.py").write_text(source)

@@ -54,6 +54,7 @@ async def test_no_answer_is_kept(shop: Ask) -> None:
         assert await shop.data(query) == {"item": {"stock": stock}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engines", ["sqlite"], indirect=True)
 async def test_a_flood_of_documents_takes_no_memory(shop_with: AskWith) -> None:
     async with shop_with(max_plans=20) as ask:
