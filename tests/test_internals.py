@@ -126,7 +126,6 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             ".run_async": "database",
             "sqlalchemy.sql.elements.BinaryExpression": "read",
             "sqlalchemy.sql.elements.ColumnClause": "read",
-            "sqlalchemy.util.await_only": "database",
             "sqlalchemy.util.greenlet_spawn": "database",
         },
     ),

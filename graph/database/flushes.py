@@ -5,8 +5,8 @@ of them, sent. What may be refused here: what the database refuses.
 
 Where an INSERT can be a part of another statement and new rows have their keys already, the INSERTs of a flush are one statement:
 a customer with an order and its lines is one way to the database instead of three, and those who wait for its locks wait for one.
-Constraints between the tables are held when the statement is done. Whatever else goes to the database goes by itself, after all
-that was kept before it.
+Foreign keys are checked when the statement is done, in whatever order it inserts; PostgreSQL begins with the last. Whatever else
+goes to the database goes by itself, after all that was kept before it.
 
 The unit of work is SQLAlchemy's; what it takes for its connection is an `Outlet`. Its own way to the driver, made for any
 statement, costs an INSERT of one row five times as much.
@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import SimpleNamespace
@@ -26,10 +25,9 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.util import await_only
 
 from graph.database.failures import sqlstate
 
@@ -37,69 +35,80 @@ Send = Callable[[str, Sequence[Any]], Awaitable[Any]]
 
 #: The class of SQLSTATEs that say which constraint a statement breaks.
 CONSTRAINTS = "23"
-#: A parameter in the text of a statement, not in a name.
-PARAMETER = re.compile(r"(?<=[ (])\$(\d+)")
+#: How many parameters a statement may have for another INSERT to join it: the driver takes 32,767.
+MOST_PARAMETERS = 1_000
+#: A parameter in the text of a statement. What is quoted is matched whole, and so are names with a $, which hold none.
+PARAMETER = re.compile(r"""'[^']*'|"[^"]*"|\w[\w$]*|\$(\d+)""")
 
 
 async def flush(session: AsyncSession, send: Send | None) -> None:
-    """Write what is new, changed and deleted in a session. `send` takes INSERTs that are kept back; without it none is.
+    """Write what is new, changed and deleted in a session. `send` takes INSERTs that were kept back; without it none is.
 
     Raises what the database refuses, a broken constraint as SQLAlchemy's `IntegrityError`.
     """
-    kept = None if send is None else Inserts(send)
-    token = INSERTS.set(kept)
-    try:
-        with one_connection(session.sync_session, kept):
-            await session.flush()
-        if kept is not None:
-            await kept.send()
-    except Exception as error:
-        if isinstance(error, DBAPIError) or not sqlstate(error).startswith(CONSTRAINTS):
+    kept = None if send is None else Inserts()
+    with one_connection(session.sync_session, kept):
+        await session.flush()
+    if send is not None and kept:
+        try:
+            await send(*kept.leave())
+        except Exception as error:
+            if sqlstate(error).startswith(CONSTRAINTS):
+                raise IntegrityError(None, None, error, hide_parameters=True) from error
             raise
-        raise IntegrityError(None, None, error, hide_parameters=True) from error
-    finally:
-        INSERTS.reset(token)
 
 
 class Inserts:
-    """The INSERTs of a flush that were not sent yet, in order. `send` takes SQL and arguments to the driver."""
+    """The INSERTs of a flush that were not sent yet, in order."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self._texts: list[tuple[str, int]] = []
         self._arguments: list[Any] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def has_room(self, number: int) -> bool:
+        """Whether an INSERT of so many parameters may be sent with what was kept."""
+        return not self._texts or len(self._arguments) + number <= MOST_PARAMETERS
 
     def add(self, sql: str, arguments: Sequence[Any]) -> None:
         """Keep a statement for later."""
         self._texts.append((sql, len(arguments)))
         self._arguments += arguments
 
-    async def send(self) -> None:
-        """Send what was kept, if anything."""
-        if self._texts:
-            texts, arguments = tuple(self._texts), self._arguments
-            self._texts, self._arguments = [], []
-            await self._send(together(texts), arguments)
+    def leave(self) -> tuple[str, list[Any]]:
+        """What was kept, as one statement and its arguments: it is to be sent now."""
+        texts, arguments = tuple(self._texts), self._arguments
+        self._texts, self._arguments = [], []
+        return together(texts), arguments
 
 
-#: Those of the flush that runs.
-INSERTS: ContextVar[Inserts | None] = ContextVar("inserts", default=None)
+#: Those of the flushes that run, by their connection.
+KEPT: dict[Connection, Inserts] = {}
 
 
 def send_before(dialect: Any) -> None:
-    """Have a dialect send what a flush keeps before any statement of SQLAlchemy's own."""
+    """Have a dialect send what a flush keeps before any statement of SQLAlchemy's own on the same connection."""
     for name in ("do_execute", "do_execute_no_params", "do_executemany"):
         setattr(dialect, name, _behind(getattr(dialect, name)))
 
 
 def _behind(execute: Callable[..., None]) -> Callable[..., None]:
     def executed(*arguments: Any) -> None:
-        kept = INSERTS.get()
-        if kept is not None:
-            await_only(kept.send())
+        connection = arguments[-1].root_connection  # the last one is SQLAlchemy's context
+        kept = KEPT.get(connection)
+        if kept:
+            send_now(connection, kept)
         execute(*arguments)
 
     return executed
+
+
+def send_now(connection: Connection, kept: Inserts) -> None:
+    """Send what was kept while the unit of work still runs, which is to see what SQLAlchemy raises, and what becomes of it."""
+    sql, arguments = kept.leave()
+    connection.exec_driver_sql(sql, tuple(arguments))
 
 
 @contextmanager
@@ -109,12 +118,15 @@ def one_connection(session: Session, kept: Inserts | None) -> Iterator[None]:
     The unit of work asks for each class of rows, through locks against use in the wrong state. `connection_callable` is what
     SQLAlchemy's own sharded session answers it by; outside of a flush it would keep statements with many rows from being run.
     """
+    taken: Connection | None = None
     found: Any = None
 
     def connection(*_: Any, **__: Any) -> Any:
-        nonlocal found
+        nonlocal taken, found
         if found is None:
-            found = session.connection() if kept is None else Outlet(session.connection(), kept)
+            found = taken = session.connection()
+            if kept is not None:
+                KEPT[taken], found = kept, Outlet(taken, kept)
         return found
 
     session.connection_callable = connection
@@ -122,6 +134,8 @@ def one_connection(session: Session, kept: Inserts | None) -> Iterator[None]:
         yield
     finally:
         session.connection_callable = None
+        if taken is not None:
+            KEPT.pop(taken, None)
 
 
 class Outlet:
@@ -138,6 +152,8 @@ class Outlet:
         if isinstance(statement, sa.Insert) and isinstance(rows, list) and not statement._return_defaults:  # noqa: SLF001  # it has no public name
             plain = plain_insert(statement, tuple(rows[0]), self._connection.dialect, many=len(rows) > 1)
             if plain is not None:
+                if not self._kept.has_room(len(plain.encoders)):
+                    send_now(self._connection, self._kept)
                 self._kept.add(plain.sql, plain.arguments(rows))
                 return plain.answer(rows)
         return self._connection.execute(statement, rows, **how)
@@ -184,7 +200,11 @@ def _compiled(statement: sa.Insert, names: tuple[str, ...], dialect: Dialect, *,
     if computed or compiled.effective_returning or set(compiled.positiontup) != set(names):
         return None
     types = {name: compiled.binds[name].type for name in compiled.positiontup}
-    encoders = ((name, type_.dialect_impl(dialect).bind_processor(dialect)) for name, type_ in types.items())
+    kinds = {name: type_.dialect_impl(dialect) for name, type_ in types.items()}
+    is_inserted = all(kind.bind_expression(compiled.binds[name]) is None for name, kind in kinds.items())
+    if many and ("[]" in str(compiled) or not is_inserted):  # of arrays there is no array, of their elements is another one
+        return None
+    encoders = ((name, kind.bind_processor(dialect)) for name, kind in kinds.items())
     sql = of_many(statement.table, types, dialect) if many else str(compiled)
     return PlainInsert(compiled, sql, tuple(encoders), many)
 
@@ -214,5 +234,5 @@ def _numbered(texts: tuple[tuple[str, int], ...]) -> Iterator[str]:
         before += number
 
 
-def _moved(by: int, parameter: re.Match[str]) -> str:
-    return f"${int(parameter[1]) + by}"
+def _moved(by: int, found: re.Match[str]) -> str:
+    return f"${int(found[1]) + by}" if found[1] else found[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +14,16 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.util import await_only
 
 from graph.base import utc_now
 from graph.database import Database
-from graph.database.failures import own_name
+from graph.database.failures import Unavailable, own_name
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
-from tests.conftest import Statements
+from tests.audit import rows_of
+from tests.conftest import Statements, opened
+from tests.faults import Places, places
+from tests.write.crowd import KILL
 
 LONG_AGO, FAR_AHEAD = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
@@ -126,14 +133,15 @@ async def test_a_flush_asks_once_for_its_connection_and_not_before_it_needs_it(d
 
 
 class Shelf(DeclarativeBase):
-    """Tables of this module."""
+    """Tables of this module, which return nothing."""
+
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  # SQLAlchemy's own way
 
 
 class Box(Shelf):
     """A row with a value that its INSERT computes, and one that SQLAlchemy fills in."""
 
     __tablename__ = "box"
-    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  # SQLAlchemy's own way
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(default=sa.func.upper(sa.literal("as it is")))
     size: Mapped[int] = mapped_column(default=7)
@@ -141,19 +149,191 @@ class Box(Shelf):
     on: Mapped[list[Box]] = relationship()
 
 
-async def test_what_an_insert_computes_is_computed_for_each_of_many_rows(database: Database, statements: Statements) -> None:
+class Lower(sa.types.TypeDecorator[str]):
+    """A text that the database lowers as it is told it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def bind_expression(self, bindparam: Any) -> Any:
+        return sa.func.lower(bindparam, type_=self)
+
+
+class Wide(Shelf):
+    """A row of many columns. The database fills one in where it is not given, and makes another of what it is given."""
+
+    __table__ = sa.Table(
+        "wide",
+        Shelf.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("filled", sa.Integer, server_default="7"),
+        sa.Column("low", Lower),
+        *[sa.Column(f"c{n}", sa.Integer) for n in range(98)],
+    )
+    bags: Mapped[list[Bag]] = relationship()
+
+
+class Bag(Shelf):
+    """Values of which each is many, below names that are hard to read."""
+
+    __tablename__ = 'the $1 "bag" ($2)'
+    id: Mapped[int] = mapped_column("id $1", primary_key=True)
+    wide: Mapped[int] = mapped_column("$1", sa.ForeignKey("wide.id"))
+    tags: Mapped[Any] = mapped_column("tags, per%cent", sa.ARRAY(sa.Text).with_variant(sa.JSON, "sqlite"))
+    note: Mapped[Any] = mapped_column("it's ($3", sa.JSON)
+    size: Mapped[int] = mapped_column('"size" :x', server_default="3")
+
+
+@pytest.fixture
+async def shelf(database: Database) -> Database:
+    """An empty database with the tables of this module."""
     async with database.engine.begin() as connection:
         await connection.run_sync(Shelf.metadata.create_all)
-    async with database.session() as session:
+    return database
+
+
+async def test_what_an_insert_computes_is_computed_for_each_of_many_rows(shelf: Database, statements: Statements) -> None:
+    async with shelf.session() as session:
 
         async def write() -> None:
             low, *high = [Box(id=n) for n in range(1, 5)]
             low.name, low.on = "low", high
             session.add(low)
             statements.clear()
-            await database.flush(session)
+            await shelf.flush(session)
             found = await session.execute(sa.select(Box.id, Box.name, Box.size, Box.below).order_by(Box.id))
             assert [tuple(row) for row in found] == [(1, "low", 7, None), *((n, "AS IT IS", 7, 1) for n in (2, 3, 4))]
             assert [sql.split()[0] for sql in statements.sql] == ["INSERT", "INSERT", "SELECT"]
 
+        await shelf.transaction(session, write)
+
+
+async def test_what_an_insert_computes_sees_the_rows_before_it(shelf: Database) -> None:
+    number: Any = sa.select(sa.func.count()).select_from(Box).scalar_subquery()
+    async with shelf.session() as session:
+
+        async def write() -> None:
+            session.add_all(
+                [Box(id=1, name="one", size=1), Box(id=2, name=sa.cast(number, sa.Text)), Box(id=3, name="three", size=1)]
+            )
+            await shelf.flush(session)
+            assert list(await session.scalars(sa.select(Box.name).order_by(Box.id))) == ["one", "1", "three"]
+
+        await shelf.transaction(session, write)
+
+
+@pytest.mark.parametrize("bags", [1, 3])
+async def test_values_and_names_of_any_kind_are_what_they_would_be_alone(shelf: Database, bags: int) -> None:
+    rows = [
+        Bag(id=1, tags=["a", "", "$1"], note={"$1": [None, "('$2')"]}),
+        Bag(id=2, tags=[], note=None),
+        Bag(id=3, tags=[], note="B", size=4),
+    ]
+    async with shelf.session() as session:
+
+        async def write() -> None:
+            session.add_all([Wide(id=1, low="Aß", bags=rows[:bags]), *[Wide(id=n, low="B") for n in range(2, bags + 1)]])
+            await shelf.flush(session)
+            found = await session.execute(sa.select(*Bag.__table__.c).order_by(Bag.id))
+            assert [tuple(row) for row in found] == [
+                (1, 1, ["a", "", "$1"], {"$1": [None, "('$2')"]}, 3),
+                (2, 1, [], None, 3),
+                (3, 1, [], "B", 4),
+            ][:bags]
+            lows = await session.scalars(sa.select(Wide.__table__.c.low).order_by(Wide.__table__.c.id))
+            assert list(lows) == ["aß", "b", "b"][:bags]
+
+        await shelf.transaction(session, write)
+
+
+async def test_rows_of_changing_columns_are_written_however_many_they_are(shelf: Database) -> None:
+    """Each is an INSERT of its own, and one statement has room for 32,767 parameters."""
+    async with shelf.session() as session:
+
+        async def write() -> None:
+            session.add_all(Wide(id=n, filled=n) if n % 2 else Wide(id=n) for n in range(400))
+            await shelf.flush(session)
+            found = list(await session.scalars(sa.select(Wide.__table__.c.filled).order_by(Wide.__table__.c.id)))
+            assert found == [n if n % 2 else 7 for n in range(400)]
+
+        await shelf.transaction(session, write)
+
+
+async def test_a_flush_keeps_what_goes_by_its_own_connection_alone(postgres_url: str) -> None:
+    """A listener may write by another one meanwhile, which has its rows when it commits."""
+    async with opened(postgres_url) as database, database.session() as session, database.session() as other:
+
+        async def write_beside() -> None:
+            other.add(graph(11, "Bea", 0)[0])
+            await other.commit()
+
+        def listen(*_: Any) -> None:
+            await_only(write_beside())
+
+        async def break_off() -> None:
+            session.add_all(graph(1, "Eve", 2))
+            await database.flush(session)
+            raise KeyError
+
+        event.listen(session.sync_session, "after_flush", listen)
+        with pytest.raises(KeyError):
+            await database.transaction(session, break_off)
+        await other.close()
+        assert [[row[0] for row in rows] for rows in await written(other)] == [[], [11], [], []]
+
+
+async def test_what_comes_between_inserts_is_written_in_its_place(database: Database, statements: Statements) -> None:
+    async with database.session() as session:
+
+        async def prepare() -> None:
+            session.add_all(graph(11, "Bea", 1))
+            await database.flush(session)
+
+        async def write() -> None:
+            item, order = await session.get_one(Item, 11), await session.get_one(Order, 11)
+            item.name = "changed"
+            await session.delete(order)
+            session.add_all([*graph(1, "Eve", 2), *graph(21, "Ada", 1)])
+            statements.clear()
+            await database.flush(session)
+            sent = [re.findall(r"INSERT INTO \w+|^UPDATE \w+|^DELETE FROM \w+", sql) for sql in statements.sql]
+            customers, items, orders, lines = await written(session)
+            assert [row[0] for row in customers] == [1, 11, 21]
+            assert [(row[0], row[3]) for row in items] == [(1, "('$2')"), (11, "changed"), (21, "('$2')")]
+            assert [row[0] for row in orders] == [1, 2, 21]
+            assert [row[0] for row in lines] == [3, 4, 5, 6, 43, 44]
+            parts = ["INSERT INTO item", "INSERT INTO orders", "INSERT INTO order_item"]
+            together = [parts] if database.capabilities.writes_in_queries else [[part] for part in parts]
+            assert sent == [["INSERT INTO customer"], ["UPDATE item"], *together, ["DELETE FROM orders"]]
+
+        await database.transaction(session, prepare)
         await database.transaction(session, write)
+
+
+async def test_a_connection_lost_in_the_middle_of_a_flush_is_told_as_it_was(postgres_url: str) -> None:
+    """An UPDATE comes between the INSERTs, so that some are sent before the others are known."""
+    async with opened(postgres_url) as database, database.session() as session:
+
+        async def prepare() -> None:
+            session.add_all(graph(11, "Bea", 0))
+            await database.flush(session)
+
+        def end(place: Places) -> None:
+            if place.seen[-1].startswith("INSERT INTO customer"):
+                with ThreadPoolExecutor(1) as beside:
+                    beside.submit(asyncio.run, rows_of(postgres_url, KILL)).result()
+
+        async def write() -> None:
+            item = await session.get_one(Item, 11)
+            item.name = "changed"
+            session.add_all(graph(1, "Eve", 2))
+            await database.flush(session)
+
+        await database.transaction(session, prepare)
+        before = await written(session)
+        await session.rollback()
+        with places(database, end) as passed, pytest.raises(Unavailable) as told:
+            await database.transaction(session, write)
+        assert "rollback" not in str(told.value), "it is what ended the connection, and not what came of that"
+        assert not [sql for sql in passed.seen if sql.startswith("UPDATE")]
+        assert await written(session) == before
