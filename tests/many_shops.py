@@ -20,6 +20,7 @@ from graph.settings import Settings
 from graph.shops.deployment import Deployment
 from graph.shops.directory import Directory
 from tests.conftest import given_back
+from tests.deployments import make_shops
 from tests.tokens import token
 
 
@@ -74,9 +75,7 @@ class Shops:
 @asynccontextmanager
 async def many_shops(settings: Settings, *names: str, hosts: bool = True) -> AsyncIterator[Shops]:
     """Serve a deployment with these shops, each at `NAME.example`."""
-    deployment = Deployment(settings)
-    for name in names:
-        await deployment.create(name, [f"{name}.example"] if hosts else [])
+    await make_shops(settings, {name: [f"{name}.example"] if hosts else [] for name in names})
     app = create_app(settings)
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
         yield Shops(app, client, settings)

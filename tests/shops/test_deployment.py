@@ -17,15 +17,15 @@ from graph.shops import registry
 from graph.shops.deployment import Deployment
 from graph.shops.registry import ShopRefused
 from tests.conftest import Statements
+from tests.deployments import make_shops
 from tests.engines import Postgres
 from tests.test_migrations import described
 
 
 @pytest.fixture
-async def two(deployment: Deployment) -> Deployment:
+async def two(deployment: Deployment, with_shops: Settings) -> Deployment:
     """A deployment with two shops."""
-    await deployment.create("acme", ["acme.example"])
-    await deployment.create("other")
+    await make_shops(with_shops, {"acme": ["acme.example"], "other": []})
     return deployment
 
 
