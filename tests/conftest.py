@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
@@ -43,6 +44,8 @@ BY_SQLALCHEMY = ("SELECT PG_CATALOG.VERSION()", "SELECT CURRENT_SCHEMA()", "SHOW
 NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG", *BY_SQLALCHEMY)
 #: What a server on PostgreSQL sends as time passes, whoever asks it what.
 BY_ITSELF = {unmarked(sql) for sql in (sequence.WAITING, sequence.HELD, sequence.NUMBERED, sequence.MOVED)}
+#: The schema of a shop among others.
+OF_A_SHOP = re.compile(r'"shop_[^"]+"\.')
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -176,7 +179,7 @@ class Statements:
     sql: list[str] = field(default_factory=list)
 
     def add(self, statement: str) -> None:
-        if statement not in BY_ITSELF and not statement.lstrip().upper().startswith(NOT_COUNTED):
+        if OF_A_SHOP.sub("", statement) not in BY_ITSELF and not statement.lstrip().upper().startswith(NOT_COUNTED):
             self.sql.append(statement)
 
     def __len__(self) -> int:
