@@ -109,20 +109,28 @@ class Forks:
         asked = {"folder": str(folder), "arguments": arguments, "environment": environment, "out": str(log), "err": str(log)}
         return Forked(self, self.ask({**asked, "seconds": 0}))
 
-    def start(self, folder: Path, arguments: Sequence[str], environment: dict[str, str], *, obeys_modes: bool = False) -> Piped:
-        """Start a command in a folder."""
+    def start(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        *,
+        obeys_modes: bool = False,
+        given: str = os.devnull,
+    ) -> Piped:
+        """Start a command in a folder that is given what is in a file."""
         self._started += 1
         out, err = (self.folder / f"{name}{self._started}" for name in ("out", "err"))
         os.mkfifo(out)
         os.mkfifo(err)
         asked = {"folder": str(folder), "arguments": arguments, "environment": environment, "out": str(out), "err": str(err)}
-        return Piped(self, self.ask({**asked, "seconds": SECONDS, "obeys_modes": obeys_modes}), out, err)
+        return Piped(self, self.ask({**asked, "seconds": SECONDS, "obeys_modes": obeys_modes, "given": given}), out, err)
 
     def run(
-        self, folder: Path, arguments: Sequence[str], environment: dict[str, str], *, obeys_modes: bool = False
+        self, folder: Path, arguments: Sequence[str], environment: dict[str, str], **more: Any
     ) -> subprocess.CompletedProcess[str]:
         """A command, run in a folder to its end."""
-        process = self.start(folder, arguments, environment, obeys_modes=obeys_modes)
+        process = self.start(folder, arguments, environment, **more)
         out, err = process.communicate()
         assert process.returncode is not None
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
@@ -161,6 +169,7 @@ def become(
     seconds: int,
     *,
     obeys_modes: bool = False,
+    given: str = os.devnull,
 ) -> None:
     """Be the command, in a process that was just forked off, and end it."""
     status: Any = 1
@@ -169,6 +178,8 @@ def become(
             obey_modes()
         signal.alarm(seconds)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
+        os.dup2(os.open(given, os.O_RDONLY), 0)
+        sys.stdin = os.fdopen(0, encoding="utf-8")  # that of the process before was read ahead
         for number, path in ((1, out), (2, err)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
         os.chdir(folder)

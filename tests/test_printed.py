@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -121,9 +120,10 @@ def test_a_command_of_ours_that_is_not_run_has_arguments_that_it_takes() -> None
             group.make_context(name, arguments).close()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a shop, and the files that the pages bring in."""
+    tmp_path = tmp_path_factory.mktemp("filled")
     run(tmp_path, "ordergraph sample")
     run(tmp_path, "ordergraph export --lines orders.csv")
     run(tmp_path, "ordergraph export dump.ndjson")
@@ -140,9 +140,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def folder(filled: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+
+
 def is_of_shops(line: str) -> bool:
     """Whether a command is of a deployment with many shops."""
     return "ordergraph shop " in line or "--shop " in line
+
+
+#: A command of ours, with what the shell gives it and does with what it prints.
+PIPED = re.compile(r"(?:([^|>$]+) \| )?(ordergraph [^|>$]+?)(?: ([|>][^$]*))?")
+
+
+def shell(folder: Path, line: str, given: bytes = b"") -> bytes:
+    """What a line prints that a shell runs."""
+    words = ["bash", "-euo", "pipefail", "-c", line]
+    return subprocess.run(words, cwd=folder, input=given, capture_output=True, check=True).stdout
 
 
 def run(folder: Path, line: str) -> None:
@@ -151,12 +167,14 @@ def run(folder: Path, line: str) -> None:
     env = environment(ORDERGRAPH_AUTH="off")
     if is_of_shops(line):
         env |= {"ORDERGRAPH_SHOPS": "on", "DATABASE_URL": "sqlite:///./shops"}
-    if re.search(r"[|>$]", line):
-        env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-        words = ["bash", "-euo", "pipefail", "-c", line]
-        done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    else:
-        done = shared().run(folder, shlex.split(line)[1:], env)
+    parts = PIPED.fullmatch(line)
+    assert parts, line
+    before, ours, after = parts.groups()
+    given = folder / "given"
+    given.write_bytes(shell(folder, before) if before else b"")
+    done = shared().run(folder, shlex.split(ours)[1:], env, given=str(given))
+    if after:
+        shell(folder, f"cat {after}", done.stdout.encode())
     allowed = (0, 3) if "--preset online-retail" in line else (0,)
     assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
 
