@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from httpx2 import ASGITransport, AsyncClient
+from sqlalchemy import Connection, Engine, event
 from starlette.applications import Starlette
 
 from graph.database import Database
@@ -191,10 +192,17 @@ class Statements:
 
 @pytest.fixture
 def statements() -> Iterator[Statements]:
-    """Every statement that any database of this process is sent, through SQLAlchemy and straight to the driver."""
+    """Every statement that any engine of this process sends, through SQLAlchemy and straight to the driver."""
     seen = Statements()
+
+    def before_cursor_execute(connection: Connection, _: Any, statement: str, *rest: Any) -> None:
+        if "do_execute" not in vars(connection.dialect):  # the others tell of theirs when they are sent (`Watch`)
+            seen.add(statement)
+
+    event.listen(Engine, "before_cursor_execute", before_cursor_execute)
     with listening(StatementBegan, lambda statement: seen.add(statement.sql)):
         yield seen
+    event.remove(Engine, "before_cursor_execute", before_cursor_execute)
 
 
 class Ask:
