@@ -6,12 +6,11 @@ What goes in: how they are called. What comes out: the errors of constraints tha
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from graph.database.failures import sqlstate
+from graph.database.failures import breaks_constraint
 from graph.observations import StatementFinished, listening
 
 #: What a name becomes.
@@ -27,7 +26,7 @@ def renamed(how: str) -> Iterator[list[str]]:
 
     def rename(finished: StatementFinished) -> None:
         error: Any = finished.error
-        if error is None or not (sqlstate(error).startswith("23") or isinstance(error, sqlite3.IntegrityError)):
+        if error is None or not breaks_constraint(error):
             return
         met.append(str(error))
         for each in (error, error.__cause__):

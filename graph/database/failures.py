@@ -143,6 +143,11 @@ def sqlite_code(error: BaseException) -> int:
     return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF
 
 
+def breaks_constraint(error: BaseException) -> bool:
+    """Whether a row breaks a constraint."""
+    return sqlstate(error).startswith("23") or sqlite_code(error) == sqlite3.SQLITE_CONSTRAINT
+
+
 #: What a compiled read runs into that makes too long a text: the refusal that stands in its statement, and the databases' own.
 TOO_LONG = ("2201G", "54000")
 

@@ -44,7 +44,7 @@ class NotNamed(Exception):
 class NamedHosts:
     """An application that answers requests to these names alone: Starlette judges, and its answer is told in our words.
 
-    A name that it let pass is not judged again: that would be a fourteenth of what a point read costs.
+    A name that it let pass is not judged again, as it would be with every point read.
     """
 
     def __init__(self, app: ASGIApp, hosts: list[str]) -> None:

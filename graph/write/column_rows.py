@@ -8,6 +8,7 @@ raised.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -46,19 +47,18 @@ async def insert_silently(graph: Graph, model: type[Base], values: Mapping[str, 
     table: Any = model.__mapper__.local_table
     number = len(next(iter(values.values())))
     given = {**{name: [value] * number for name, value in start.items()}, **values}
-    columns = driver_values(graph.dialect, [(table.columns[name], listed) for name, listed in given.items()])
-    flat = tuple(chain.from_iterable(zip(*columns, strict=True)))
-    width = PARAMETERS // len(given) * len(given)
-    pieces = [flat[begins : begins + width] for begins in range(0, len(flat), width)]
+    names = tuple(column.name for column in table.columns if column.name in given)  # as the statement has them
+    rows = list(zip(*driver_values(graph.dialect, [(table.columns[name], given[name]) for name in names]), strict=True))
+    width = PARAMETERS // len(names)
+    whole = number - number % width
+    pieces = [tuple(chain.from_iterable(rows[begins : begins + width])) for begins in range(0, whole, width)]
     connection = await graph.session.connection()
-    for alike in (pieces[:-1], pieces[-1:]):  # the last one may be shorter
+    for many, alike in ((width, pieces), (1, rows[whole:])):
         if alike:
-            sql = _insert_of_rows(graph.dialect, table, list(given), len(alike[0]) // len(given))
-            await connection.exec_driver_sql(sql, alike)
+            await connection.exec_driver_sql(_insert_of_rows(graph.dialect, table, names, many), alike)
 
 
-def _insert_of_rows(dialect: sa.Dialect, table: Any, names: Sequence[str], number: int) -> str:
-    quote = dialect.identifier_preparer
-    columns = ", ".join(quote.format_column(table.columns[name]) for name in names)
-    row = f"({', '.join('?' * len(names))})"
-    return f"INSERT INTO {quote.format_table(table)} ({columns}) VALUES {', '.join([row] * number)}"  # noqa: S608  # no client's text
+@lru_cache(100)
+def _insert_of_rows(dialect: sa.Dialect, table: Any, names: tuple[str, ...], number: int) -> str:
+    """The INSERT of so many rows, with a parameter for each value, row by row."""
+    return str(table.insert().values([dict.fromkeys(names)] * number).compile(dialect=dialect))

@@ -55,12 +55,14 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
             keyless[model].append(row)
     if len(keyless) < 2 and not any(model.__root__ for model in keyless):
         return None
-    parameters: dict[str, list[Any]] = {
-        "tables": [_table(model, dialect) for model in keyless],
-        "attributes": [_key(model) for model in keyless],
-        "numbers": [len(rows) for rows in keyless.values()],
-    }
+    parameters = _told({model: len(rows) for model, rows in keyless.items()}, dialect)
     return Draw([row for rows in keyless.values() for row in rows], parameters)
+
+
+def _told(numbers: Mapping[type[Base], int], dialect: Dialect) -> dict[str, list[Any]]:
+    """What a draw of so many keys for each class is told."""
+    tables, attributes = [_table(model, dialect) for model in numbers], [_key(model) for model in numbers]
+    return dict(zip(PARAMETERS, (tables, attributes, list(numbers.values())), strict=True))
 
 
 async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) -> None:
@@ -90,11 +92,7 @@ async def next_keys(context: Context, dialect: Dialect, numbers: Mapping[type[Ba
         begins = {model: last.get(model.__tablename__, 0) + 1 for model in wanted}
         return {model: range(begins[model], begins[model] + number) for model, number in wanted.items()}
     sql, names = _alone(dialect)
-    told = {
-        "tables": [_table(model, dialect) for model in wanted],
-        "attributes": [_key(model) for model in wanted],
-        "numbers": list(wanted.values()),
-    }
+    told = _told(wanted, dialect)
     drawn: Sequence[int] = await context.database.fetch_within(context.session, sql, [told[name] for name in names])
     found, start = dict[type[Base], Sequence[int]](), 0
     for model, number in wanted.items():
