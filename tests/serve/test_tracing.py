@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -175,10 +177,16 @@ async def test_what_is_not_sampled_or_not_installed_costs_nobody_an_answer(
 async def test_what_the_environment_says_is_taken(monkeypatch: pytest.MonkeyPatch, silent: int) -> None:
     """A collector that never answers holds nobody up."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     monkeypatch.setattr(tracing, "CLOSE_SECONDS", 0.1)
+    before = threading.enumerate()
     for set_, name in (("", "ordergraph"), ("shop", "shop")):
         monkeypatch.setenv("OTEL_SERVICE_NAME", set_)
         made = tracing.Tracing(Settings())
         assert made.provider.resource.attributes["service.name"] == name
         made.tracer.start_span("x").end()
         await made.close()
+    left = [thread for thread in threading.enumerate() if thread.daemon and thread not in before]
+    assert left, "nobody waited for them"
+    for thread in left:  # what they log in the end is no other test's
+        await asyncio.to_thread(thread.join)
