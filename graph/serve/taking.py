@@ -5,7 +5,8 @@ may be refused here: nothing; where no more files may be open, connections wait.
 
 The kernel wakes all who wait for one socket, and the first takes what is there. Connections are kept for long, those of a proxy
 for days, so one process would have most of the work. Here each process says how many it has in memory that all share, and leaves
-what comes to others for a moment while one of them has fewer.
+what comes to others for a moment while one of them has fewer. If others took something meanwhile, they live, and it is judged
+anew: one that has fewer still may have left an earlier one a moment ago, and be about to come back.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from typing import Any
 
 from graph.serve.listening import AT_ONCE
 
-#: How long a connection is left to others. Whoever is there by then takes it: they may hang, or be about to end.
+#: How long a connection is left to others. If none of them took any by then, it is taken: they may hang, or be about to end.
 LEFT_SECONDS = 0.01
 #: How long one waits where no more files may be open.
 FULL_SECONDS = 0.1
 
 
 class Headcount:
-    """How many connections each process has. It is made before they are, and all share it."""
+    """How many connections each process has, and has ever taken. It is made before they are, and all share it."""
 
     def __init__(self, processes: int) -> None:
         self._numbers = RawArray(c_ulonglong, processes)
+        self._taken = RawArray(c_ulonglong, processes)
 
     def tell(self, process: int, number: int) -> None:
         self._numbers[process] = number
@@ -37,6 +39,13 @@ class Headcount:
     def has_more(self, process: int) -> bool:
         """Whether a process has more than another one."""
         return any(self._numbers[process] > each for each in self._numbers)
+
+    def took(self, process: int) -> None:
+        self._taken[process] += 1
+
+    def taken(self) -> int:
+        """How many connections all have taken since they began."""
+        return sum(self._taken)
 
 
 class OpenConnections(set[Any]):
@@ -53,6 +62,17 @@ class OpenConnections(set[Any]):
 
     def has_more(self) -> bool:
         return self.headcount.has_more(self.process)
+
+    def come(self) -> None:
+        """One is taken, and will be added once it has a protocol."""
+        self.coming += 1
+        self.headcount.took(self.process)
+        self.tell()
+
+    def came(self) -> None:
+        """One that was taken has its protocol, or will have none."""
+        self.coming -= 1
+        self.tell()
 
     def add(self, connection: Any) -> None:
         super().add(connection)
@@ -98,10 +118,13 @@ class Taking:
 
     def _leave(self, each: socket.socket, seconds: float) -> None:
         self._loop.remove_reader(each)
-        self._left[each] = self._loop.call_later(seconds, self._again, each)
+        self._left[each] = self._loop.call_later(seconds, self._again, each, self.connections.headcount.taken())
 
-    def _again(self, each: socket.socket) -> None:
+    def _again(self, each: socket.socket, taken: int) -> None:
         del self._left[each]
+        if self.connections.headcount.taken() != taken and self.connections.has_more():
+            self._leave(each, LEFT_SECONDS)
+            return
         self._loop.add_reader(each, self._come, each)
         self._take(each, always=True)
 
@@ -115,8 +138,7 @@ class Taking:
                 self._leave(each, FULL_SECONDS)
                 return
             taken.setblocking(False)
-            self.connections.coming += 1
-            self.connections.tell()
+            self.connections.come()
             task = self._loop.create_task(self._open(taken))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
@@ -129,5 +151,4 @@ class Taking:
         except OSError:
             taken.close()
         finally:
-            self.connections.coming -= 1
-            self.connections.tell()
+            self.connections.came()

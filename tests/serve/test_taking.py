@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from graph.serve.taking import Headcount, OpenConnections, Taking
+from graph.serve.taking import LEFT_SECONDS, Headcount, OpenConnections, Taking
 from tests.sockets import PATIENCE
 
 #: A loop's own clock decides who is first; whoever has more leaves to the other.
@@ -93,6 +93,23 @@ async def test_nobody_waits_for_one_that_takes_nothing(listener: socket.socket) 
         clients = [await connected(listener) for _ in range(NUMBER)]
         await until_taken(NUMBER, *takers)
         assert (len(takers[0]), len(takers[1])) == (NUMBER, 0)
+    for client in clients:
+        client.close()
+
+
+async def test_what_is_left_to_one_that_lives_is_left_to_him_while_he_has_fewer(listener: socket.socket) -> None:
+    """He may have left an earlier one a moment ago, and be about to come back."""
+    headcount = Headcount(2)
+    connections = OpenConnections(headcount, 0)
+    async with taking(listener, connections):
+        clients = [await connected(listener)]
+        await until_taken(1, connections)
+        clients.append(await connected(listener))
+        for _ in range(50):
+            headcount.took(1)
+            await asyncio.sleep(LEFT_SECONDS / 10)
+        assert len(connections) == 1
+        await until_taken(2, connections)
     for client in clients:
         client.close()
 
