@@ -44,7 +44,7 @@ BY_SQLALCHEMY = ("SELECT PG_CATALOG.VERSION()", "SELECT CURRENT_SCHEMA()", "SHOW
 #: The beginnings of statements that only steer a transaction or a connection.
 NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SELECT SET_CONFIG", *BY_SQLALCHEMY)
 #: What a server on PostgreSQL sends as time passes, whoever asks it what.
-BY_ITSELF = {unmarked(sql) for sql in (sequence.WAITING, sequence.HELD, sequence.NUMBERED, sequence.MOVED)}
+BY_ITSELF = {unmarked(sql) for sql in (sequence.WAITING, sequence.HELD, sequence.NUMBERED)}
 #: The schema of a shop among others.
 OF_A_SHOP = re.compile(r'"shop_[^"]+"\.')
 

@@ -38,12 +38,15 @@ SELECT min(at) FROM ((SELECT at FROM "[shop]".changes WHERE position IS NULL ORD
     UNION ALL (SELECT at FROM "[shop]".changes WHERE position IS NULL ORDER BY id DESC LIMIT 1)) AS ends
 """
 #: Who finds it held leaves the work to its holder.
-HELD = 'SELECT position FROM "[shop]".changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED'
-NUMBERED = """
-UPDATE "[shop]".changes SET position = $1::bigint + given.place FROM unnest($2::bigint[]) WITH ORDINALITY AS given(id, place)
-WHERE changes.id = given.id
-"""
-MOVED = 'UPDATE "[shop]".changes_head SET position = $1::bigint WHERE id = 1'
+HELD = 'SELECT id FROM "[shop]".changes_head WHERE id = 1 FOR UPDATE SKIP LOCKED'
+#: Each part of it sees the head as it was before.
+NUMBERED = f"""
+WITH waiting AS MATERIALIZED (SELECT id, row_number() OVER (ORDER BY id) AS place FROM ({WAITING}) AS first),
+numbered AS (UPDATE "[shop]".changes SET position = (SELECT position FROM "[shop]".changes_head WHERE id = 1) + place
+    FROM waiting WHERE changes.id = waiting.id)
+UPDATE "[shop]".changes_head SET position = position + (SELECT count(*) FROM waiting)
+WHERE id = 1 AND EXISTS (SELECT FROM waiting) RETURNING (SELECT count(*) FROM waiting)
+"""  # noqa: S608  # no client's text is in it
 
 
 async def number_some(database: Database) -> int:
@@ -56,15 +59,10 @@ async def number_some(database: Database) -> int:
     async with database.session() as session:
 
         async def work() -> int:
-            held = await rows_within(session, database.text(HELD), [])
-            if not held:
+            if not await rows_within(session, database.text(HELD), []):
                 return 0
-            last: int = held[0][0]
-            ids = [row[0] for row in await rows_within(session, database.text(WAITING), [BATCH])]
-            if ids:
-                await rows_within(session, database.text(NUMBERED), [last, ids])
-                await rows_within(session, database.text(MOVED), [last + len(ids)])
-            return len(ids)
+            numbered = await rows_within(session, database.text(NUMBERED), [BATCH])
+            return numbered[0][0] if numbered else 0
 
         deadline = asyncio.get_running_loop().time() + database.settings.request_timeout_seconds
         return await database.transaction(session, work, deadline)

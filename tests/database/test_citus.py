@@ -408,7 +408,7 @@ FORMS = [
     r"^WITH .*DELETE FROM idempotency_key",
     r"DELETE FROM changes",
     r"nextval",
-    r"^UPDATE changes SET position",
+    r"^WITH waiting ",
 ]
 
 
