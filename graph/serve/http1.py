@@ -135,7 +135,7 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             while len(data) - fed > (step := self.room if self.head_due else self.settings.max_head_bytes):
                 self._feed(data[fed : fed + step])
                 fed += step
-                if self.in_message and (self.room < 0 or (self.head_due and not self.room)):
+                if (self.head_due and not self.room) or (self.in_message and self.room < 0):
                     self._refuse(head_too_large(self.settings.max_head_bytes))
                     return
             self._feed(data[fed:] if fed else data)

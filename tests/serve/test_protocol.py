@@ -131,6 +131,19 @@ async def test_no_part_of_a_head_grows_past_the_limit(server: Listening, name: s
     assert (status, error) == TOO_LARGE or (name in ("folded", "method") and (status, error) == (400, "BAD_REQUEST"))
 
 
+async def test_blank_lines_before_a_head_have_the_limit_too(server: Listening) -> None:
+    assert reached(await server.asked(b"\r\n" * 10 + request(b"body"))) == ("/", "body")
+    blank = b"\r\n" * 5 * LIMIT  # the parser takes them before anything begins
+    for earlier in (b"", request(b"first")):
+        peer = await server.connect()
+        if earlier:
+            peer.send(earlier)
+            assert reached(await peer.answer()) == ("/", "first")
+        peer.send(blank)
+        assert code(await peer.answer()) == TOO_LARGE
+        assert await peer.rest() == b""
+
+
 async def test_what_frames_a_chunked_body_has_the_limit_too(server: Listening) -> None:
     head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     ones = b"1\r\na\r\n" * 3_000
