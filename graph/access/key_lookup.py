@@ -9,26 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from hmac import compare_digest
 from time import time
 
 import orjson
+import sqlalchemy as sa
 
-from graph.access.api_keys import digest_of, identity_of, prefix_of
+from graph.access.api_keys import API_KEYS, digest_of, identity_of, prefix_of
 from graph.access.claims import BadCredentials, scopes_in
-from graph.database import Database
-from graph.scope import Viewer
-
-#: The keys of some prefixes that were not taken back, as one text.
-POSTGRES = """
-SELECT coalesce(json_agg(json_build_array(prefix, digest, name, scopes, customer, expires_at)), '[]')::text
-FROM "[shop]".api_key WHERE prefix = ANY($1::text[]) AND revoked_at IS NULL
-"""
-SQLITE = """
-SELECT json_group_array(json_array(prefix, digest, name, scopes, customer, expires_at))
-FROM api_key WHERE prefix IN (SELECT value FROM json_each(?1)) AND revoked_at IS NULL
-"""
+from graph.database import Database, once_a_kind
+from graph.read.planning.arguments import Given
+from graph.read.sql.constructs import JoinedRows, member, unchanged
+from graph.read.sql.json import as_null, joined, json_list, json_tuple
+from graph.read.sql.statement import Statement
+from graph.read.sql.writer import Writer
+from graph.read.types.codec import escaped, moment
+from graph.scope import SERVER, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +74,30 @@ class KeyLookup:
         if running is not None:
             await asyncio.wait((running,))
         self._running, self._next = self._next, None
-        prefixes = sorted(self._asked)
-        is_array = self.database.capabilities.arrays
-        sql, argument = (POSTGRES, prefixes) if is_array else (SQLITE, orjson.dumps(prefixes).decode())
-        listed = orjson.loads(await self.database.fetch(self.database.text(sql), [argument]))
+        statement = keys_of_prefixes(self.database.dialect)
+        arguments = statement.arguments({"prefixes": sorted(self._asked)})
+        listed = orjson.loads(await self.database.fetch(statement.sql, arguments))
         return {prefix: key for prefix, *row in listed if (key := of_row(*row)) is not None}
+
+
+@once_a_kind
+def keys_of_prefixes(dialect: sa.Dialect) -> Statement:
+    """The keys of some prefixes that were not taken back, as one text."""
+    writer, key = Writer(dialect, SERVER), API_KEYS.c
+    asked = member(dialect, key.prefix, unchanged, partial(writer.bind, Given(("prefixes",))), negated=False)
+    texts = [escaped(each) for each in (key.prefix, key.digest, key.name, key.scopes)]
+    row = joined(json_tuple([*texts, as_null([key.customer], nullable=True), as_null(moment(key.expires_at), nullable=True)]))
+    found = sa.select(JoinedRows(row)).where(asked, key.revoked_at.is_(None)).scalar_subquery()
+    return writer.spelled(sa.select(joined(json_list(found))))
 
 
 def of_row(digest: str, name: str, scopes: str, customer: int | None, expires_at: str | None) -> StoredKey | None:
     """A key as it is stored; None where that is nothing which this version understands."""
     try:
-        expires = None if expires_at is None else moment_of(expires_at)
+        expires = None if expires_at is None else datetime.fromisoformat(expires_at).timestamp()
         return StoredKey(digest, Viewer(identity_of(name), name, scopes_in(scopes), customer, expires))
     except (BadCredentials, ValueError):
         return None
-
-
-def moment_of(text: str) -> float:
-    """A moment as a database writes it in JSON, in seconds since 1970; without an offset it is UTC."""
-    found = datetime.fromisoformat(text)
-    return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
 
 
 def retrieved(done: asyncio.Task[Mapping[str, StoredKey]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from graph.database.backends import backend_of, capabilities, configured
+from graph.database.backends import backend_of, capabilities, configured, once_a_kind
 from graph.database.cluster import Cluster
 from graph.database.failures import AnswerTooLarge, CommitUnknown, is_too_large
 from graph.database.flushes import flush
@@ -25,7 +25,7 @@ from graph.database.telling import Watch
 from graph.database.transactions import transaction
 from graph.settings import Settings
 
-__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "capabilities", "rows_within", "text_within"]
+__all__ = ["CARRIED", "BeforeCommit", "Capabilities", "Database", "Outbox", "capabilities", "once_a_kind", "rows_within"]
 
 logger = logging.getLogger("ordergraph.database")
 
@@ -60,11 +60,6 @@ async def rows_within(session: AsyncSession, sql: str, arguments: Sequence[Any])
         raise
     watch.ended(sql, began)
     return found
-
-
-def text_within(session: AsyncSession, sql: str) -> str:
-    """`Database.text`, for the database of a session."""
-    return unmarked(sql) if session.info[PLACE] is None else sql
 
 
 class Database:

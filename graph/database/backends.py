@@ -9,8 +9,10 @@ Another kind is a module as `graph.database.protocol.Backend` says, and a line h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -19,6 +21,8 @@ from graph.database.places import names_shops
 from graph.database.protocol import Backend, Capabilities, DatabaseUrl
 from graph.database.shop_names import role_of_shop
 from graph.settings import DatabaseUrlError, Settings, SettingsError, variable
+
+T = TypeVar("T")
 
 #: By the name of their SQLAlchemy dialect.
 BACKENDS: Mapping[str, Backend] = {"postgresql": postgres, "sqlite": sqlite}
@@ -36,6 +40,20 @@ def capabilities(dialect: sa.Dialect) -> Capabilities:
     """What the databases of a dialect can do."""
     backend = BACKENDS[dialect.name]
     return backend.OF_SHOPS if names_shops(dialect) else backend.CAPABILITIES
+
+
+def once_a_kind(make: Callable[[sa.Dialect], T]) -> Callable[[sa.Dialect], T]:
+    """A function of a dialect that is called once for each kind of database: what it makes serves all dialects of that kind."""
+    made: dict[Capabilities, T] = {}
+
+    @wraps(make)
+    def kept(dialect: sa.Dialect) -> T:
+        kind = capabilities(dialect)
+        if kind not in made:
+            made[kind] = make(dialect)
+        return made[kind]
+
+    return kept
 
 
 def database_url(text: str) -> DatabaseUrl:

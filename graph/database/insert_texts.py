@@ -82,6 +82,12 @@ def of_many(table: Any, types: dict[str, Any], dialect: Dialect) -> str:
 
 
 @lru_cache(1_000)
+def behind(text: str, number: int) -> str:
+    """A statement with its parameters behind so many of others."""
+    return PARAMETER.sub(partial(_moved, number), text) if number else text
+
+
+@lru_cache(1_000)
 def together(texts: tuple[tuple[str, int], ...]) -> str:
     """INSERTs as one statement, each with the number of its parameters. Below a WITH clause that writes Citus takes no INSERT."""
     if len(texts) == 1:
@@ -92,7 +98,7 @@ def together(texts: tuple[tuple[str, int], ...]) -> str:
 def _numbered(texts: tuple[tuple[str, int], ...]) -> Iterator[str]:
     before = 0
     for text, number in texts:
-        yield PARAMETER.sub(partial(_moved, before), text) if before else text
+        yield behind(text, before)
         before += number
 
 

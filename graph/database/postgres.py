@@ -51,6 +51,7 @@ CAPABILITIES = Capabilities(
     arrays=True,
     typed_values=True,
     drawn_keys=drawn_keys("name"),
+    last_keys=None,
     writes_in_queries=True,
     parser_room=None,
     bounds_texts=False,

@@ -70,6 +70,9 @@ class Capabilities:
     #: One row with one column, `keys`: keys of new rows, table after table, for `tables`, `attributes` and `numbers`. `None`
     #: where a key is known only when its row is written.
     drawn_keys: sa.TextualSelect | None
+    #: Rows of `name` and `key`: the last key that the table of this name has given, which the next ones follow. `None` where keys
+    #: are drawn.
+    last_keys: sa.FromClause | None
     #: Whether an INSERT can be a part of a query.
     writes_in_queries: bool
     #: How many symbols the parser's stack holds; `None` where nobody meets its end.

@@ -40,6 +40,13 @@ def explained(rows: Sequence[Sequence[Any]]) -> list[str]:
     return [f"{'  ' * depths[step]}{told_}" for step, _, _, told_ in rows]
 
 
+#: SQLite keeps them for tables with AUTOINCREMENT.
+LAST_KEYS = (
+    sa.select(sa.column("name", sa.Text()), sa.column("seq", sa.BigInteger()).label("key"))
+    .select_from(sa.table("sqlite_sequence"))
+    .subquery("last_keys")
+)
+
 CAPABILITIES = Capabilities(
     system="sqlite",
     title="an SQLite file",
@@ -47,6 +54,7 @@ CAPABILITIES = Capabilities(
     arrays=False,
     typed_values=False,  # a time that is cast becomes a number
     drawn_keys=None,
+    last_keys=LAST_KEYS,
     writes_in_queries=False,
     parser_room=100,
     bounds_texts=True,

@@ -9,26 +9,17 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
+import sqlalchemy as sa
 
 from graph.base import utc_now
-from graph.database import Database
+from graph.database import Database, once_a_kind
 from graph.feed.outbox import ChangeRow
-from graph.write.columns import stored
-
-#: Whether a change waits for its position; whether the oldest key, and the first change but the last one, are past their time.
-POSTGRES = """
-SELECT json_build_array(
-    (SELECT id FROM "[shop]".changes WHERE position IS NULL ORDER BY id LIMIT 1) IS NOT NULL,
-    (SELECT created_at FROM "[shop]".idempotency_key ORDER BY created_at LIMIT 1) < $1::timestamptz,
-    (SELECT min(at) FROM (SELECT at FROM "[shop]".changes WHERE position IS NOT NULL ORDER BY position LIMIT 2) AS two
-        HAVING count(*) = 2) < $2::timestamptz)::text
-"""
-SQLITE = """
-SELECT json_array(
-    0,
-    (SELECT created_at FROM idempotency_key ORDER BY created_at LIMIT 1) < ?1,
-    (SELECT min(at) FROM (SELECT at FROM changes ORDER BY position LIMIT 2) HAVING count(*) = 2) < ?2)
-"""
+from graph.read.planning.arguments import Given
+from graph.read.sql.json import encode, joined, json_tuple
+from graph.read.sql.statement import Statement
+from graph.read.sql.writer import Writer
+from graph.scope import SERVER
+from graph.write.idempotency import KEYS
 
 
 class Leftovers(NamedTuple):
@@ -42,8 +33,26 @@ class Leftovers(NamedTuple):
 async def leftovers(database: Database) -> Leftovers:
     """What waits at a database. Raises `Unavailable`."""
     settings, now = database.settings, utc_now()
-    times = [now - timedelta(seconds=seconds) for seconds in (settings.idempotency_seconds, settings.changes_seconds)]
-    at = ChangeRow.__mapper__.columns["at"]
-    sql = database.text(POSTGRES) if database.capabilities.arrays else SQLITE
-    found = await database.fetch(sql, [stored(at, time, database.dialect) for time in times])
-    return Leftovers(*map(bool, orjson.loads(found)))
+    times = {"keys": settings.idempotency_seconds, "changes": settings.changes_seconds}
+    statement = _statement(database.dialect)
+    arguments = statement.arguments({name: now - timedelta(seconds=seconds) for name, seconds in times.items()})
+    return Leftovers(*orjson.loads(await database.fetch(statement.sql, arguments)))
+
+
+@once_a_kind
+def _statement(dialect: sa.Dialect) -> Statement:
+    """Whether a change waits for its position; whether the oldest key, and the first change but the last one, are too old."""
+    writer = Writer(dialect, SERVER)
+    one, two = (sa.literal_column(text, sa.Integer()) for text in "12")
+    position, at, made = ChangeRow.position, ChangeRow.at, KEYS.c.created_at
+    # Not by EXISTS, which takes a scan of the table on stale statistics.
+    waiting = sa.select(ChangeRow.id).where(position.is_(None)).order_by(ChangeRow.id).limit(one).scalar_subquery()
+    oldest = sa.select(made).order_by(made).limit(one).scalar_subquery()
+    first = sa.select(at).where(position.is_not(None)).order_by(position).limit(two).subquery("two")
+    change = sa.select(sa.func.min(first.c.at)).having(sa.func.count() == two).scalar_subquery()
+    told = (
+        waiting.is_not(None),
+        oldest < writer.bind(Given(("keys",)), made.type),
+        change < writer.bind(Given(("changes",)), at.type),
+    )
+    return writer.spelled(sa.select(joined(json_tuple(encode("Boolean", each, nullable=False) for each in told))))

@@ -12,7 +12,6 @@ A row is told once it has a position. SQLite has one writer at a time: there the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
 from functools import cache, lru_cache
 from typing import Any
 
@@ -24,12 +23,18 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import visitors
 
 from graph.base import Base, Choice, Key, Utc, kind_of_viewer, utc_now
-from graph.database import REPLICATED, WRITTEN, capabilities, rows_within, text_within
+from graph.database import REPLICATED, WRITTEN, capabilities, once_a_kind, rows_within
+from graph.database.insert_texts import behind
 from graph.database.read_after import ReadAfter
 from graph.feed.positions import TAG, cursor_at
+from graph.read.planning.arguments import Given
 from graph.read.sql.connections import cursor_text
+from graph.read.sql.constructs import object_rows
+from graph.read.sql.statement import Statement
+from graph.read.sql.writer import Writer
+from graph.read.types.encodings import literal
 from graph.read.types.mirror import MIRRORS, expression_of
-from graph.scope import BOUND
+from graph.scope import BOUND, SERVER
 from graph.texts import CodePointText
 from graph.write.record import Change, Kind, record_of
 
@@ -123,24 +128,41 @@ HEAD = sa.Table(
     sa.Column("position", sa.BigInteger, nullable=False),
 )
 
-#: Ids are drawn as the rows come. Arrays would cost twice as much: the driver looks at every value of theirs several times.
-BY_RECORDS = """
-INSERT INTO "[shop]".changes \
-(kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
-SELECT told.*, ${at}::timestamptz, ${by}::text FROM json_to_recordset(${told}::json) AS told (kind text, type text, key bigint,
-    root_type text, root bigint, version integer, changed text, owner_before bigint, owner_after bigint, count bigint,
-    mutation text)
-RETURNING id
-"""
-#: Nobody else writes meanwhile, so the next ids are known.
-BY_JSON = """
-INSERT INTO changes
-    (id, position, kind, type, key, root_type, root, version, changed, owner_before, owner_after, count, mutation, at, "by")
-SELECT last + told.key + 1, last + told.key + 1, value->>'kind', value->>'type', value->>'key', value->>'root_type',
-    value->>'root', value->>'version', value->>'changed', value->>'owner_before', value->>'owner_after', value->>'count',
-    value->>'mutation', ?2, ?3
-FROM json_each(?1) AS told, (SELECT coalesce(max(seq), 0) AS last FROM sqlite_sequence WHERE name = 'changes')
-"""
+#: What a change tells of itself, by the names of the columns.
+TOLD = ("kind", "type", "key", "root_type", "root", "version", "changed", "owner_before", "owner_after", "count", "mutation")
+
+
+def last_id(dialect: sa.Dialect) -> sa.Select[tuple[int]] | None:
+    """A query of the last id that was given, where it is the position; else None."""
+    last = capabilities(dialect).last_keys
+    if last is None:
+        return None
+    key = sa.func.coalesce(sa.func.max(last.c.key), sa.literal_column("0")).label("key")
+    return sa.select(key).where(last.c.name == literal(ChangeRow.__tablename__))
+
+
+@once_a_kind
+def _insert(dialect: sa.Dialect) -> Statement:
+    """The INSERT of a list of changes, each a JSON object with its place in the list as `n`.
+
+    Ids are drawn as the rows come. Arrays would cost twice as much: the driver looks at every value of theirs several times.
+    Where nobody else writes meanwhile the next ids are known, and are the positions.
+    """
+    writer, last = Writer(dialect, SERVER), last_id(dialect)
+    table: Any = ChangeRow.__mapper__.local_table
+    told = object_rows(
+        dialect,
+        writer.bind(Given(("told",)), sa.Text()),
+        [*(table.c[name] for name in TOLD), sa.Column("n", sa.Integer())],
+        "told",
+    )
+    values: dict[str, Any] = {name: told.c[name] for name in TOLD}
+    values |= {name: writer.bind(Given((name,)), table.c[name].type) for name in ("at", "by")}
+    if last is not None:
+        values |= dict.fromkeys(("id", "position"), last.subquery("last").c.key + told.c.n)
+    rows = sa.select(*values.values())
+    insert_ = sa.insert(table).from_select(list(values), rows, include_defaults=False)
+    return writer.spelled(insert_.returning(table.c.id, table.c.at))
 
 
 async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
@@ -149,26 +171,17 @@ async def keep(session: AsyncSession, changes: Sequence[Change]) -> None:
     if record is not None and record.kept is not None:
         return
     sql, arguments = insert(session, changes)
-    ids = await rows_within(session, sql, arguments)
+    rows = await rows_within(session, sql, arguments)
     if session.info.get(REPLICATED):  # any of the rows proves that a server shows the transaction
-        session.info[WRITTEN] = ReadAfter.of(max(id_ for (id_,) in ids), arguments[1])
+        session.info[WRITTEN] = ReadAfter.of(*max((id_, at) for id_, at in rows))
 
 
 def insert(session: AsyncSession, changes: Sequence[Change], after: int = 0) -> tuple[str, list[Any]]:
     """The INSERT of changes into the outbox: SQL, in a statement with so many parameters before it, and its arguments."""
-    told = orjson.dumps([_told(change) for change in changes]).decode()
-    now, record = utc_now(), record_of(session)
-    by = None if record is None else record.by
-    if capabilities(session.get_bind().dialect).arrays:
-        return text_within(session, by_records(after)), [told, now, by]
-    at = now.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as the column's type stores it
-    return BY_JSON, [told, at, by]
-
-
-@cache
-def by_records(after: int) -> str:
-    """BY_RECORDS with its parameters behind so many others."""
-    return BY_RECORDS.format(told=after + 1, at=after + 2, by=after + 3)
+    statement, record = _insert(session.get_bind().dialect), record_of(session)
+    told = orjson.dumps([{"n": n, **_told(change)} for n, change in enumerate(changes, 1)]).decode()
+    given = {"told": told, "at": utc_now(), "by": None if record is None else record.by}
+    return behind(statement.sql, after), statement.arguments(given)
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -8,24 +8,24 @@ Each is one short statement on the way of compiled reads, and makes one text.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
-from graph.database import Database
+from graph.database import Database, once_a_kind
 from graph.feed.events import Seen
-from graph.feed.outbox import ChangeRow
+from graph.feed.outbox import HEAD, ChangeRow, last_id
 from graph.feed.sequence import WAITING, number_some
 from graph.read.planning.arguments import Given
 from graph.read.rows import with_viewer
 from graph.read.sql.constructs import JoinedRows
-from graph.read.sql.json import joined
+from graph.read.sql.json import as_null, joined, json_list, json_tuple
 from graph.read.sql.statement import Statement
 from graph.read.sql.writer import Writer
-from graph.read.types.encodings import literal
-from graph.scope import Scope
+from graph.read.types.codec import escaped
+from graph.scope import SERVER, Scope
 
 #: Rows that are looked at in one statement.
 PAGE_ROWS = 1_000
@@ -36,30 +36,35 @@ PAUSE_SECONDS = 0.005
 LAST = 'SELECT max(id) FROM "[shop]".changes WHERE position IS NULL'
 
 
-class Postgres:
-    """The statements for PostgreSQL, where positions are given."""
+class Questions(NamedTuple):
+    """What is asked: the position of the last change and of the first; that of the last, and what is new after one."""
 
-    bounds = """
-SELECT json_build_array((SELECT position FROM "[shop]".changes_head), (SELECT min(position) FROM "[shop]".changes))::text
-"""
-    look = """
-SELECT json_build_array((SELECT position FROM "[shop]".changes_head), coalesce(json_agg(json_build_array(
-    position, type, root_type, nullif(root, 0), owner_before, owner_after)), '[]'))::text
-FROM (SELECT * FROM "[shop]".changes WHERE position > $1::bigint ORDER BY position LIMIT $2::integer) AS page
-"""
+    bounds: Statement
+    look: Statement
 
 
-class Sqlite:
-    """The statements for SQLite, where the position is the id."""
+@once_a_kind
+def questions(dialect: sa.Dialect) -> Questions:
+    """Both, as one text each."""
+    writer, head = Writer(dialect, SERVER), _head(dialect)
+    oldest = sa.select(sa.func.min(ChangeRow.position)).scalar_subquery()
+    bounds = writer.spelled(sa.select(joined(json_tuple([[head], as_null([oldest], nullable=True)]))))
+    after, most = writer.bind(Given(("after",)), sa.BigInteger()), writer.bind(Given(("most",)), sa.Integer())
+    found = sa.select(ChangeRow).where(ChangeRow.position > after).order_by(ChangeRow.position).limit(most)
+    page = found.subquery("page").c
+    keys = [
+        as_null([key], nullable=True)
+        for key in (sa.func.nullif(page.root, sa.literal_column("0")), page.owner_before, page.owner_after)
+    ]
+    row = joined(json_tuple([[page.position], escaped(page.type), escaped(page.root_type), *keys]))
+    seen = sa.select(JoinedRows(row)).scalar_subquery()
+    return Questions(bounds, writer.spelled(sa.select(joined(json_tuple([[head], json_list(seen)])))))
 
-    bounds = """
-SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'), (SELECT min(position) FROM changes))
-"""
-    look = """
-SELECT json_array((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'), json_group_array(json_array(
-    position, type, root_type, nullif(root, 0), owner_before, owner_after)))
-FROM (SELECT * FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2)
-"""
+
+def _head(dialect: sa.Dialect) -> sa.ColumnElement[int]:
+    """The last position that was given: the id that was, where that is the position."""
+    last = last_id(dialect)
+    return (sa.select(HEAD.c.position) if last is None else last).scalar_subquery()
 
 
 class Outlook:
@@ -67,13 +72,13 @@ class Outlook:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.sql = Postgres if database.capabilities.arrays else Sqlite
+        self._questions = questions(database.dialect)
         self._roots: dict[Hashable, Statement] = {}
         self._current: asyncio.Task[tuple[int, int]] | None = None
         self._next: asyncio.Task[tuple[int, int]] | None = None
 
-    async def _read(self, sql: str, *arguments: Any) -> Any:
-        return orjson.loads(await self.database.fetch(sql, arguments))
+    async def _read(self, statement: Statement, given: Mapping[str, Any]) -> Any:
+        return orjson.loads(await self.database.fetch(statement.sql, statement.arguments(given)))
 
     async def bounds(self) -> tuple[int, int]:
         """The oldest position that one can go on after, and the last one, of what was committed before.
@@ -90,7 +95,7 @@ class Outlook:
             await asyncio.wait((current,))
         self._current, self._next = self._next, None
         await self._all_numbered()
-        head, oldest = await self._read(self.database.text(self.sql.bounds))
+        head, oldest = await self._read(self._questions.bounds, {})
         return (head if oldest is None else min(oldest - 1, head)), head
 
     async def _all_numbered(self) -> None:
@@ -106,7 +111,7 @@ class Outlook:
 
     async def look(self, after: int) -> Seen:
         """What is new after a position, as far as it fits in a page."""
-        head, rows = await self._read(self.database.text(self.sql.look), after, PAGE_ROWS)
+        head, rows = await self._read(self._questions.look, {"after": after, "most": PAGE_ROWS})
         end = rows[-1][0] if len(rows) >= PAGE_ROWS else max(head, after)
         return Seen(
             end,
@@ -128,7 +133,7 @@ class Outlook:
         if statement is None:
             statement = self._roots[key] = self._roots_statement(scope, one=root is not None, owned=owner is not None)
         given = {"after": after, "type": type_name, "root": root, "owner": owner, "most": PAGE_ROWS}
-        rows = await self._read(statement.sql, *statement.arguments(with_viewer(given, scope)))
+        rows = await self._read(statement, with_viewer(given, scope))
         return [(position, found or None) for position, found in rows], len(rows) < PAGE_ROWS
 
     def _roots_statement(self, scope: Scope, *, one: bool, owned: bool) -> Statement:
@@ -148,7 +153,7 @@ class Outlook:
         most = writer.bind(Given(("most",)), sa.Integer())
         page = sa.select(change.position, change.root).where(*where).order_by(change.position).limit(most).subquery("page")
         rows = sa.select(JoinedRows(joined(["[", page.c.position, ",", page.c.root, "]"]))).scalar_subquery()
-        return writer.spelled(sa.select(joined(["[", sa.func.coalesce(rows, literal("")), "]"])))
+        return writer.spelled(sa.select(joined(json_list(rows))))
 
 
 def retrieve(done: asyncio.Task[tuple[int, int]]) -> None:

@@ -22,13 +22,11 @@ from sqlalchemy import Dialect
 
 from graph.base import Base
 from graph.context import Context
-from graph.database import Capabilities, capabilities
+from graph.database import capabilities, once_a_kind
 from graph.write.pending import put
 
 #: The names of what a draw is told.
 PARAMETERS = ("tables", "attributes", "numbers")
-#: The last key of each table where a database keeps that by itself.
-LAST = "SELECT name, seq FROM sqlite_sequence"
 
 
 @dataclass(slots=True)
@@ -88,7 +86,7 @@ async def next_keys(context: Context, dialect: Dialect, numbers: Mapping[type[Ba
     if not wanted:
         return {}
     if capabilities(dialect).drawn_keys is None:
-        last = {str(name): int(key) for name, key in await context.database.rows_within(context.session, LAST, [])}
+        last = {str(name): int(key) for name, key in await context.database.rows_within(context.session, _last(dialect), [])}
         begins = {model: last.get(model.__tablename__, 0) + 1 for model in wanted}
         return {model: range(begins[model], begins[model] + number) for model, number in wanted.items()}
     sql, names = _alone(dialect)
@@ -113,16 +111,19 @@ def _drawn(dialect: Dialect) -> sa.TextualSelect:
     return drawn
 
 
-#: The statement that draws and does nothing else, and its parameters in their order; kept by kind of database.
-ALONE: dict[Capabilities, tuple[str, tuple[str, ...]]] = {}
-
-
+@once_a_kind
 def _alone(dialect: Dialect) -> tuple[str, tuple[str, ...]]:
-    kind = capabilities(dialect)
-    if kind not in ALONE:
-        compiled = _drawn(dialect).compile(dialect=dialect)
-        ALONE[kind] = str(compiled), tuple(compiled.positiontup or ())
-    return ALONE[kind]
+    """The statement that draws and does nothing else, and its parameters in their order."""
+    compiled = _drawn(dialect).compile(dialect=dialect)
+    return str(compiled), tuple(compiled.positiontup or ())
+
+
+@once_a_kind
+def _last(dialect: Dialect) -> str:
+    """The statement that tells the last key of each table, where none is drawn."""
+    last = capabilities(dialect).last_keys
+    assert last is not None, "asked where no key is drawn"
+    return str(sa.select(last.c.name, last.c.key).compile(dialect=dialect))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,8 @@ KINDS = {
 EXPRESSIONS = {"read/sql/constructs.py", "texts.py"}
 #: How SQLAlchemy is told another spelling for a dialect; only there its name may stand.
 SPELLING = {"compiles", "with_variant"}
+#: Words of SQL that one kind alone understands.
+OWN_WORDS = re.compile(r"\bsqlite_(?:sequence|master|schema)\b|\b(?:json_(?:each|group_array|agg|build_array)|unnest|nextval)\(")
 #: What tells the name of a dialect; so does `name` of one.
 TELLING = {"dialect_name", "get_backend_name", "get_driver_name", "drivername"}
 
@@ -53,16 +56,27 @@ def questions(source: str) -> Iterator[str]:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
+def called(node: ast.expr) -> str | None:
+    """The name of the function that an expression calls, if it calls one."""
+    function = getattr(node, "func", None)
+    return getattr(function, "attr", getattr(function, "id", None))
+
+
 def names(source: str, *, types: bool = False) -> Iterator[str]:
     """Where a source names a kind of database. `types`: it may import a dialect."""
     tree = ast.parse(source)
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    told = [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", None)) in SPELLING]
+    told = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) in SPELLING]
     spelling = {id(argument) for call in told for argument in call.args}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if node.value.lower() in NAMES and id(node) not in spelling:
+            if (node.value.lower() in NAMES and id(node) not in spelling) or OWN_WORDS.search(node.value):
                 yield f"line {node.lineno}: {node.value!r}"
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if NAMES & set(node.name.lower().split("_")) and "compiles" not in map(called, node.decorator_list):
+                yield f"line {node.lineno}: {node.name}"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            if NAMES & set(node.id.lower().split("_")):
+                yield f"line {node.lineno}: {node.id}"
         elif isinstance(node, ast.Import | ast.ImportFrom) and not types:
             imported = {part for alias in node.names for part in alias.name.split(".")}
             if NAMES & (imported | set((getattr(node, "module", None) or "").split("."))):
@@ -92,6 +106,11 @@ def test_migrations_ask_what_a_database_can_do() -> None:
         "from sqlalchemy.dialects import postgresql",
         "def f():\n    from sqlalchemy.dialects.postgresql import insert",
         "from asyncpg.exceptions import PostgresError",
+        "class Sqlite: ...",
+        "POSTGRES, OTHER = texts",
+        "def of_sqlite(): ...",
+        "LAST = 'SELECT seq FROM sqlite_sequence'",
+        "f'SELECT value FROM json_each({n})'",
     ],
 )
 def test_the_rule_sees_what_it_forbids(source: str) -> None:
@@ -99,7 +118,7 @@ def test_the_rule_sees_what_it_forbids(source: str) -> None:
 
 
 def test_the_rule_allows_spelling() -> None:
-    source = 'T = Text().with_variant(Other(), "sqlite")\n@compiles(Sum, "sqlite")\ndef f(): ...\n"""sqlite is told of here."""'
+    source = 'T = Text().with_variant(Other(), "sqlite")\n@compiles(Sum, "sqlite")\ndef sum_sqlite(): ...\n"""Told of sqlite."""'
     assert [*questions(source), *names(source)] == []
 
 

@@ -16,7 +16,7 @@ from graph.read.planning.groups import SUMMARIES, Expression, Measure
 from graph.read.planning.plan import Entity, SummaryPart, SummaryRoot
 from graph.read.sql.conditions import Binder, Conditions
 from graph.read.sql.constructs import JoinedRows
-from graph.read.sql.json import encode, joined, json_object
+from graph.read.sql.json import encode, joined, json_list, json_object
 from graph.read.types.encodings import Part, literal
 from graph.read.types.mirror import MIRRORS
 
@@ -43,7 +43,7 @@ class SummaryWriter:
             name: table.c[f"m{index}"] for index, name in enumerate(self.measures) if f"m{index}" in table.c
         }
         each = joined(self._object(self.root.parts, "", shown, counted))
-        return ["[", func.coalesce(select(JoinedRows(each)).select_from(table).scalar_subquery(), literal("")), "]"]
+        return json_list(select(JoinedRows(each)).select_from(table).scalar_subquery())
 
     def _selected(self, parts: tuple[SummaryPart, ...], prefix: str) -> Iterator[str]:
         """The names of the measures in a selection."""

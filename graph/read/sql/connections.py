@@ -18,9 +18,9 @@ from graph.read.planning.cursors import cursor_values, order_tag
 from graph.read.planning.plan import Cursor, EdgePart, Entity, Page, PagePart
 from graph.read.sql.conditions import Binder
 from graph.read.sql.constructs import HexText, JoinedRows
-from graph.read.sql.json import as_null, concatenated, encode, joined, json_object, or_null
+from graph.read.sql.json import as_null, concatenated, encode, joined, json_list, json_object, or_null
 from graph.read.sql.keyset import beyond
-from graph.read.types.encodings import Part, literal
+from graph.read.types.encodings import Part
 from graph.read.types.mirror import MIRRORS, Mirror, may_be_missing
 from graph.read.types.scalars import POSITIONS
 
@@ -188,7 +188,7 @@ class PageWriter:
         rows: Any = JoinedRows(text)
         if number is not None:
             rows = rows.filter(number <= literal_column(str(self.page.size)))
-        return ["[", func.coalesce(rows, literal("")), "]"]
+        return json_list(rows)
 
     def _info(self, what: str, number: Any, cursor: ColumnElement[str] | None) -> list[Part]:
         page = self.page

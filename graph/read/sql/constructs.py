@@ -255,6 +255,15 @@ def id_rows(dialect: sa.Dialect, bind: MakeBind, encode: Callable[[Any], list[tu
     return select(each.c.key.label("n"), pair[0].label("type"), pair[1].label("key")).order_by(each.c.key).subquery(name)
 
 
+def object_rows(dialect: sa.Dialect, text: ColumnElement[str], columns: Sequence[sa.Column[Any]], name: str) -> FromClause:
+    """The objects of a JSON list, a text, as rows of columns; what an object holds for each stands under the column's name."""
+    if capabilities(dialect).arrays:
+        named = [sa.column(c.name, c.type.dialect_impl(dialect)) for c in columns]
+        return func.json_to_recordset(sa.cast(text, sa.JSON)).table_valued(*named).render_derived(name, with_types=True)
+    each = func.json_each(text).table_valued("value", name=f"{name}e")
+    return select(*[func.json_extract(each.c.value, literal(f"$.{c.name}")).label(c.name) for c in columns]).subquery(name)
+
+
 def value_rows(dialect: sa.Dialect, values: Sequence[tuple[sa.Column[Any], Sequence[Any]]]) -> list[ColumnElement[Any]]:
     """The values of columns as columns of one FROM: a parameter for each on PostgreSQL, one for all on SQLite."""
     if capabilities(dialect).arrays:

@@ -6,6 +6,7 @@ is the JSON. How a scalar is written is said in its record.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, func
@@ -59,6 +60,17 @@ def _merged(parts: list[Part]) -> list[ColumnElement[Any]]:
     if merged and not isinstance(merged[0], str):
         merged.insert(0, "")  # text first, so that `||` is text concatenation from the start
     return [literal(part) if isinstance(part, str) else part for part in merged]
+
+
+def json_list(entries: ColumnElement[str]) -> list[Part]:
+    """A JSON list. `entries` are those of it with commas between, NULL where there is none."""
+    return ["[", func.coalesce(entries, literal("")), "]"]
+
+
+def json_tuple(values: Iterable[Sequence[Part]]) -> list[Part]:
+    """A JSON list of so many values, each the parts of its text."""
+    parts = [part for value in values for part in (",", *value)]
+    return ["[", *parts[1:], "]"]
 
 
 def json_object(members: list[tuple[str, list[Part]]]) -> list[Part]:

@@ -42,7 +42,7 @@ from graph.read.sql.aggregates import SummaryWriter
 from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter, cursor_text
 from graph.read.sql.constructs import ByteLength, JoinedRows, Lacking, id_rows, member, unchanged, within_bytes
-from graph.read.sql.json import encode, encode_id, joined, json_object, or_null
+from graph.read.sql.json import encode, encode_id, joined, json_list, json_object, or_null
 from graph.read.sql.statement import EXPIRED, KEYS, LIMIT, META, Parameter, Statement, constant
 from graph.read.sql.viewer_json import viewer_parts
 from graph.read.types.encodings import Part, literal
@@ -90,9 +90,9 @@ class Writer:
             query = within_bytes(query, self.bind(Given((LIMIT,)), sa.Integer()))
         return self.spelled(query)
 
-    def spelled(self, query: Select[Any]) -> Statement:
-        """A query as the driver takes it."""
-        compiled = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
+    def spelled(self, query: sa.ClauseElement) -> Statement:
+        """A query, or an INSERT, as the driver takes it."""
+        compiled: Any = query.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
         binds = [
             self.binds.get(name) or Parameter(Constant(None), constant(compiled, name, self.dialect))
             for name in compiled.positiontup or ()
@@ -150,7 +150,7 @@ class Writer:
         each = or_null(case(*found)) if found else literal("null")
         if root.single:
             return [select(each).select_from(ids).scalar_subquery()]
-        return ["[", func.coalesce(select(JoinedRows(each)).select_from(ids).scalar_subquery(), literal("")), "]"]
+        return json_list(select(JoinedRows(each)).select_from(ids).scalar_subquery())
 
     def _rows(self, root: RowsByKey) -> Select[Any]:
         mirror = MIRRORS[root.entity.type_name]
@@ -277,7 +277,7 @@ class Writer:
         child, _ = self.derived(query.order_by(*(order or [target.id])).correlate(row), mirror, self.alias())
         each = joined(self.object(entity, child, used), entity.lists)
         rows = select(JoinedRows(each)).select_from(child).correlate(row).scalar_subquery()
-        return ["[", func.coalesce(rows, literal("")), "]"]
+        return json_list(rows)
 
     # ---- pages
 
