@@ -45,7 +45,7 @@ class Feed(Protocol):
         ...
 
     async def look(self, after: int) -> Seen:
-        """What is new after a position, as far as it fits in a page."""
+        """What is new after a position, as far as it fits in a page. Raises `Expired` where the next one is not there."""
         ...
 
 
@@ -66,7 +66,7 @@ class TooSlow(Exception):
 
 
 class Expired(Exception):
-    """Changes after the position of a subscriber are not kept any more. `oldest` is a position to go on after."""
+    """Changes after a position are not kept any more, or the feed ends before it. `oldest` is a position to go on after."""
 
     def __init__(self, oldest: int) -> None:
         super().__init__(oldest)

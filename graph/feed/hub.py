@@ -94,6 +94,7 @@ class Audience:
         self.position = position
         self.listeners: set[Listener] = set()
         self.members = 0  # with those that are still behind
+        self.lost: Expired | None = None
 
     async def advance(self, end: int, room_time: RoomTime) -> None:
         """Read and hand out what is there up to a position, page by page."""
@@ -103,9 +104,7 @@ class Audience:
             except Unavailable:
                 raise
             except Exception as error:
-                for listener in self.listeners:
-                    listener.end(error)
-                self.listeners.clear()
+                self.end(error)
                 self.position = end
                 return
             await self._make_room(len(batch.events), room_time)
@@ -114,6 +113,12 @@ class Audience:
                 listener.put(batch.events)
                 if listener.ended is not None:
                     self.listeners.discard(listener)
+
+    def end(self, error: Exception) -> None:
+        """End all who listen, who are told why."""
+        for listener in self.listeners:
+            listener.end(error)
+        self.listeners.clear()
 
     async def _make_room(self, events: int, room_time: RoomTime) -> None:
         """Wait a little for subscribers who have no room; most are only about to be run."""
@@ -179,6 +184,8 @@ class Hub:
                 position = batch.end
                 for event in batch.events:
                     yield event
+            if group.lost is not None:
+                raise group.lost
             listener = Listener(position, self._most_waiting)
             group.listeners.add(listener)
             while True:
@@ -221,7 +228,19 @@ class Hub:
             self._wake.clear()
 
     async def _tick(self) -> None:
-        """Hand out what is new, page by page."""
+        """Hand out what is new, page by page. Where the feed does not go on after what was told, all who listen end."""
+        try:
+            await self._hand_out_new()
+        except Expired as lost:
+            logger.warning("The feed does not go on where it was told to: its subscribers begin anew", extra=self._of_shop)
+            groups = list(self._groups.values())
+            self._groups.clear()
+            self._position = lost.oldest
+            for group in groups:
+                group.lost = lost
+                group.end(lost)
+
+    async def _hand_out_new(self) -> None:
         while (seen := await self.feed.look(self._position)).end > self._position:
             room_time = RoomTime()
             # Again for those that began meanwhile.

@@ -1,6 +1,6 @@
 """What the hub sees of the outbox: how far it goes, what is new and whom it concerns.
 
-What goes in: a database, positions. What comes out: positions, `Seen`s. What may be refused here: `Unavailable`.
+What goes in: a database, positions. What comes out: positions, `Seen`s. What may be refused here: `Unavailable`, `Expired`.
 
 Each is one short statement on the way of compiled reads, and makes one text.
 """
@@ -15,7 +15,7 @@ import orjson
 import sqlalchemy as sa
 
 from graph.database import Database, once_a_kind
-from graph.feed.events import Seen
+from graph.feed.events import Expired, Seen
 from graph.feed.outbox import HEAD, ChangeRow, last_id
 from graph.feed.sequence import WAITING, number_some
 from graph.read.planning.arguments import Given
@@ -110,9 +110,16 @@ class Outlook:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self, after: int) -> Seen:
-        """What is new after a position, as far as it fits in a page."""
+        """What is new after a position, as far as it fits in a page. Raises `Expired`.
+
+        Positions are dense. Where the next one is missing it was deleted, as behind a process that stood still for as long as
+        changes are kept; where the feed ends before, it is another one, of a backup or of a server that had not heard of all.
+        """
         head, rows = await self._read(self._questions.look, {"after": after, "most": PAGE_ROWS})
-        end = rows[-1][0] if len(rows) >= PAGE_ROWS else max(head, after)
+        first = rows[0][0] if rows else head + 1
+        if first != after + 1:
+            raise Expired(first - 1)
+        end = rows[-1][0] if len(rows) >= PAGE_ROWS else head
         return Seen(
             end,
             frozenset(row[1] for row in rows),

@@ -39,6 +39,8 @@ class Memory:
 
     async def look(self, after: int) -> Seen:
         await self.answer()
+        if not self.oldest <= after <= len(self.types):
+            raise Expired(min(max(after, self.oldest), len(self.types)))
         end = min(len(self.types), after + self.page)
         return Seen(end, frozenset(self.types[after:end]))
 
@@ -219,6 +221,36 @@ async def test_who_is_behind_when_changes_are_deleted_is_told_so_and_misses_none
         feed.oldest = 8
         with pytest.raises(Expired):
             await anext(events)  # what is read next may have lost some
+
+
+@pytest.mark.parametrize("way", ["changes are deleted before they are told", "the feed goes back"])
+async def test_who_listens_to_a_feed_that_does_not_go_on_after_what_was_told_is_told_so(way: str) -> None:
+    feed = Memory(types=["a"] * 6)
+    hub = Hub(feed, 100)
+    async with aclosing(hub.listen("a", Reads(feed), 0)) as behind:
+        assert (await anext(behind)).position == 1
+        listening = [asyncio.create_task(taken(hub, Reads(feed, type_), None, 1)) for type_ in "ab"]
+        await until(lambda: hub.members == 3)
+        await asyncio.sleep(0.01)
+        if way == "the feed goes back":
+            feed.types = ["a"] * 3
+        else:
+            feed.types, feed.oldest = [*"aaaaaabaa"], 8
+        hub.wake()
+        assert {type(end) for end in await asyncio.gather(*listening, return_exceptions=True)} == {Expired}
+        later = asyncio.create_task(taken(hub, Reads(feed), None, 1))
+        await until(lambda: hub.members == 2)
+
+        async def to_the_end() -> None:
+            async for event in behind:
+                assert event.position <= len(feed.types)
+
+        with pytest.raises(Expired):
+            await to_the_end()
+        feed.add("a")
+        hub.wake()
+        assert await later == [len(feed.types)]
+    assert hub.members == 0
 
 
 async def test_a_group_whose_events_cannot_be_read_ends_alone() -> None:

@@ -347,6 +347,31 @@ async def test_an_expired_cursor_is_told_with_the_oldest_that_works(ask: Ask, se
         assert (await client.hears("3"))["data"]["orderChanged"]["order"]["note"] == "three"
 
 
+@pytest.mark.parametrize("by", [-1, 5])
+async def test_who_listens_is_told_where_the_feed_does_not_go_on(ask: Ask, server: Listening, by_hand: None, by: int) -> None:
+    """A backup, or a server that had not heard of all, takes the place of the database; or what was to be told was deleted."""
+    _, order = await made(ask, "ada")
+    database = ask.app.state.database
+    head = "changes_head SET position =" if database.capabilities.arrays else "sqlite_sequence SET seq ="
+    last = f"(SELECT max(position) + {by} FROM changes)"
+    async with socket(server.port) as client:
+        await client.init()
+        await listens(ask, client, STATES, order=order)
+        await noted(ask, order, "one")
+        await client.hears("1")
+        async with database.engine.begin() as connection:
+            await connection.exec_driver_sql(f"UPDATE {head} {last}")
+            if by < 0:
+                await connection.exec_driver_sql(f"DELETE FROM changes WHERE position > {last}")
+        message = await client.hear()
+        assert (message["type"], message["id"]) == ("error", "1")
+        told = message["payload"][0]["extensions"]
+        assert told["code"] == "CURSOR_EXPIRED"
+        await client.subscribe("2", STATES, variables={"after": told["oldest"]})
+        await noted(ask, order, "two")
+        assert (await client.hears("2"))["data"]["orderChanged"]["order"]["note"] == "two"
+
+
 async def test_the_client_of_the_document_goes_on_after_a_loss(ask: Ask, server: Listening) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     client: dict[str, Any] = {"__name__": "client"}
