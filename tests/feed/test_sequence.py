@@ -178,6 +178,25 @@ async def test_what_waits_for_longest_is_known_whatever_its_id(database: Databas
     await connection.close()
 
 
+@on_a_server
+async def test_what_is_read_to_number_some_does_not_depend_on_statistics(database: Database, by_hand: None) -> None:
+    """Those of an import, in the midst of which many waited."""
+    connection = await asyncpg.connect(database.settings.database_url)
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'changes'"
+    await connection.executemany(INSERT, [(key, 1) for key in range(12_000)])
+    await connection.execute("ANALYZE changes")
+    while await number_some(database):
+        pass
+    await connection.execute(INSERT, 1, 2)
+    await connection.execute("VACUUM changes")  # leaves the statistics of its columns
+    async with connection.transaction():
+        before = await connection.fetchval(read)
+        assert await connection.fetchval(database.text(sequence.NUMBERED), sequence.BATCH) == 1
+        assert await connection.fetchval(read) - before < 100
+    await connection.close()
+    assert [row[0] for row in await everything(database)] == list(range(1, 12_002))
+
+
 async def ordered(database: Database) -> bool:
     return await waiting_since(database) is None
 
