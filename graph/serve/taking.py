@@ -5,8 +5,8 @@ may be refused here: nothing; where no more files may be open, connections wait.
 
 The kernel wakes all who wait for one socket, and the first takes what is there. Connections are kept for long, those of a proxy
 for days, so one process would have most of the work. Here each process says how many it has in memory that all share, and leaves
-what comes to others for a moment while one of them has fewer. If others took something meanwhile, they live, and it is judged
-anew: one that has fewer still may have left an earlier one a moment ago, and be about to come back.
+what comes to others for a moment, and only while one of them has fewer. If others took something meanwhile, they live, and the
+moment begins anew: one that has fewer still may have left an earlier one a moment ago, and be about to come back.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from graph.serve.listening import AT_ONCE
 
 #: How long a connection is left to others. If none of them took any by then, it is taken: they may hang, or be about to end.
 LEFT_SECONDS = 0.01
+#: How often it is looked meanwhile whether others have more by now: where connections are short, all might leave the same one.
+LOOK_SECONDS = 0.001
 #: How long one waits where no more files may be open.
 FULL_SECONDS = 0.1
 
@@ -112,21 +114,32 @@ class Taking:
 
     def _come(self, each: socket.socket) -> None:
         if self.connections.has_more():
-            self._leave(each, LEFT_SECONDS)
+            self._loop.remove_reader(each)
+            self._leave(each)
         else:
             self._take(each, always=False)
 
-    def _leave(self, each: socket.socket, seconds: float) -> None:
-        self._loop.remove_reader(each)
-        self._left[each] = self._loop.call_later(seconds, self._again, each, self.connections.headcount.taken())
+    def _leave(self, each: socket.socket) -> None:
+        """Leave what comes to others, from now on."""
+        self._look_soon(each, self._loop.time() + LEFT_SECONDS, self.connections.headcount.taken())
 
-    def _again(self, each: socket.socket, taken: int) -> None:
+    def _look_soon(self, each: socket.socket, until: float, taken: int) -> None:
+        self._left[each] = self._loop.call_later(LOOK_SECONDS, self._look, each, until, taken)
+
+    def _look(self, each: socket.socket, until: float, taken: int) -> None:
+        if not self.connections.has_more():
+            self._again(each)
+        elif self.connections.headcount.taken() != taken:
+            self._leave(each)
+        elif self._loop.time() < until:
+            self._look_soon(each, until, taken)
+        else:
+            self._again(each)
+            self._take(each, always=True)
+
+    def _again(self, each: socket.socket) -> None:
         del self._left[each]
-        if self.connections.headcount.taken() != taken and self.connections.has_more():
-            self._leave(each, LEFT_SECONDS)
-            return
         self._loop.add_reader(each, self._come, each)
-        self._take(each, always=True)
 
     def _take(self, each: socket.socket, *, always: bool) -> None:
         for _ in range(AT_ONCE):
@@ -135,7 +148,8 @@ class Taking:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
-                self._leave(each, FULL_SECONDS)
+                self._loop.remove_reader(each)
+                self._left[each] = self._loop.call_later(FULL_SECONDS, self._again, each)
                 return
             taken.setblocking(False)
             self.connections.come()

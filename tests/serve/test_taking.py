@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from graph.serve import taking as taking_
 from graph.serve.taking import LEFT_SECONDS, Headcount, OpenConnections, Taking
 from tests.sockets import PATIENCE
 
@@ -109,6 +110,23 @@ async def test_what_is_left_to_one_that_lives_is_left_to_him_while_he_has_fewer(
             headcount.took(1)
             await asyncio.sleep(LEFT_SECONDS / 10)
         assert len(connections) == 1
+        await until_taken(2, connections)
+    for client in clients:
+        client.close()
+
+
+async def test_what_was_left_is_taken_once_nobody_has_fewer(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where connections are short, he to whom it was left may have left it himself a moment before."""
+    monkeypatch.setattr(taking_, "LEFT_SECONDS", 10 * PATIENCE)
+    headcount = Headcount(2)
+    connections = OpenConnections(headcount, 0)
+    async with taking(listener, connections):
+        clients = [await connected(listener)]
+        await until_taken(1, connections)
+        clients.append(await connected(listener))
+        await asyncio.sleep(0.02)
+        assert len(connections) == 1
+        headcount.tell(1, 1)
         await until_taken(2, connections)
     for client in clients:
         client.close()
