@@ -42,6 +42,7 @@ from graph.write.images import (
     note,
     note_added,
     note_fallen,
+    with_parts,
 )
 from graph.write.locks import Lock, locked
 from graph.write.object_graph import Graph
@@ -63,9 +64,11 @@ async def flush(graph: Graph, gone: Sequence[Base] = ()) -> None:
         for row in gone:
             keys[type(row)].add(key_of_row(row))
         fallen = await falling(graph, keys)
-        changed = {type(row) for row in graph.session.dirty}  # one that goes may have left its parent before
+        # One that would fall and changes may leave its parent before, and what is below it stays with it.
+        leaving: set[type[Base]] = {type(row) for row in graph.session.dirty if key_of_row(row) in fallen.get(type(row), ())}
         await graph.context.database.flush(graph.session)
-        await note_fallen(graph, record, fallen, changed.union(*map(kept_parts, keys)))
+        stay = {each for model in leaving for each in with_parts(model)}
+        await note_fallen(graph, record, fallen, stay.union(*map(kept_parts, keys)))
     await keep_flushed(graph, written)
 
 

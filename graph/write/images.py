@@ -189,6 +189,12 @@ async def note_fallen(graph: Graph, record: Record, fallen: Mapping[type[Base], 
 
 
 @cache
+def with_parts(model: type[Base]) -> frozenset[type[Base]]:
+    """A class, and those whose rows the database deletes with its own."""
+    return frozenset({model}).union(*(with_parts(part) for part, _, goes in parts(model) if goes and part is not model))
+
+
+@cache
 def kept_parts(model: type[Base]) -> frozenset[type[Base]]:
     """Whose rows may be there still when a row above them of this class is gone, or of a class whose rows go with it."""
     found = {part for part, _, goes in parts(model) if not goes}

@@ -95,6 +95,16 @@ async def test_fields_of_one_transaction_are_told_together(ask: Ask) -> None:
     ]
 
 
+async def test_what_no_payload_shows_is_kept_once_whatever_the_fields_after_it_read(ask: Ask) -> None:
+    """The next field draws keys and shows what it made, each by a statement of its own."""
+    await ask.data("""mutation {
+      a: createItem(input: {sku: "A", name: "Anvil", price: "1"}) { errors { code } }
+      b: createCustomer(input: {name: "Ada", email: "ada@x.io", orders: [{}]}) { customer { id } errors { code } }
+    }""")
+    told = [f"{row.type}:{row.key}" for row in await outbox(ask.database)]
+    assert sorted(told) == ["Customer:1", "Item:1", "Order:1"]
+
+
 @pytest.mark.parametrize("number", [1_000, 1_001])
 async def test_many_rows_of_one_statement_are_one_change(ask: Ask, number: int) -> None:
     """Of an insert, a change by filter, an upsert, and of a cascade, each in its own statement."""

@@ -187,6 +187,25 @@ async def test_rules_may_ask_for_other_rows_whose_parents_they_judge(shop: Ask, 
         assert sum(node["orderItems"]["totalCount"] for node in data["items"]["nodes"]) == len(lines)
 
 
+async def test_a_viewer_writes_what_is_stored_whatever_he_is_shown(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(row: Any, viewer: Door) -> Any:
+        return row.price > 0 if viewer.kind == "told a price" else None
+
+    item_class: type[Any] = Item
+    monkeypatch.setitem(rows.RULES, item_class, rule)
+    monkeypatch.setitem(rows.SHOWN, item_class, lambda row, viewer: {"price": sa.literal(1)})
+    asked = Asked(shop.database, Scope("told a price"))
+    line = {"item": {"sku": "NW-1"}, "quantity": 1}
+    query = """mutation ($input: CreateOrderInput!) {
+        createOrder(input: $input) { order { items { pricePaid item { price } } } errors { code } } }"""
+    answer = orjson.loads(await asked.raw(query, {"input": {"customer": {"id": "Customer:1"}, "items": [line]}}))
+    (item,) = (item for item in (await load(shop.database))["Item"] if item.sku == "NW-1")
+    stored = f"{item.price // 100}.{item.price % 100:02}"
+    assert stored != "0.01"
+    order = {"items": [{"pricePaid": stored, "item": {"price": "0.01"}}]}
+    assert answer["data"] == {"createOrder": {"order": order, "errors": []}}
+
+
 def test_a_door_does_not_open_to_the_past() -> None:
     with pytest.raises(LookupError):
         Door(Scope("open", moment=datetime.now(UTC)))

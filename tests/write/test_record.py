@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -20,12 +20,14 @@ from graph.base import utc_now
 from graph.context import Context
 from graph.database import Database
 from graph.database.failures import CommitUnknown
-from graph.models import Item
+from graph.models import Customer, Item, Order
+from graph.write import door
 from graph.write.errors import Row
 from graph.write.idempotency import KEYS
 from graph.write.images import Image, note
+from graph.write.object_graph import Graph
 from graph.write.record import Change, Kind, Record, Written, record_of, recorded
-from tests.conftest import Ask, Statements
+from tests.conftest import Ask, Statements, opened
 from tests.snapshots import Snapshots, compare, difference
 from tests.words import done, mutate, refusals
 
@@ -101,6 +103,68 @@ async def test_what_the_database_deletes_by_itself_is_told(ask: Ask, heard: list
         Change("OrderItem", 1, Kind.DELETED, ORDER, None, owner_before=1),
         Change("OrderItem", 2, Kind.DELETED, ORDER, None, owner_before=1),
     }
+
+
+async def written(ask: Ask, write: Callable[[Graph], Awaitable[None]]) -> None:
+    """Write by the verbs of the door, in a transaction that is recorded."""
+    context = Context(ask.database)
+    await recorded(context, lambda: write(Graph(context)))
+    await context.close()
+
+
+async def test_a_statement_that_deletes_some_of_its_rows_tells_what_fell_with_them(ask: Ask, heard: list[list[Change]]) -> None:
+    await stocked(ask, heard)
+    await done(ask, "createCustomer", {"name": "Bob", "email": "bob@x.io", "orders": [{}]})
+    heard.clear()
+    table: Any = Customer.__table__
+
+    async def write(graph: Graph) -> None:
+        assert await door.delete_where(graph, Customer, [1, 2], table.c.name == "Ada") == [1]
+
+    await written(ask, write)
+    assert set(heard[0]) == {
+        Change("Customer", 1, Kind.DELETED, CUSTOMER, None, owner_before=1),
+        Change("Order", 1, Kind.DELETED, ORDER, None, owner_before=1),
+        Change("OrderItem", 1, Kind.DELETED, ORDER, None, owner_before=1),
+        Change("OrderItem", 2, Kind.DELETED, ORDER, None, owner_before=1),
+    }
+
+
+async def test_what_leaves_a_parent_that_goes_has_not_gone_with_it(ask: Ask, heard: list[list[Change]]) -> None:
+    await stocked(ask, heard)
+    await done(ask, "createCustomer", {"name": "Bob", "email": "bob@x.io"})
+    heard.clear()
+
+    async def write(graph: Graph) -> None:
+        ada, order = await graph.session.get_one(Customer, 1), await graph.session.get_one(Order, 1)
+        order.customer_id = 2
+        await graph.session.delete(ada)
+        await door.flush(graph, [ada])
+
+    await written(ask, write)
+    assert short(heard[0]) == {("Customer:1", "DELETED", None), ("Order:1", "UPDATED", 1)}
+    (moved,) = (change for change in heard[0] if change.type == "Order")
+    assert (moved.owner_before, moved.owner_after) == (1, 2)
+    assert "customer_id" in moved.fields
+
+
+async def test_a_statement_waits_for_no_row_that_it_may_not_write(postgres_url: str) -> None:
+    """Where there is one writer at a time nobody holds a row while another writes."""
+    table: Any = Item.__table__
+    row = {"sku": "A", "name": "Anvil", "price": 100, "version": 1, "created_at": utc_now(), "updated_at": utc_now()}
+    async with opened(postgres_url) as database, database.session() as other:
+        await other.execute(sa.insert(table).values(row))
+        await other.commit()
+        database.listeners.append(lambda _: None)
+        await other.execute(sa.select(table.c.id).with_for_update())
+        context = Context(database)
+
+        async def write() -> list[int]:
+            return await door.update_where(Graph(context), Item, table.c.sku == "A", {"name": "Axe"}, table.c.price > 100)
+
+        assert await recorded(context, write) == []
+        await context.close()
+        await other.rollback()
 
 
 def test_two_writes_of_a_row_are_told_as_one() -> None:
@@ -497,6 +561,15 @@ def test_a_part_belongs_to_whom_its_root_belonged_before_and_belongs_to_afterwar
         Change("OrderItem", 1, Kind.UPDATED, ORDER, 3, frozenset({"quantity"}), 1, 3),
         Change("OrderItem", 2, Kind.DELETED, ORDER, 3, owner_before=1),
     ]
+
+
+def test_a_part_that_moves_to_a_root_of_somebody_else_belonged_to_whom_the_first_did() -> None:
+    other = Row("Order", 2)
+    record = Record()
+    record.add(Written(ORDER, {"note": "a"}, {"note": "b"}, ORDER, 2, 1, 1))
+    record.add(Written(LINE, {"order_id": 1}, {"order_id": 2}, other, 2, 2, 2, former=ORDER))
+    record.add(Written(other, {"note": "a"}, {"note": "b"}, other, 2, 2, 2))
+    assert record.changes()[1] == Change("OrderItem", 1, Kind.UPDATED, other, 2, frozenset({"order_id"}), 1, 2, former=ORDER)
 
 
 def test_what_moves_and_stays_is_told_with_the_root_it_has_left() -> None:
