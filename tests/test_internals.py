@@ -43,7 +43,11 @@ PUBLIC = {
 DISTRIBUTIONS = {"graphql": "graphql-core", "markdown_it": "markdown-it-py", "strawberry": "strawberry-graphql"}
 #: Names without an underscore that are no promise either, and whose they are.
 WATCHED = {
+    "connection_callable": "sqlalchemy",
+    "effective_returning": "sqlalchemy",
     "positiontup": "sqlalchemy",
+    "postfetch": "sqlalchemy",
+    "prefetch": "sqlalchemy",
     "class_manager": "sqlalchemy",
     "new_instance": "sqlalchemy",
     "committed_state": "sqlalchemy",
@@ -121,8 +125,12 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "._start_transaction": "database",
             ".class_manager": "write",
             ".committed_state": "write",
+            ".connection_callable": "database",
+            ".effective_returning": "database",
             ".new_instance": "write",
             ".positiontup": "database read write",
+            ".postfetch": "database",
+            ".prefetch": "database",
             ".run_async": "database",
             "sqlalchemy.sql.elements.BinaryExpression": "read",
             "sqlalchemy.sql.elements.ColumnClause": "read",
