@@ -14,6 +14,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from graph.operations.aside import aside
+
 #: A body up to this size leaves with its head; to copy a larger one costs more than a second write.
 JOINED_BYTES = 2**16
 
@@ -29,9 +31,10 @@ class Cycle(RequestResponseCycle):
     length = 0  # of that
 
     async def send(self, message: Any) -> None:
-        if not self.response_started and not self.disconnected and not self.access_log:
-            if self.flow.write_paused:
+        if self.flow.write_paused and not self.disconnected and not self.chunked_encoding:
+            with aside():  # whose client does not read keeps nobody waiting but himself; a stream is aside as a whole
                 await self.flow.drain()
+        if not self.response_started and not self.disconnected and not self.access_log:
             if message["type"] == "http.response.start":
                 self.head = self._head(message)
                 if self.head is not None:

@@ -92,6 +92,7 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         self.ended = False  # whether a message ended in them
         self.admitted = True  # the message that is being read
         self.unanswered = 0  # messages that were read and admitted
+        self.answering: Any = None  # the cycle that runs; `cycle` is that of the message that came last
 
     # ---- the connection
 
@@ -112,14 +113,18 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         super().connection_lost(exc)
         self.clients.silent.pop(self, None)
         self._wait(None)
-        while self.unanswered:
-            self._ended()
+        if self.unanswered:
+            self.unanswered = 0
+            self.admission.ended()
+        if self.answering is not None:  # uvicorn tells the last one
+            self.answering.disconnected = True
+            self.answering.message_event.set()
 
     # ---- a client that does not read
 
     def is_taken(self) -> bool:
         """While there is more of an answer its time goes on; an event stream has no end."""
-        cycle = self.cycle
+        cycle = self.answering
         return cycle is None or cycle.response_complete or not cycle.response_started or bool(cycle.chunked_encoding)
 
     # ---- bytes
@@ -269,16 +274,20 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             self._wait_for_next()
         elif self.admitted:
             self.unanswered += 1
-            self.admission.began()
+            if self.unanswered == 1:  # those behind it wait for it and keep nobody else waiting
+                self.admission.began()
 
     def _ended(self) -> None:
         self.unanswered -= 1
         self.admission.ended()
+        if self.unanswered:
+            self.admission.began()
 
     # ---- answers
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes its own, and asks nobody
+        self.answering = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

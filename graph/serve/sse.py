@@ -80,10 +80,11 @@ class EventStreams:
             (b"x-accel-buffering", b"no"),  # proxies pass each event on
             (b"x-request-id", request_id.encode()),
         ]
-        with self.streams.one(), subscriber.front.visited(), aside():
+        with self.streams.one(), subscriber.front.visited():
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            if scope["method"] != "HEAD":
-                await self._stream(receive, send, subscriber, header(scope, b"last-event-id") or None, request_id)
+            with aside():
+                if scope["method"] != "HEAD":
+                    await self._stream(receive, send, subscriber, header(scope, b"last-event-id") or None, request_id)
             await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, receive: Receive, send: Send, subscriber: Subscriber, after: str | None, request_id: str) -> None:

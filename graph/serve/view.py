@@ -19,7 +19,6 @@ from graph.access.gatekeeper import ANYBODY
 from graph.context import Context
 from graph.database.failures import CommitUnknown, Unavailable
 from graph.observations import Operation
-from graph.operations.aside import aside
 from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
@@ -94,10 +93,9 @@ class GraphQLView:
             if len(body) <= PIECE:
                 await send({"type": "http.response.body", "body": body})
                 return
-            with aside():
-                for start in range(0, len(body), PIECE):
-                    last = start + PIECE >= len(body)
-                    await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": not last})
+            for start in range(0, len(body), PIECE):
+                last = start + PIECE >= len(body)
+                await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": not last})
 
     def _request_id(self, scope: Scope) -> str:
         """An id of our own, or that of a proxy that is trusted to know better."""

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -18,7 +18,7 @@ from graph.observations import RequestShed
 from graph.observations import listening as hearing
 from graph.operations.aside import Aside
 from graph.serve.admission import ALIKE, BORNE_SECONDS, BUSY, FEW, TIMES_ALONE
-from graph.serve.http1 import TOLD_BY_HEAD
+from graph.serve.http1 import TOLD_BY_HEAD, BoundedProtocol
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
@@ -375,6 +375,56 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatc
         await until(lambda: admission.working == 0)
         assert reached(await asked(1.0)) == served  # nobody is before
     assert admission.working == 0
+
+
+async def test_what_stands_behind_a_request_on_its_connection_keeps_nobody_else_waiting() -> None:
+    go, gone = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/graphql/left":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+            return
+        await go.wait()
+        await echo(scope, receive, send)
+
+    async with listening(app) as server:
+        admission, connections = server.protocol.admission, cast("set[BoundedProtocol]", server.state.connections)
+        peer, leaving = await server.connect(), await server.connect()
+        peer.send(request(path=b"/graphql") * 100)
+        leaving.send(request(path=b"/graphql/left") + request(path=b"/graphql") * 100)
+        await until(lambda: sorted(each.unanswered for each in connections) == [100, 101])
+        assert admission.working == 2
+        await leaving.close()  # of which the one that runs hears
+        async with asyncio.timeout(PATIENCE):
+            await gone.wait()
+        await until(lambda: admission.working == 1)
+        go.set()
+        for _ in range(100):
+            assert reached(await peer.answer()) == ("/graphql", "")
+        await until(lambda: admission.working == 0)
+
+
+@pytest.mark.parametrize(("size", "number"), [(2**24, 1), (2**15, 512)])
+async def test_who_does_not_read_keeps_nobody_else_waiting(size: int, number: int) -> None:
+    """An answer that is larger than what is on its way in buffers, or many that are small."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(size).encode())]})
+        for sent in range(2**15, size + 1, 2**15):
+            await send({"type": "http.response.body", "body": b"x" * 2**15, "more_body": sent < size})
+
+    async with listening(app) as server:
+        admission, peer = server.protocol.admission, await server.connect()
+        peer.reader._transport.pause_reading()  # type: ignore[attr-defined]  # the stream would read ahead
+        peer.send(request(path=b"/graphql") * number)
+        await until(lambda: Aside.requests == 1)
+        assert admission.working == 1
+        peer.reader._transport.resume_reading()  # type: ignore[attr-defined]  # it reads at last
+        for _ in range(number):
+            assert len((await peer.answer())[1]) == size
+        assert (admission.working, Aside.requests) == (0, 0)
 
 
 async def test_who_is_turned_away_is_told_by_his_head_and_when_he_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

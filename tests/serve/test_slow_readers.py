@@ -39,12 +39,23 @@ async def test_an_answer_that_nobody_reads_ends_and_so_does_what_made_it() -> No
                 socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14
             )  # a small window
             peer.reader._transport.pause_reading()  # type: ignore[attr-defined]  # the stream would read ahead
-            peer.send(request())
+            peer.send(request() * 2)  # the second one waits behind the first
         await until(lambda: len(server.state.tasks) == 2)
-        for _ in range(10):  # to read now and then does not make the time longer
-            dripping.reader._transport.resume_reading()  # type: ignore[attr-defined]  # a little
-            await asyncio.sleep(0.02)
-            dripping.reader._transport.pause_reading()  # type: ignore[attr-defined]  # and no more
+        stream: Any = dripping.reader
+        stream._limit = SIZE  # it is paused and resumed here alone
+
+        def is_cut_off() -> bool:
+            return stream._eof or stream.exception() is not None
+
+        while not is_cut_off() and len(stream._buffer) < SIZE:  # to read now and then does not make the time longer
+            enough = len(stream._buffer) + SIZE // 4
+            stream._transport.resume_reading()  # a little
+            async with asyncio.timeout(PATIENCE):
+                while not is_cut_off() and len(stream._buffer) < enough:  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(0)
+            stream._transport.pause_reading()  # and no more
+            await asyncio.sleep(0.2)
+        assert len(stream._buffer) < SIZE
         await until(lambda: not server.state.tasks and not server.state.connections)
 
 
