@@ -19,6 +19,7 @@ from sqlalchemy.util import await_only
 from graph.base import utc_now
 from graph.database import Database
 from graph.database.failures import Unavailable, own_name
+from graph.database.insert_texts import behind
 from graph.models import Customer, Item, Order, OrderItem, OrderStatus
 from tests.audit import rows_of
 from tests.conftest import Statements, opened
@@ -71,6 +72,12 @@ async def test_rows_are_what_they_would_be_alone(database: Database, statements:
             await database.transaction(session, write)
     assert rows[0] == rows[1]
     assert [len(each) for each in rows[0]] == [1, 1, orders, 2 * orders]
+
+
+def test_parameters_go_behind_others_and_what_is_quoted_stays() -> None:
+    text = """INSERT INTO "a $1" (x$1, y) SELECT '$1 ''$2', $1 || $12"""
+    assert behind(text, 3) == """INSERT INTO "a $1" (x$1, y) SELECT '$1 ''$2', $4 || $15"""
+    assert behind(text, 0) == text
 
 
 async def test_a_constraint_that_is_broken_is_told_and_leaves_nothing_of_the_others(database: Database) -> None:
