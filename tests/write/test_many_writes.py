@@ -449,6 +449,7 @@ async def test_literals_count_as_variables_do(ask_with: AskWith) -> None:
             {},
             ["input", "items"],
         ),
+        (f"mutation ($d: [ItemInput!]! = {default}) {{ {of_default} e{of_default} f{of_default} }}", {}, ["input", "items"]),
     ]
     async with ask_with(max_nested_rows=8, max_input_list=8) as ask:
         for query, variables, path in over:
