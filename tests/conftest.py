@@ -24,7 +24,7 @@ from graph.database.places import unmarked
 from graph.feed import sequence
 from graph.observations import StatementBegan, listening
 from graph.settings import Settings
-from tests import examples, postgres
+from tests import examples, postgres, scratch
 from tests.audit import checked_out
 from tests.engines import TEMPLATES, Engines, Postgres, Sqlite
 from tests.snapshots import Snapshots, compare, kept, to_keep
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 RemoteWith = Callable[..., AbstractAsyncContextManager["Remote"]]
 
 examples.load_profile()
+scratch.in_memory()
 
 #: What SQLAlchemy asks a server that it has not met.
 BY_SQLALCHEMY = ("SELECT PG_CATALOG.VERSION()", "SELECT CURRENT_SCHEMA()", "SHOW STANDARD_CONFORMING_STRINGS")
