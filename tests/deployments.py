@@ -1,12 +1,14 @@
 """Deployments with many shops, for tests: a schema each on PostgreSQL, a file each in a folder on SQLite.
 
 What goes in: the database or the folder, names. What comes out: settings of a deployment that has them, which are migrated and
-empty. On SQLite they are copies of those that were made first: most tests of a deployment take less time than its migrations.
+empty. They are copies of those that were made first, where a test has written nothing yet: most tests of a deployment take less
+time than its migrations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ from sqlalchemy import make_url
 
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
+from tests.engines import LENDERS, TEMPLATES
 
-#: What the files of a deployment hold, by its shops and their hosts.
-MADE: dict[tuple[tuple[str, tuple[str, ...]], ...], dict[str, bytes]] = {}
+#: Shops and their hosts.
+Key = tuple[tuple[str, tuple[str, ...]], ...]
+
+#: What the files of a deployment hold.
+MADE: dict[Key, dict[str, bytes]] = {}
 
 
 async def deployment(url: str, *names: str, **more: Any) -> Settings:
@@ -33,10 +39,25 @@ async def make_shops(settings: Settings, shops: Mapping[str, Sequence[str]]) -> 
     if folder and key in MADE:
         write(folder, MADE[key])
         return
-    for name, hosts in key:
-        await Deployment(settings).create(name, hosts)
+    # Roles are the server's, and no database brings them along.
+    if (lender := LENDERS.get(settings.database_url)) and not settings.shop_roles:
+        TEMPLATES[str(key)] = ("nothing", partial(make_at, key))
+        if lender.begin_again(settings.database_url, str(key)):
+            return
+    await create(settings, key)
     if folder:
         MADE[key] = {path.name: path.read_bytes() for path in folder.glob("*")}
+
+
+async def create(settings: Settings, shops: Key) -> None:
+    """Make shops by the product."""
+    for name, hosts in shops:
+        await Deployment(settings).create(name, hosts)
+
+
+async def make_at(shops: Key, url: str) -> None:
+    """Make shops in a database without any table."""
+    await create(Settings(database_url=url, shops=True), shops)
 
 
 def empty_folder(url: str) -> Path | None:

@@ -188,9 +188,14 @@ class Contents:
         return True
 
 
+#: Sequences that are found without naming their schema, and those of shops among others.
+SEQUENCES = """SELECT oid::regclass::text AS name, start_value, last_value
+    FROM pg_sequences JOIN pg_class ON oid = format('%I.%I', schemaname, sequencename)::regclass ORDER BY 1"""
+
+
 async def sequences(connection: asyncpg.Connection) -> str:
     """What sets all sequences to where they stand. Whoever draws a key then takes a number for his transaction, too."""
-    found = await connection.fetch("SELECT sequencename AS name, start_value, last_value FROM pg_sequences ORDER BY 1")
+    found = await connection.fetch(SEQUENCES)
     return "; ".join(
         f"SELECT setval('{name}', {start if last is None else last}, {'false' if last is None else 'true'})"
         for name, start, last in found
@@ -199,6 +204,13 @@ async def sequences(connection: asyncpg.Connection) -> str:
 
 #: How many connections are kept.
 KEPT = 8
+#: Who lends a database, by its URL.
+LENDERS: dict[str, Postgres] = {}
+
+
+def name_of(url: str) -> str:
+    """The name of a database."""
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 async def answers(connection: asyncpg.Connection) -> bool:
@@ -268,7 +280,7 @@ class Postgres:
 
     async def _drop(self, url: str) -> None:
         await self._disconnect(url)
-        await self._fetch(postgres.DROP.format(name=url.partition("?")[0].rpartition("/")[2]))
+        await self._fetch(postgres.DROP.format(name=name_of(url)))
 
     async def _small(self, template: str) -> str:
         """A database of few rows: that of another template, filled anew, or else a new one."""
@@ -299,9 +311,20 @@ class Postgres:
         else:
             url = await (self._small(template) if is_small(template) else self._new(template))
         self.lent[url] = await self._state()
+        LENDERS[url] = self
         return url
 
+    async def _begin_again(self, url: str, template: str) -> bool:
+        if self.lent[url] != await self._state():
+            return False
+        before = await self._template(template)
+        await self._drop(url)
+        await self._create(name_of(url), before)
+        self.lent[url] = ""  # a state that is none
+        return True
+
     async def _take_back(self, url: str, template: str, *, audited: bool) -> None:
+        del LENDERS[url]
         unchanged = self.lent.pop(url) == await self._state()
         try:
             if not unchanged and audited:
@@ -323,6 +346,10 @@ class Postgres:
 
     def lend(self, template: str) -> str:
         return self.aside.run(self._lend(template))
+
+    def begin_again(self, url: str, template: str) -> bool:
+        """Have what is lent begin as a copy of another template, if nobody has written to it; whether it does."""
+        return self.aside.run(self._begin_again(url, template))
 
     def take_back(self, url: str, template: str, *, audited: bool) -> None:
         self.aside.run(self._take_back(url, template, audited=audited))
