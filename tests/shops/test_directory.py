@@ -46,17 +46,17 @@ async def test_a_shop_is_found_as_soon_as_it_is_made(directory: Directory, deplo
     assert directory.served() == [found]
 
 
-@pytest.mark.parametrize("name", ["", "Acme", "a" * 41, "a\0", "../acme", "x" * 100_000, "acme;"])
-async def test_what_is_no_name_is_nobody_s_and_asks_nothing(directory: Directory, statements: Statements, name: str) -> None:
-    assert await refusal(directory, name) == "SHOP_NOT_FOUND"
-    assert len(statements) == 0
+async def test_what_is_no_name_is_nobody_s_and_asks_nothing(directory: Directory, statements: Statements) -> None:
+    for name in ("", "Acme", "a" * 41, "a\0", "../acme", "x" * 100_000, "acme;"):
+        assert await refusal(directory, name) == "SHOP_NOT_FOUND", name
+        assert len(statements) == 0, name
 
 
-@pytest.mark.parametrize("host", ["", ".", "a b", "acme.example:80", "127.0.0.1", "[::1]", "x" * 100_000, "nobody.example"])
-async def test_a_host_that_leads_nowhere(directory: Directory, deployment: Deployment, host: str) -> None:
+async def test_a_host_that_leads_nowhere(directory: Directory, deployment: Deployment) -> None:
     await deployment.create("acme", ["acme.example"])
-    with pytest.raises(RequestRefused):
-        await directory.find_by_host(host)
+    for host in ("", ".", "a b", "acme.example:80", "127.0.0.1", "[::1]", "x" * 100_000, "nobody.example"):
+        with pytest.raises(RequestRefused):
+            await directory.find_by_host(host)
 
 
 async def test_archived_restored_dropped(directory: Directory, deployment: Deployment) -> None:
