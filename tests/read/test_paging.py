@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from graph.models import Item
 from graph.settings import Settings
 from tests import generated
 from tests.conftest import Ask, asking
-from tests.examples import examples
+from tests.examples import examples, some
 from tests.walk import PAGES, ROOTS, SORTS, Row, attribute, found, global_id, load, ordered
 
 SHOP = "varied"
@@ -108,12 +110,11 @@ async def test_every_sort_field_walks_both_ways(shop_with: Callable[..., Abstrac
         rows = await load(shop.database)
         listed = found(rows["Item"][10].order_items if parent else rows[type_name], None, root=parent is None)
         query, size = listing(type_name, name, parent), len(listed) // 4 + 1
-        for field in SORTS[type_name]:
-            for direction in ("ASC", "DESC"):
-                order = [{"field": field, "direction": direction}]
-                expected = [global_id(row) for row in ordered(listed, order)]
-                for backward in (False, True):
-                    assert await walk(shop, query, {"orderBy": order}, size, backward=backward) == expected, (order, backward)
+        ways = product(SORTS[type_name], ("ASC", "DESC"), (False, True))
+        for field, direction, backward in some(ways, itemgetter(0), 2):
+            order = [{"field": field, "direction": direction}]
+            expected = [global_id(row) for row in ordered(listed, order)]
+            assert await walk(shop, query, {"orderBy": order}, size, backward=backward) == expected, (order, backward)
 
 
 @pytest.mark.usefixtures("by_hand")

@@ -20,12 +20,11 @@ from tests.examples import ALL, THOROUGH, examples
 from tests.unseen import SCOPES, Pair, is_seen, pair, scramble
 from tests.walk import load
 
-#: `both` holds the rules of the two kinds that are left out of .ci/run. A quick run asks one database about a kind of one rule.
-KINDS = sorted(SCOPES) if THOROUGH else ["both", "own", "states"]
-QUICK = [("both", "sqlite"), ("both", "postgres"), ("own", "sqlite"), ("states", "postgres")]
+#: `both` holds the rules of the two kinds that are left out of .ci/run, and of the two others, which a quick run leaves out, too.
+KINDS = sorted(SCOPES) if THOROUGH else ["both", "own", "states"] if ALL else ["both"]
 
 
-@pytest.fixture(params=[(kind, name) for kind in KINDS for name in ("sqlite", "postgres")] if ALL else QUICK, ids="-".join)
+@pytest.fixture(params=[(kind, name) for kind in KINDS for name in ("sqlite", "postgres")], ids="-".join)
 def shops(request: pytest.FixtureRequest) -> Iterator[Pair]:
     kind, name = request.param
     with pair(request.getfixturevalue(f"{name}_engines"), kind, scramble) as made:
