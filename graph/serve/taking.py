@@ -20,10 +20,11 @@ from typing import Any
 
 from graph.serve.listening import AT_ONCE
 
-#: How long a connection is left to others. If none of them took any by then, it is taken: they may hang, or be about to end.
-LEFT_SECONDS = 0.01
-#: How often it is looked meanwhile whether others have more by now: where connections are short, all might leave the same one.
+#: How often it is looked whether a connection is still left to others: where connections are short, all might leave the same one.
 LOOK_SECONDS = 0.001
+#: After so many looks it is taken, if none of them took any: they may hang, or be about to end. It is no time, since that may
+#: have passed while all of them stood still.
+LOOKS = 10
 #: How long one waits where no more files may be open.
 FULL_SECONDS = 0.1
 
@@ -121,18 +122,19 @@ class Taking:
 
     def _leave(self, each: socket.socket) -> None:
         """Leave what comes to others, from now on."""
-        self._look_soon(each, self._loop.time() + LEFT_SECONDS, self.connections.headcount.taken())
+        self._look_soon(each, LOOKS, self.connections.headcount.taken())
 
-    def _look_soon(self, each: socket.socket, until: float, taken: int) -> None:
-        self._left[each] = self._loop.call_later(LOOK_SECONDS, self._look, each, until, taken)
+    def _look_soon(self, each: socket.socket, looks: int, taken: int) -> None:
+        self._left[each] = self._loop.call_later(LOOK_SECONDS, self._look, each, looks - 1, taken)
 
-    def _look(self, each: socket.socket, until: float, taken: int) -> None:
+    def _look(self, each: socket.socket, looks: int, taken: int) -> None:
         if not self.connections.has_more():
             self._again(each)
+            self._take(each, always=False)
         elif self.connections.headcount.taken() != taken:
             self._leave(each)
-        elif self._loop.time() < until:
-            self._look_soon(each, until, taken)
+        elif looks:
+            self._look_soon(each, looks, taken)
         else:
             self._again(each)
             self._take(each, always=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from graph.serve import taking as taking_
-from graph.serve.taking import LEFT_SECONDS, Headcount, OpenConnections, Taking
+from graph.serve.taking import LOOK_SECONDS, LOOKS, Headcount, OpenConnections, Taking
 from tests.sockets import PATIENCE
 
 #: A loop's own clock decides who is first; whoever has more leaves to the other.
@@ -108,7 +109,28 @@ async def test_what_is_left_to_one_that_lives_is_left_to_him_while_he_has_fewer(
         clients.append(await connected(listener))
         for _ in range(50):
             headcount.took(1)
-            await asyncio.sleep(LEFT_SECONDS / 10)
+            await asyncio.sleep(LOOK_SECONDS)
+        assert len(connections) == 1
+        await until_taken(2, connections)
+    for client in clients:
+        client.close()
+
+
+async def test_who_stood_still_looks_again_before_he_takes_what_he_left(listener: socket.socket) -> None:
+    """All may have stood still, and he to whom it was left be about to look."""
+    headcount = Headcount(2)
+    connections = OpenConnections(headcount, 0)
+    async with taking(listener, connections) as made:
+        clients = [await connected(listener)]
+        await until_taken(1, connections)
+        clients.append(await connected(listener))
+        async with asyncio.timeout(PATIENCE):
+            while not made._left:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0)
+        time.sleep(10 * LOOKS * LOOK_SECONDS)  # noqa: ASYNC251  # the loop stands still
+        for _ in range(LOOKS // 2):
+            await asyncio.sleep(0)
+        assert connections.coming == 0
         assert len(connections) == 1
         await until_taken(2, connections)
     for client in clients:
@@ -117,7 +139,7 @@ async def test_what_is_left_to_one_that_lives_is_left_to_him_while_he_has_fewer(
 
 async def test_what_was_left_is_taken_once_nobody_has_fewer(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where connections are short, he to whom it was left may have left it himself a moment before."""
-    monkeypatch.setattr(taking_, "LEFT_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(taking_, "LOOKS", 1_000_000)
     headcount = Headcount(2)
     connections = OpenConnections(headcount, 0)
     async with taking(listener, connections):
