@@ -75,6 +75,7 @@ SEEN: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         ("0.22.1",),
         {
             "._conn": "database",
+            "._thread": "database",
         },
     ),
     "asyncpg": (

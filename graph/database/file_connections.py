@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
+from threading import Thread
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -28,6 +29,9 @@ from graph.database.readers import Readers, address
 from graph.database.stored import STORED
 from graph.database.turns import Turns
 from graph.settings import Settings
+
+#: How long is waited at the end for the threads of connections that were given up.
+ENDING_SECONDS = 5.0
 
 
 class File:
@@ -54,6 +58,8 @@ class File:
         event.listen(engine, "begin", begin_at_once)
         event.listen(engine, "before_cursor_execute", self._on_statement)
         event.listen(engine, "invalidate", _on_invalidate)
+        event.listen(engine, "invalidate", self._note_ending)
+        self._ending: set[Thread] = set()
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
         self._make_readers = partial(Readers, path, owners, settings)
@@ -132,6 +138,12 @@ class File:
         """Close every connection."""
         await self.engine.dispose()
         self._readers.close()
+        for each in self._ending:  # it tells this loop how its last call ended, and is interrupted at its limit
+            await asyncio.to_thread(each.join, ENDING_SECONDS)
+
+    def _note_ending(self, connection: Any, record: Any, error: BaseException | None) -> None:
+        thread: Thread = connection.driver_connection._thread  # noqa: SLF001  # nothing else says when it has ended
+        self._ending = {each for each in self._ending if each.is_alive()} | {thread}
 
 
 def writer_bytes(settings: Settings) -> int:
