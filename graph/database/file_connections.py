@@ -57,8 +57,7 @@ class File:
         event.listen(engine, "do_connect", lambda *_: put_aside(path, owners))
         event.listen(engine, "begin", begin_at_once)
         event.listen(engine, "before_cursor_execute", self._on_statement)
-        event.listen(engine, "invalidate", _on_invalidate)
-        event.listen(engine, "invalidate", self._note_ending)
+        event.listen(engine, "invalidate", self._on_invalidate)
         self._ending: set[Thread] = set()
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
@@ -141,8 +140,16 @@ class File:
         for each in self._ending:  # it tells this loop how its last call ended, and is interrupted at its limit
             await asyncio.to_thread(each.join, ENDING_SECONDS)
 
-    def _note_ending(self, connection: Any, record: Any, error: BaseException | None) -> None:
-        thread: Thread = connection.driver_connection._thread  # noqa: SLF001  # nothing else says when it has ended
+    def _on_invalidate(self, connection: Any, record: Any, error: BaseException | None) -> None:
+        # The thread that runs a statement nobody waits for is stopped: by its limit and not by an interrupt, which would hold for
+        # the ROLLBACK too while a statement is open. A request cancelled between a RETURNING and its rows leaves such a one, that
+        # keeps the closed connection and its lock on the file alive until the cursor is collected. So the driver's thread rolls
+        # back before it gets to closing.
+        driver = connection.driver_connection
+        driver.time_limit.given_up = True
+        with suppress(Exception), closing(driver.rollback()) as begun:
+            begun.send(None)
+        thread: Thread = driver._thread  # noqa: SLF001  # nothing else says when it has ended
         self._ending = {each for each in self._ending if each.is_alive()} | {thread}
 
 
@@ -167,14 +174,3 @@ def _on_connect(path: str, owners: Owners, max_bytes: int, connection: Any, reco
 def begin_at_once(connection: sa.Connection) -> None:
     """Begin as one who writes: a plain BEGIN that reads first fails with "database is locked", whatever the timeout."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _on_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
-    # The thread that runs a statement nobody waits for is stopped: by its limit and not by an interrupt, which would hold for the
-    # ROLLBACK too while a statement is open. A request cancelled between a RETURNING and its rows leaves such a one, that keeps
-    # the closed connection and its lock on the file alive until the cursor is collected. So the driver's thread rolls back before
-    # it gets to closing.
-    driver = connection.driver_connection
-    driver.time_limit.given_up = True
-    with suppress(Exception), closing(driver.rollback()) as begun:
-        begun.send(None)

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from graph.database.failures import TransientError, Unavailable
 from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.engines import Sqlite
+from tests.sockets import PATIENCE
 from tests.words import count, done
 
 #: A statement that takes for ever.
@@ -37,6 +39,35 @@ async def database(url: str) -> AsyncIterator[Database]:
     database = Database(Settings(database_url=url, **limits))  # type: ignore[arg-type]  # numbers, each of its field's type
     yield database
     await database.close()
+
+
+async def test_who_closes_waits_for_the_threads_of_connections_that_were_given_up(database: Database) -> None:
+    """They tell the loop how it went, which must be there. Here one is held up, and whoever gave it up did not wait for it."""
+    loop, held, go, threads = asyncio.get_running_loop(), asyncio.Event(), Event(), list[Any]()
+
+    def hold() -> None:
+        loop.call_soon_threadsafe(held.set)
+        go.wait(PATIENCE)
+
+    async with database.session() as session:
+
+        async def work() -> None:
+            driver: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+            threads.append(driver._thread)
+            await driver.create_function("hold", 0, hold)
+            await session.execute(sa.text("SELECT hold()"))
+
+        task = asyncio.create_task(database.transaction(session, work))
+        await held.wait()
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0.01)
+    assert task.cancelled()
+    assert [thread.is_alive() for thread in threads] == [True]
+    loop.call_later(0.1, go.set)
+    await database.close()
+    assert go.is_set()
+    assert [thread.is_alive() for thread in threads] == [False]
 
 
 async def test_long_reads_leave_threads_to_short_ones(database: Database) -> None:
