@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,16 +24,22 @@ PARAMETER = re.compile(r"""'[^']*'|"[^"]*"|\w[\w$]*|\$(\d+)""")
 
 @dataclass(frozen=True, slots=True)
 class PlainInsert:
-    """An INSERT of values, spelled for a driver: of one row, or of any number with an array for each column."""
+    """An INSERT of values, spelled for a driver: of one row, or of any number with an array for each column.
+
+    Many are inserted in the order of their `unique` values, so that those who bring the same ones do not wait in a ring.
+    """
 
     compiled: Any
     sql: str
     encoders: tuple[tuple[str, Callable[[Any], Any] | None], ...]
     many: bool
+    unique: tuple[str, ...] = ()
 
     def arguments(self, rows: Sequence[Any]) -> list[Any]:
         """What the driver is given for rows."""
         if self.many:
+            if self.unique:
+                rows = sorted(rows, key=itemgetter(*self.unique))
             return [[row[name] if encode is None else encode(row[name]) for row in rows] for name, encode in self.encoders]
         row = rows[0]
         return [row[name] if encode is None else encode(row[name]) for name, encode in self.encoders]
@@ -68,7 +75,15 @@ def _compiled(statement: sa.Insert, names: tuple[str, ...], dialect: Dialect, *,
         return None
     encoders = ((name, kind.bind_processor(dialect)) for name, kind in kinds.items())
     sql = of_many(statement.table, types, dialect) if many else str(compiled)
-    return PlainInsert(compiled, sql, tuple(encoders), many)
+    unique = tuple(name for name in unique_columns(statement.table) if name in types)
+    return PlainInsert(compiled, sql, tuple(encoders), many, unique)
+
+
+def unique_columns(table: Any) -> Iterator[str]:
+    """The columns of constraints that keep rows apart, one constraint after the other, as far as they are never null."""
+    for constraint in sorted(table.constraints, key=lambda each: str(each.name)):
+        if isinstance(constraint, sa.UniqueConstraint):
+            yield from (column.key for column in constraint.columns if not column.nullable)
 
 
 def of_many(table: Any, types: dict[str, Any], dialect: Dialect) -> str:

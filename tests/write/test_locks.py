@@ -28,6 +28,7 @@ from tests import stock
 from tests.audit import rows_of
 from tests.conftest import Ask, Statements
 from tests.engines import Postgres
+from tests.words import done
 
 LISTED = Path(__file__).with_name("locks.toml")
 MUTATION: Any = schema._schema.mutation_type
@@ -292,6 +293,35 @@ def _late(one: str, other: str) -> bool:
 
 def test_the_order_is_that_of_the_guide() -> None:
     assert locks.ORDER[:2] == [Customer, Order]
+
+
+# ---- new rows
+
+NEW_ONES = [{"sku": sku, "name": sku, "price": "1"} for sku in ("N2", "N3", "N1")]
+MAKING: list[tuple[str, dict[str, Any], list[str]]] = [
+    (
+        "createOrder",
+        {"customer": ADA, "items": [{"item": {"create": new}, "quantity": 1} for new in NEW_ONES]},
+        ["N2", "N3", "N1"],
+    ),
+    *(("insertItems", {"rows": NEW_ONES, "onConflict": how}, ["N1", "N2", "N3"]) for how in ("ERROR", "SKIP", "UPDATE")),
+]
+
+
+@pytest.mark.parametrize(("field", "input_", "ids"), MAKING)
+async def test_new_rows_are_inserted_in_the_order_of_their_keys(
+    shop: Ask, field: str, input_: dict[str, Any], ids: list[str]
+) -> None:
+    """Who inserts a unique key waits for whoever has inserted it: in one order nobody waits in a ring. `ids`: that of ids."""
+    database = shop.app.state.database
+    await done(shop, field, input_)
+    inserted = "id" if database.capabilities.one_writer else "ctid"
+    found = await rows_of(
+        database.settings.database_url, *(f"SELECT sku FROM item WHERE sku LIKE 'N_' ORDER BY {by}" for by in ("id", inserted))
+    )
+    by_id, by_place = ([sku for (sku,) in rows] for rows in found)
+    assert by_id == ids
+    assert by_place == (ids if database.capabilities.one_writer else ["N1", "N2", "N3"])
 
 
 # ---- those that met
