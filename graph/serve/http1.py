@@ -28,6 +28,7 @@ from graph.serve.clients import clients_of
 from graph.serve.cycle import Cycle
 from graph.serve.frames import BoundedSocket, bounded_socket
 from graph.serve.hosts import middleware
+from graph.serve.load import Load
 from graph.serve.shedding import Shedding
 from graph.serve.turned_away import (
     ENDING,
@@ -70,7 +71,7 @@ class BadHead(Exception):
         self.error = error
 
 
-class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
+class BoundedProtocol(Shedding, Load, Unread, HttpToolsProtocol):
     """uvicorn's protocol with limits. `protocol_of` makes the class that knows them."""
 
     #: What answers who is refused, as far as a page of another origin must be able to read it.
@@ -91,7 +92,6 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         self.feeding = 0  # bytes in the parser's hands
         self.ended = False  # whether a message ended in them
         self.admitted = True  # the message that is being read
-        self.unanswered = 0  # messages that were read and admitted
         self.answering: Any = None  # the cycle that runs; `cycle` is that of the message that came last
 
     # ---- the connection
@@ -113,9 +113,7 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
         super().connection_lost(exc)
         self.clients.silent.pop(self, None)
         self._wait(None)
-        if self.unanswered:
-            self.unanswered = 0
-            self.admission.ended()
+        self._forget()
         if self.answering is not None:  # uvicorn tells the last one
             self.answering.disconnected = True
             self.answering.message_event.set()
@@ -273,15 +271,7 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
             self._wait(None)
             self._wait_for_next()
         elif self.admitted:
-            self.unanswered += 1
-            if self.unanswered == 1:  # those behind it wait for it and keep nobody else waiting
-                self.admission.began()
-
-    def _ended(self) -> None:
-        self.unanswered -= 1
-        self.admission.ended()
-        if self.unanswered:
-            self.admission.began()
+            self._asked()
 
     # ---- answers
 
@@ -292,8 +282,7 @@ class BoundedProtocol(Shedding, Unread, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.unanswered:
-            self._ended()
+        self._answered()
         if not self.flow.write_paused:
             self._sent()
         if self.transport.is_closing() or not self.cycle.response_complete:
