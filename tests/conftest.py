@@ -55,9 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write SQL and answers of the golden cases anew")
 
 
-def pytest_sessionfinish() -> None:
-    """Look once for what tests have left behind: pytest itself would go five times over all that a process has imported."""
-    gc.collect()
+def pytest_collection_finish() -> None:
+    """What a process has imported is no garbage: pytest looks for what tests have left behind five times at the end."""
     gc.freeze()
 
 
