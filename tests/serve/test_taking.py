@@ -99,59 +99,48 @@ async def test_nobody_waits_for_one_that_takes_nothing(listener: socket.socket) 
         client.close()
 
 
-async def test_what_is_left_to_one_that_lives_is_left_to_him_while_he_has_fewer(listener: socket.socket) -> None:
-    """He may have left an earlier one a moment ago, and be about to come back."""
+@asynccontextmanager
+async def second_left(listener: socket.socket) -> AsyncIterator[tuple[Headcount, OpenConnections]]:
+    """One of two processes, which has the first connection and the second one comes."""
     headcount = Headcount(2)
     connections = OpenConnections(headcount, 0)
     async with taking(listener, connections):
         clients = [await connected(listener)]
         await until_taken(1, connections)
         clients.append(await connected(listener))
-        for _ in range(50):
-            headcount.took(1)
-            await asyncio.sleep(LOOK_SECONDS)
-        assert len(connections) == 1
+        yield headcount, connections
         await until_taken(2, connections)
     for client in clients:
         client.close()
+
+
+async def test_what_is_left_to_one_that_lives_is_left_to_him_while_he_has_fewer(listener: socket.socket) -> None:
+    """He may have left an earlier one a moment ago, and be about to come back."""
+    async with second_left(listener) as (headcount, connections):
+        for _ in range(5 * LOOKS):
+            headcount.took(1)
+            await asyncio.sleep(LOOK_SECONDS)
+        assert len(connections) == 1
 
 
 async def test_who_stood_still_looks_again_before_he_takes_what_he_left(listener: socket.socket) -> None:
     """All may have stood still, and he to whom it was left be about to look."""
-    headcount = Headcount(2)
-    connections = OpenConnections(headcount, 0)
-    async with taking(listener, connections) as made:
-        clients = [await connected(listener)]
-        await until_taken(1, connections)
-        clients.append(await connected(listener))
-        async with asyncio.timeout(PATIENCE):
-            while not made._left:  # noqa: ASYNC110  # nothing tells of it
-                await asyncio.sleep(0)
-        time.sleep(10 * LOOKS * LOOK_SECONDS)  # noqa: ASYNC251  # the loop stands still
+    async with second_left(listener) as (_, connections):
+        await asyncio.sleep(LOOK_SECONDS / 2)
+        time.sleep(2 * LOOKS * LOOK_SECONDS)  # noqa: ASYNC251  # the loop stands still
         for _ in range(LOOKS // 2):
             await asyncio.sleep(0)
         assert connections.coming == 0
         assert len(connections) == 1
-        await until_taken(2, connections)
-    for client in clients:
-        client.close()
 
 
 async def test_what_was_left_is_taken_once_nobody_has_fewer(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where connections are short, he to whom it was left may have left it himself a moment before."""
     monkeypatch.setattr(taking_, "LOOKS", 1_000_000)
-    headcount = Headcount(2)
-    connections = OpenConnections(headcount, 0)
-    async with taking(listener, connections):
-        clients = [await connected(listener)]
-        await until_taken(1, connections)
-        clients.append(await connected(listener))
-        await asyncio.sleep(0.02)
+    async with second_left(listener) as (headcount, connections):
+        await asyncio.sleep(20 * LOOK_SECONDS)
         assert len(connections) == 1
         headcount.tell(1, 1)
-        await until_taken(2, connections)
-    for client in clients:
-        client.close()
 
 
 class Full(socket.socket):
