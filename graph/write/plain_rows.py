@@ -152,9 +152,11 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
     if not number:
         return InsertCounts(0)
     keyed = plain.keyed(identities)
-    if on_conflict is not OnConflict.UPDATE:
-        skip, order = on_conflict is OnConflict.SKIP, sorted(range(number), key=identities.__getitem__)
-        inserted = await door.insert(unit, keyed, plain.insert(_picked(values, order), plain.start()), skip=skip)
+    if on_conflict is OnConflict.ERROR:
+        return InsertCounts(await door.insert(unit, keyed, plain.insert(values, plain.start())))
+    if on_conflict is OnConflict.SKIP:
+        order = sorted(range(number), key=identities.__getitem__)
+        inserted = await door.insert(unit, keyed, plain.insert(_picked(values, order), plain.start()), skip=True)
         return InsertCounts(inserted, skipped=number - inserted)
     if await hides(unit, keyed):
         await plain.explain(taken=False, twice=False)
