@@ -212,7 +212,7 @@ BESIDE_THE_DOOR = {
     "feed/outbox.py": "changes are no rows of the shop",
     "feed/purge.py": "as above",
     "exchange/order_sources.py": "which order came from where is no row that clients see",
-    "write/freed_keys.py": "keys step aside for a moment; the flush behind it writes them, and notes what is deleted",
+    "write/free_values.py": "keys step aside for a moment; the flush behind it writes them",
     "sample/__init__.py": "it fills an empty database, and tells the outbox itself",
     "shops/registry.py": "which shops there are is no row of any shop",
     "shops/schema_homes.py": "as above",
