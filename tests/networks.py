@@ -55,6 +55,13 @@ class Wire:
         return True
 
 
+def happened() -> asyncio.Event:
+    """An event that nobody waits for any more."""
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class Network:
     """All connections over it, in the order in which they were opened."""
@@ -63,6 +70,8 @@ class Network:
     wires: list[Wire] = field(default_factory=list)
     #: Whether a connection that is opened now is silent from the beginning.
     dark: bool = False
+    #: What a connection that is opened waits for until it gets through.
+    turn: asyncio.Event = field(default_factory=happened)
     #: What a wire that is opened now is silent behind, or before.
     behind: bytes | None = None
     before: bytes | None = None
@@ -70,6 +79,11 @@ class Network:
     #: The client's message whose answer has something beside it, and what that is.
     asked: bytes = b""
     beside: bytes = b""
+
+    async def connected(self, target: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the server, when it has its turn."""
+        await self.turn.wait()
+        return await connected(target)
 
     def silence(self) -> int:
         """Forget the connections there are; how many of them were open."""
@@ -131,7 +145,7 @@ async def network(url: str) -> AsyncIterator[Network]:
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         kept(asyncio.current_task())
         try:
-            upstream, server = await connected(target)
+            upstream, server = await made.connected(target)
         except OSError:  # nobody is there
             writer.close()
             return
@@ -153,6 +167,7 @@ async def network(url: str) -> AsyncIterator[Network]:
         yield made
     finally:
         listener.close()
+        made.turn.set()
         while True:
             for wire in made.wires:
                 wire.client.close()

@@ -105,10 +105,14 @@ def of_driver(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Opening:
-    """A connection that is opened when it is awaited, and not before: nothing is left over where nobody can wait for it."""
+    """A connection that is opened when it is awaited, and not before: nothing is left over where nobody can wait for it.
 
-    def __init__(self, target: DatabaseUrl, **options: Any) -> None:
+    `head_start` is how many seconds a host may be silent until the next one is tried as well. `options` are the driver's.
+    """
+
+    def __init__(self, target: DatabaseUrl, head_start: float | None = None, **options: Any) -> None:
         self.target, self.options = target, options
+        self.head_start = HEAD_START_SECONDS if head_start is None else head_start
 
     def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
         return self._open().__await__()
@@ -120,7 +124,7 @@ class Opening:
         for attributes in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
             tried = [partial(self._connect, host, attributes) for host in self.target.hosts or (("", None),)]
             try:
-                return self._seen(await (tried[0]() if len(tried) == 1 else first_of(tried)))
+                return self._seen(await (tried[0]() if len(tried) == 1 else first_of(tried, self.head_start)))
             except TargetServerAttributeNotMatched:
                 refused = refused or TargetServerAttributeNotMatched(f"no host is {attributes}")
             except Exception as error:
@@ -158,7 +162,7 @@ class Opening:
         return found
 
 
-async def first_of(tried: Sequence[Callable[[], Awaitable[Any]]]) -> Any:
+async def first_of(tried: Sequence[Callable[[], Awaitable[Any]]], head_start: float) -> Any:
     """A connection to the first host that will do: in order, and where one is silent for a while the next one beside it.
 
     Each has all of its time. The driver would give the first one that is silent the time of all. Where one stays silent those
@@ -179,7 +183,7 @@ async def first_of(tried: Sequence[Callable[[], Awaitable[Any]]]) -> Any:
         while left or first:
             if left:
                 first.add(begin(left.popleft()))
-            patience = HEAD_START_SECONDS if left else AGAIN_SECONDS
+            patience = head_start if left else AGAIN_SECONDS
             done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 try:

@@ -27,6 +27,8 @@ logger = logging.getLogger("ordergraph.database")
 PRIMARY = ("primary", "read-write")
 #: After what time in which nobody who waits for a server was done the others are asked.
 SILENT_SECONDS = 1.0
+#: How long the server in question may take for a new connection until another one is believed. A busy one takes its time.
+ANSWER_SECONDS = 1.0
 
 
 class Lookout:
@@ -72,7 +74,7 @@ class Lookout:
         first = self._links[0].host
         hosts = (first, *(host for host in self._target.hosts if host != first))
         try:
-            found: Any = await Opening(replace(self._target, hosts=hosts), **self._options)
+            found: Any = await Opening(replace(self._target, hosts=hosts), ANSWER_SECONDS, **self._options)
         except Exception as error:  # nobody is the primary, or says so; whoever waits learns why by himself
             logger.debug("No primary was found: %r", error)
             return
