@@ -164,9 +164,9 @@ async def test_a_worker_that_hangs_is_replaced(empty_url: str, tmp_path: Path) -
         await until(lambda: "Serving " in log_of(served, tmp_path))
         stopped = min(workers_of(served))
         os.kill(stopped, signal.SIGSTOP)
+        for said in (rf"Worker \d hangs \(process {stopped}\)", rf"Worker \d is lost \(process {stopped}, signal 9\)"):
+            await until(lambda said=said: re.search(said, log_of(served, tmp_path)) is not None)
         await until(lambda: not is_alive(stopped) and len(workers_of(served)) == 2)
-        assert re.search(rf"Worker \d hangs \(process {stopped}\)", log_of(served, tmp_path))
-        assert re.search(rf"Worker \d is lost \(process {stopped}, signal 9\)", log_of(served, tmp_path))
         async with asyncio.timeout(20):
             while True:  # it may be impatient with the other one, too
                 with suppress(httpx2.TransportError):
