@@ -297,10 +297,13 @@ def test_schema_prints_and_checks(run: Run, run_anew: Run, tmp_path: Path) -> No
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that the system gives to nobody else while this process runs: who asks for it by its number may listen there."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port: int = held.getsockname()[1]
+    held.detach()  # it stays bound
+    return port
 
 
 def ask_when_up(process: subprocess.Popen[str] | Piped, port: int, query: str, seconds: int = 60) -> Any:
