@@ -308,6 +308,7 @@ TABLES = {
     "write/unit.py": "names rows by their keys, which were locked through the door",
     "write/locks.py": "names unique keys",
     "write/named_rows.py": "names unique keys",
+    "write/batches.py": "as above",
     "write/bulk.py": "holds rows against checks whose keys were locked through the door",
     "write/plain_rows.py": "inserts, with a condition in the conflict clause",
     "orders/by_filter.py": "values that an UPDATE computes",

@@ -30,7 +30,7 @@ def drawn_keys(name: str) -> sa.TextualSelect:
     """What draws keys. `name` is how the name of a table becomes the text that a function takes."""
     return (
         sa.text(
-            "SELECT array_agg(key ORDER BY place) AS keys FROM ("  # noqa: S608  # no client's text is in it
+            "SELECT array_agg(key ORDER BY place, key) AS keys FROM ("  # noqa: S608  # no client's text is in it
             f"SELECT place, nextval(pg_get_serial_sequence({name}, attribute)) AS key"
             " FROM unnest(:tables, :attributes, :numbers) WITH ORDINALITY AS wanted(name, attribute, number, place),"
             " generate_series(1, number)) AS drawn"

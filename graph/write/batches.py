@@ -14,6 +14,8 @@ import strawberry
 from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
+from graph.database import capabilities
+from graph.database.insert_texts import unique_columns
 from graph.write.answers import Answer, Payload, Result, row_of
 from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
 from graph.write.record import savepoint
@@ -49,11 +51,23 @@ async def _each(unit: Unit, model: type[Base], name: str, inputs: Sequence[Any])
     units = [Unit(unit.context, explaining=False, order=unit.order) for _ in inputs]
     rows = [one.create(model, input_, path) for one, input_, path in zip(units, inputs, paths, strict=True)]
     await look_up(units)
-    results = []
-    for index, (one, row) in enumerate(zip(units, rows, strict=True)):
-        made = await _save(one, row) or await _explain(unit, model, inputs[index], paths[index])
-        results.append(Result(index, made) if isinstance(made, Row) else Result(index, None, made))
-    return results
+    results = {}
+    for index in _in_turn(unit, model, rows):
+        made = await _save(units[index], rows[index]) or await _explain(unit, model, inputs[index], paths[index])
+        results[index] = Result(index, made) if isinstance(made, Row) else Result(index, None, made)
+    return [results[index] for index in range(len(rows))]
+
+
+def _in_turn(unit: Unit, model: type[Base], rows: Sequence[Base]) -> Sequence[int]:
+    """Which row is written when: in the order of their unique key, so that those who bring the same ones do not wait in a ring.
+
+    As they were sent where one writes at a time, and gives them their ids as they are written.
+    """
+    names = list(unique_columns(model.__mapper__.local_table))
+    if capabilities(unit.dialect).one_writer or len(names) != 1:
+        return range(len(rows))
+    values = [row.__dict__.get(names[0]) for row in rows]
+    return sorted(range(len(rows)), key=lambda index: (values[index] is None, values[index]))
 
 
 async def _save(unit: Unit, row: Base) -> Row | list[MutationError] | None:

@@ -51,7 +51,7 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
         model = type(row)
         if _is_drawn(model) and row.__dict__.get(_key(model)) is None:
             keyless[model].append(row)
-    if len(keyless) < 2 and not any(model.__root__ for model in keyless):
+    if len(keyless) < 2 and all(len(rows) < 2 and not model.__root__ for model, rows in keyless.items()):
         return None
     parameters = _told({model: len(rows) for model, rows in keyless.items()}, dialect)
     return Draw([row for rows in keyless.values() for row in rows], parameters)
@@ -68,13 +68,17 @@ async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) ->
     new: list[Base] = list(context.session.sync_session.new)
     draw = draw_for((row for row in new if id(row) not in keys), dialect)
     if draw is not None:
-        sql, names = _alone(dialect)
-        parameters = [draw.parameters[name] for name in names]
-        draw.take(await context.database.fetch_within(context.session, sql, parameters))
-        keys = keys | draw.keys
+        keys = keys | await draw_alone(context, dialect, draw)
     for row in new:
         if id(row) in keys:
             put(row, _key(type(row)), keys[id(row)])
+
+
+async def draw_alone(context: Context, dialect: Dialect, draw: Draw) -> dict[int, int]:
+    """Draw by a statement that does nothing else; the keys by the `id` of their row."""
+    sql, names = _alone(dialect)
+    draw.take(await context.database.fetch_within(context.session, sql, [draw.parameters[name] for name in names]))
+    return draw.keys
 
 
 async def next_keys(context: Context, dialect: Dialect, numbers: Mapping[type[Base], int]) -> dict[type[Base], Sequence[int]]:

@@ -16,9 +16,11 @@ import sqlalchemy as sa
 import strawberry
 
 from graph.base import Base
+from graph.database import capabilities
 from graph.write import door
 from graph.write.column_rows import insert_values
 from graph.write.columns import refusal, start_of, stored, validators
+from graph.write.drawn_keys import next_keys
 from graph.write.errors import ROOT, Path, Refused, UniqueError
 from graph.write.mutation_inputs import input_fields
 from graph.write.new_rows import new_row
@@ -153,6 +155,7 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
         return InsertCounts(0)
     keyed = plain.keyed(identities)
     if on_conflict is OnConflict.ERROR:
+        values = await _in_turn(plain, values, identities)
         return InsertCounts(await door.insert(unit, keyed, plain.insert(values, plain.start())))
     if on_conflict is OnConflict.SKIP:
         order = sorted(range(number), key=identities.__getitem__)
@@ -170,6 +173,19 @@ async def insert_rows(plain: Plain, on_conflict: OnConflict) -> InsertCounts:
     made = await door.merge(unit, keyed, insert, clause, returning=[table.c.created_at])
     inserted = sum(created == unit.now for created in made.scalars())
     return InsertCounts(inserted, updated=number - inserted)
+
+
+async def _in_turn(plain: Plain, values: dict[str, list[Any]], identities: Sequence[Any]) -> dict[str, list[Any]]:
+    """The values of rows in the order of their keys, with ids in that in which the rows were sent, which are drawn for it.
+
+    As they are where they are sent so, and where one writes at a time: nobody waits there.
+    """
+    number, unit = len(identities), plain.unit
+    order = sorted(range(number), key=identities.__getitem__)
+    if capabilities(unit.dialect).one_writer or order == list(range(number)):
+        return values
+    keys = await next_keys(unit.context, unit.dialect, {plain.model: number})
+    return _picked({**values, "id": list(keys[plain.model])}, order)
 
 
 def _picked(values: dict[str, list[Any]], order: Sequence[int]) -> dict[str, list[Any]]:

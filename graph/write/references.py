@@ -24,7 +24,7 @@ from graph.read.sql.constructs import member, unchanged
 from graph.read.sql.statement import constant
 from graph.scope import Scope
 from graph.write.columns import attribute_name, stored, target_attributes
-from graph.write.drawn_keys import PARAMETERS, Draw, draw_for, drawing
+from graph.write.drawn_keys import PARAMETERS, Draw, draw_alone, draw_for, drawing
 from graph.write.locks import Lock, locked, rank
 from graph.write.object_graph import Graph
 from graph.write.origins import Reference
@@ -33,14 +33,15 @@ from graph.write.origins import Reference
 async def look_up(graphs: Sequence[Graph]) -> None:
     """Find what the references of several graphs of one session lead to, one SELECT for each type of target.
 
-    The first of them draws keys for the graphs' new parts, too; they are given when the rows are written. What is found is
+    The first of them draws keys for the graphs' new rows, too; they are given when the rows are written. What is found is
     locked, which foreign keys would do later and in the order of the input. Several graphs are written one after the other, and
     what one of them will change must be held before the first is written.
     """
     by_model: dict[type[Base], list[tuple[Graph, Reference]]] = defaultdict(list)
     if not graphs:
         return
-    draw = draw_for((origin.row for graph in graphs for origin in graph.origins.values()), graphs[0].dialect)
+    keyless = (origin.row for graph in graphs for origin in graph.origins.values() if id(origin.row) not in graph.keys)
+    draw = draw_for(keyless, graphs[0].dialect)
     for graph in graphs:
         for reference in graph.references:
             by_model[reference.relation.mapper.class_].append((graph, reference))
@@ -61,6 +62,10 @@ async def look_up(graphs: Sequence[Graph]) -> None:
             for foreign_key, key in _pairs(relation):
                 graph.assign(owner, foreign_key, getattr(row, key), reference.path)
             graph.targets[id(owner), relation.key] = row
+    if draw is not None and len(graphs) > 1:  # else each would draw for itself
+        keys = await draw_alone(graphs[0].context, graphs[0].dialect, draw)
+        for graph in graphs:
+            graph.keys = keys
 
 
 @cache

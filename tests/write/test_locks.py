@@ -304,6 +304,9 @@ MAKING: list[tuple[str, dict[str, Any], list[str]]] = [
         {"customer": ADA, "items": [{"item": {"create": new}, "quantity": 1} for new in NEW_ONES]},
         ["N2", "N3", "N1"],
     ),
+    ("createItems", {"items": NEW_ONES}, ["N2", "N3", "N1"]),
+    ("createItems", {"items": NEW_ONES, "onError": "CONTINUE"}, ["N2", "N3", "N1"]),
+    ("insertItems", {"rows": NEW_ONES, "onConflict": "ERROR"}, ["N2", "N3", "N1"]),
     *(("insertItems", {"rows": NEW_ONES, "onConflict": how}, ["N1", "N2", "N3"]) for how in ("SKIP", "UPDATE")),
 ]
 
