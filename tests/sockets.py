@@ -6,6 +6,7 @@ What goes in: an ASGI application, settings. What comes out: a `Listening` with 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from uvicorn.server import ServerState
 from graph.serve.http1 import BoundedProtocol, protocol_of
 from graph.settings import Settings
 
-#: How long anything may take before a test fails instead of hanging.
-PATIENCE = 30.0
+#: How long anything may take before a test fails instead of hanging, on a machine that is slow and busy.
+PATIENCE = 120.0
+#: A time that is never over, for what a test is not about: a machine may stand still for seconds.
+NEVER = 3_600.0
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -78,8 +81,11 @@ class Listening:
     protocol: type[BoundedProtocol]
     stack: AsyncExitStack
 
-    async def connect(self) -> Peer:
-        peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def connect(self, said: bytes = b"") -> Peer:
+        """A client. What it has said already is there when the server takes its connection, and so before any time is over."""
+        made = socket.create_connection(("127.0.0.1", self.port))
+        made.sendall(said)
+        peer = Peer(*await asyncio.open_connection(sock=made))
         self.stack.push_async_callback(peer.close)
         return peer
 
@@ -92,10 +98,11 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(app: Any, **settings: Any) -> AsyncIterator[Listening]:
-    """Serve an application for a while. At the end no connection is left."""
+async def listening(app: Any, *, idle_seconds: float = NEVER, **settings: Any) -> AsyncIterator[Listening]:
+    """Serve an application for a while, and end what is idle for longer. At the end no connection is left."""
     protocol: Any = protocol_of(Settings(**settings), app.state.admission if isinstance(app, Starlette) else None)
-    config = uvicorn.Config(app, http=protocol, log_config=None, access_log=False, server_header=False, timeout_keep_alive=1)
+    config = uvicorn.Config(app, http=protocol, log_config=None, access_log=False, server_header=False)
+    config.timeout_keep_alive = idle_seconds  # type: ignore[assignment]  # the loop takes parts of seconds, too
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(

@@ -22,7 +22,7 @@ from graph.serve.http1 import TOLD_BY_HEAD, BoundedProtocol
 from graph.serve.listening import OPTIONS, listen
 from tests.engines import Sqlite
 from tests.servers import start as start_server
-from tests.sockets import PATIENCE, Listening, Peer, handshake, listening, request, until
+from tests.sockets import NEVER, PATIENCE, Listening, Peer, handshake, listening, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -49,9 +49,25 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listening]:
+    """One whose clients have all the time."""
+    monkeypatch.setattr("graph.serve.shedding.LINGER_SECONDS", NEVER)
+    async with listening(echo, max_head_bytes=LIMIT, head_timeout_seconds=NEVER) as made:
+        yield made
+
+
+@pytest.fixture
+async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listening]:
+    """One whose clients have little time."""
     monkeypatch.setattr("graph.serve.shedding.LINGER_SECONDS", 0.1)
     async with listening(echo, max_head_bytes=LIMIT, head_timeout_seconds=0.3) as made:
         yield made
+
+
+def connection_of(peer: Peer, server: Listening) -> Any:
+    """The server's side of a connection."""
+    connections = cast("set[BoundedProtocol]", server.state.connections)
+    [found] = [each for each in connections if each.client == peer.writer.get_extra_info("sockname")]
+    return found
 
 
 def reached(answer: tuple[int, bytes]) -> tuple[str, str]:
@@ -178,18 +194,17 @@ async def closes(peer: Peer) -> None:
     assert await peer.rest() == b""
 
 
-async def test_a_client_that_says_nothing_is_closed_without_a_word(server: Listening) -> None:
-    peers = [await server.connect() for _ in range(20)]
+async def test_a_client_that_says_nothing_is_closed_without_a_word(hasty: Listening) -> None:
+    peers = [await hasty.connect() for _ in range(20)]
     await asyncio.gather(*(closes(peer) for peer in peers))
 
 
-async def test_a_slow_head_is_refused_however_it_is_fed(server: Listening) -> None:
+async def test_a_slow_head_is_refused_however_it_is_fed(hasty: Listening) -> None:
     async def drip(start: bytes, more: bytes, told: bool, kept: bool) -> None:
-        peer = await server.connect()
+        peer = await hasty.connect(request() if kept else start)
         if kept:
-            peer.send(request())
             await peer.answer()
-        peer.send(start)
+            peer.send(start)
         answered = asyncio.create_task(peer.answer() if told else closes(peer))
         while not answered.done():
             peer.send(more)
@@ -207,9 +222,8 @@ async def test_a_slow_head_is_refused_however_it_is_fed(server: Listening) -> No
     await asyncio.gather(*(drip(*way, kept) for way in ways for kept in (False, True)))
 
 
-async def test_who_was_answered_early_may_not_send_for_ever(server: Listening) -> None:
-    peer = await server.connect()
-    peer.send(request(b"a" * 1_000, path=b"/early")[:-900])
+async def test_who_was_answered_early_may_not_send_for_ever(hasty: Listening) -> None:
+    peer = await hasty.connect(request(b"a" * 1_000, path=b"/early")[:-900])
     assert reached(await peer.answer()) == ("/early", "")
     while not peer.gone:  # closed before 900 bytes came
         peer.send(b"a")
@@ -218,26 +232,27 @@ async def test_who_was_answered_early_may_not_send_for_ever(server: Listening) -
 
 
 async def test_who_sends_the_rest_of_an_answered_request_goes_on(server: Listening) -> None:
+    begun = request(b"a" * 1_000, path=b"/early")[:-900]
     peer = await server.connect()
     for _ in range(2):
-        peer.send(request(b"a" * 1_000, path=b"/early")[:-900])
+        peer.send(begun)
         assert reached(await peer.answer()) == ("/early", "")
         peer.send(b"a" * 900 + request(b"next"))
         assert reached(await peer.answer()) == ("/", "next")
-    peer.send(request(b"a" * 1_000, path=b"/early")[:-900])
-    assert reached(await peer.answer()) == ("/early", "")
-    peer.send(b"a" * 900)
-    await closes(peer)
+    async with listening(echo, idle_seconds=0.1, head_timeout_seconds=NEVER) as other:
+        peer = await other.connect(begun)
+        assert reached(await peer.answer()) == ("/early", "")
+        peer.send(b"a" * 900)
+        await closes(peer)  # as one who says nothing more
 
 
-async def test_a_client_that_waits_for_its_answer_is_not_hurried(server: Listening) -> None:
+async def test_a_client_that_waits_for_its_answer_is_not_hurried(hasty: Listening) -> None:
     """The head's time is no limit to the answer, nor to a request of which the rest is not read yet."""
     for path in (b"/slow", b"/unread"):
-        peer = await server.connect()
-        peer.send(request(path=path) * 3)
+        peer = await hasty.connect(request(path=path) * 3)
         assert [reached(await peer.answer()) for _ in range(3)] == [(path.decode(), "")] * 3
     peer.send(request(path=path) * 3 + request(path=path)[:20])
-    await asyncio.sleep(0.1)
+    await until(lambda: connection_of(peer, hasty).flow.read_paused)
     peer.send(request(path=path)[20:])
     assert [reached(await peer.answer()) for _ in range(4)] == [(path.decode(), "")] * 4
 
@@ -256,7 +271,7 @@ async def test_what_came_before_a_bad_request_is_answered_first(server: Listenin
 
 async def test_where_there_is_no_room_the_longest_silent_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     go = asyncio.Event()
-    monkeypatch.setattr("graph.serve.http1.NO_ROOM_SECONDS", 0.3)
+    monkeypatch.setattr("graph.serve.http1.NO_ROOM_SECONDS", NEVER)
     monkeypatch.setattr("graph.serve.shedding.LINGER_SECONDS", 0.1)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -264,7 +279,11 @@ async def test_where_there_is_no_room_the_longest_silent_gives_way(monkeypatch: 
             await go.wait()
         await echo(scope, receive, send)
 
-    async with listening(app, max_connections=4) as server:
+    async with listening(app, max_connections=4, head_timeout_seconds=NEVER) as server:
+
+        async def until_open(number: int) -> None:
+            await until(lambda: len(server.state.connections) == number)
+
         silent = [await server.connect() for _ in range(4)]
         silent[0].send(b"POST / HTTP/1.1\r\na:")
         silent[1].send(request(b"body")[:-1])
@@ -286,12 +305,16 @@ async def test_where_there_is_no_room_the_longest_silent_gives_way(monkeypatch: 
         assert code(await server.asked(handshake())) == refused
         assert code(await server.asked(head_of(70_000))) == TOO_LARGE
         assert code(await server.asked(b"\x16\x03\x01")) == (400, "BAD_REQUEST")
+        await until_open(4)
         waiting = [await server.connect() for _ in range(TOLD_BY_HEAD)]
-        waiting[0].send(b"POST / HTTP/1.1\r\na:")
-        await until(lambda: len(server.state.connections) == 4 + TOLD_BY_HEAD)
+        await until_open(4 + TOLD_BY_HEAD)
         assert code(await server.asked()) == refused  # so many are not waited for
-        assert [code(await peer.answer()) for peer in waiting] == [refused] * TOLD_BY_HEAD  # those who say nothing in time
         for peer in waiting:
+            await peer.close()
+        await until_open(4)
+        monkeypatch.setattr("graph.serve.http1.NO_ROOM_SECONDS", 0.05)
+        for peer in [await server.connect(said) for said in (b"POST / HTTP/1.1\r\na:", b"", b"")]:
+            assert code(await peer.answer()) == refused  # those who say nothing in time
             await closes(peer)
         go.set()
         assert [reached(await peer.answer()) for peer in busy] == [("/busy", "body")] * 4
@@ -333,13 +356,15 @@ def test_connections_notice_that_their_client_is_gone() -> None:
 async def test_who_would_wait_too_long_is_refused_at_once_and_only_he(monkeypatch: pytest.MonkeyPatch) -> None:
     go = asyncio.Event()
     monkeypatch.setattr(Patience, "until", 0.0)
+    for name in ("BURST_SECONDS", "CALM_SECONDS"):
+        monkeypatch.setattr(f"graph.serve.admission.{name}", NEVER)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/graphql/busy":
             await go.wait()
         await echo(scope, receive, send)
 
-    async with listening(app, pool_timeout_seconds=0.5) as server:
+    async with listening(app, pool_timeout_seconds=0.5, head_timeout_seconds=NEVER) as server:
         admission = server.protocol.admission
         served, refused = ("/graphql", ""), (503, "SERVICE_UNAVAILABLE")
 
@@ -456,6 +481,7 @@ async def test_who_is_turned_away_is_told_by_his_head_and_when_he_may_come_back(
 
 async def test_who_was_turned_away_and_comes_back_too_soon_waits_for_his_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     refused, whole = (503, "SERVICE_UNAVAILABLE"), request(b"body", path=b"/graphql")
+    monkeypatch.setattr("graph.serve.shedding.RETRY_AFTER_SECONDS", NEVER)  # whoever comes back comes too soon
     async with listening(echo) as server:
         admission = server.protocol.admission
         monkeypatch.setattr(admission, "admits", lambda: False)
@@ -487,8 +513,7 @@ async def test_who_was_turned_away_and_comes_back_too_soon_waits_for_his_turn(mo
         await until(lambda: not admission.early.waiting)
         monkeypatch.setattr("graph.serve.admission.PAUSE_SECONDS", 60)
         kept.send(whole)
-        connections: Any = server.state.connections
-        [connection] = [each for each in connections if each.client == kept.writer.get_extra_info("sockname")]
+        connection = connection_of(kept, server)
         await until(lambda: connection.owed)
         connection.shutdown()  # a server that ends tells him now
         assert code(await kept.answer()) == refused
