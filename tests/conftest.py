@@ -65,6 +65,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def patient_probes() -> Iterator[None]:
+    """A server that is asked how it is waits for its database; who is about a database that does not answer says how long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graph.serve.health.PROBE_SECONDS", 3_600.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sqlite_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sqlite]:
     engines = Sqlite(tmp_path_factory.mktemp("sqlite"))

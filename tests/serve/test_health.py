@@ -19,6 +19,7 @@ from graph.serve import health
 from graph.settings import Settings
 from tests.conftest import Ask, Statements
 from tests.conftest import asking as asking_with
+from tests.sockets import NEVER, PATIENCE
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 
@@ -65,7 +66,7 @@ async def test_a_database_without_a_schema_is_not_ready(bare_url: str) -> None:
 
 
 async def test_a_crowd_asks_the_database_once(ask: Ask, statements: Statements, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT_SECONDS", 60)
+    monkeypatch.setattr(health, "KEPT_SECONDS", NEVER)
     found = await asyncio.gather(*(ready(ask) for _ in range(50)))
     assert {status for status, _ in found} == {200}
     assert await ready(ask) == (200, {"status": "ready"})
@@ -83,26 +84,27 @@ async def test_a_database_that_hangs_is_told_in_time_and_one_that_is_busy_is_rea
 
     async def hang(*_: Any) -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(NEVER)
         except asyncio.CancelledError:
             left.append("given up")
             raise
 
     monkeypatch.setattr(database, "fetch", hang)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await ready(ask) == (503, {**UNREADY, "reasons": [health.UNREACHABLE]})
     assert left == ["given up"]
     # Every connection is at work, yet statements are answered: who takes it out of service makes it worse for the others.
-    monkeypatch.setattr(health, "BUSY_SECONDS", 60)
+    monkeypatch.setattr(health, "BUSY_SECONDS", NEVER)
     monkeypatch.setattr(database, "fetch", fetch)
     await ask.data("{ customers(first: 1) { nodes { id } } }")
     monkeypatch.setattr(database, "fetch", hang)
     assert await ready(ask) == (200, {"status": "ready"})
 
 
-async def test_a_server_that_says_nothing_is_told_to_all_who_ask(silent: int) -> None:
+async def test_a_server_that_says_nothing_is_told_to_all_who_ask(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.1)
     url = f"postgresql://shop@127.0.0.1:{silent}/orders?sslmode=disable"
-    async with asyncio.timeout(20), asking_with(Settings(database_url=url)) as ask:
+    async with asyncio.timeout(PATIENCE), asking_with(Settings(database_url=url)) as ask:
         found = await asyncio.gather(*(ready(ask) for _ in range(20)))
         assert found == [(503, {**UNREADY, "reasons": [health.UNREACHABLE]})] * 20
         assert (await ask.client.get("/livez")).status_code == 200
