@@ -22,6 +22,12 @@ from tests.conftest import Ask
 from tests.forks import Forked, environment, shared
 from tests.test_commands import free_port
 
+#: Settings of a server that waits for its database, its clients and its end as long as a test does.
+PATIENT = {
+    f"ORDERGRAPH_{name}_SECONDS": "3600"
+    for name in ("REQUEST_TIMEOUT", "STATEMENT_TIMEOUT", "LOCK_TIMEOUT", "POOL_TIMEOUT", "HEAD_TIMEOUT", "DRAIN")
+}
+
 
 @dataclass
 class Served:

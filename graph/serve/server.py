@@ -184,5 +184,6 @@ def is_news(record: logging.LogRecord) -> bool:
 
 def give_up() -> None:
     """End the process as it is: nothing is lost that a power cut would not lose."""
+    logger.warning("The time to end is over: the process ends as it is")
     logs.finish()
     os._exit(0)

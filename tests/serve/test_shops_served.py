@@ -15,8 +15,9 @@ from graph.feed.positions import cursor_at
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
 from tests.serve.test_drain import log_of
-from tests.serve.test_workers import served_by, until
+from tests.serve.test_workers import served_by
 from tests.servers import Served
+from tests.sockets import PATIENCE, until
 from tests.subscribers import socket
 from tests.test_commands import forks
 
@@ -30,7 +31,7 @@ FOLLOW = f'subscription {{ changes(after: "{cursor_at(0)}") {{ entityId }} }}'
 
 async def post(served: Served, host: str, query: str) -> Any:
     """The answer on a connection of its own, which any worker may have taken."""
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:  # to read certificates takes longer than the test
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:  # to read certificates takes longer than the test
         return await http.post(f"{served.url}/graphql", json={"query": query}, headers={"host": host})
 
 
@@ -94,7 +95,7 @@ async def test_every_worker_hears_that_a_shop_is_archived_and_made(
             await client.init()
             await deployment.archive("acme")
             assert (await client.closed())[0] == 4404
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while 200 in [(await post(served, "acme.example", ITEMS)).status_code for _ in range(6)]:
                     pass
             assert (await post(served, "bolt.example", ITEMS)).status_code == 200
