@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 
 from graph.database import Database
 from graph.database.places import unmarked
-from graph.feed import sequence
+from graph.feed import purge, sequence
 from graph.observations import StatementBegan, listening
 from graph.settings import Settings
 from tests import examples, postgres, scratch
@@ -40,6 +40,17 @@ RemoteWith = Callable[..., AbstractAsyncContextManager["Remote"]]
 
 examples.load_profile()
 scratch.in_memory()
+
+#: How often happens what happens by itself: it is nobody's statement, nor a place where a test's transaction breaks.
+SELDOM_SECONDS = purge.INTERVAL_SECONDS = 3_600.0
+#: Limits that nobody meets for want of a faster machine; a test that is about one of them gives it.
+UNHURRIED: dict[str, Any] = {
+    "request_timeout_seconds": 60.0,
+    "statement_timeout_seconds": 60.0,
+    "lock_timeout_seconds": 60.0,
+    "pool_timeout_seconds": 60.0,
+    "idempotency_purge_seconds": SELDOM_SECONDS,
+}
 
 #: What SQLAlchemy asks a server that it has not met.
 BY_SQLALCHEMY = ("SELECT PG_CATALOG.VERSION()", "SELECT CURRENT_SCHEMA()", "SHOW STANDARD_CONFORMING_STRINGS")
@@ -155,7 +166,7 @@ def begins_with(request: pytest.FixtureRequest) -> str:
 
 async def fill_with(making: list[Making], url: str) -> None:
     """Make a small shop in an empty database."""
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         for field, input_ in making:
             payload = await ask.data(
                 f"mutation ($input: {field[0].upper()}{field[1:]}Input!) {{ {field}(input: $input) {{ errors {{ message }} }} }}",
@@ -171,9 +182,14 @@ def empty_url(engines: Engines, begins_with: str, audited: bool) -> Iterator[str
         yield url
 
 
+def unhurried(url: str, **settings: Any) -> Settings:
+    """Settings for the database of a URL; others than the defaults are given."""
+    return Settings(database_url=url, **{**UNHURRIED, **settings})
+
+
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
-    database = Database(Settings(database_url=url))
+    database = Database(unhurried(url))
     try:
         yield database
         assert checked_out(database) == 0, "a connection was not given back"
@@ -303,7 +319,7 @@ async def asking(settings: Settings, *, knowing: bool = False) -> AsyncIterator[
         engine = app.state.engine
         known = KNOWING.setdefault(engine.dialect.name, engine)
         engine.documents, engine.plans, engine.mutations = known.documents, known.plans, known.mutations
-    app.state.rota.idle_seconds = 3_600  # what happens by itself is nobody's statement, nor a place where it breaks
+    app.state.rota.idle_seconds = SELDOM_SECONDS
     # The transport starts no lifespan, and what the app does at its start and end belongs to the test.
     async with app.router.lifespan_context(app), AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
         asker = Ask(app, client)
@@ -326,7 +342,7 @@ async def given_back(database: Database) -> None:
 @pytest.fixture
 async def ask(empty_url: str, knowing: bool) -> AsyncIterator[Ask]:
     """`await ask(query, variables)` before an empty database; with `database` in the same test it is the same one."""
-    async with asking(Settings(database_url=empty_url), knowing=knowing) as asker:
+    async with asking(unhurried(empty_url), knowing=knowing) as asker:
         yield asker
 
 
@@ -349,7 +365,7 @@ def shop_url(empty_url: str) -> str:
 @pytest.fixture
 def shop_with(shop_url: str) -> Callable[..., AbstractAsyncContextManager[Ask]]:
     """`async with shop_with(max_cost=9) as ask:` for `shop` under settings other than the defaults."""
-    return lambda **settings: asking(Settings(database_url=shop_url, **settings))
+    return lambda **settings: asking(unhurried(shop_url, **settings))
 
 
 @pytest.fixture
@@ -396,4 +412,4 @@ async def remote(remote_with: RemoteWith) -> AsyncIterator[Remote]:
 @pytest.fixture
 def ask_with(empty_url: str) -> Callable[..., AbstractAsyncContextManager[Ask]]:
     """`async with ask_with(max_page_size=3) as ask:` for settings other than the defaults."""
-    return lambda **settings: asking(Settings(database_url=empty_url, **settings))
+    return lambda **settings: asking(unhurried(empty_url, **settings))

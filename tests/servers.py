@@ -132,4 +132,4 @@ class Client(Ask):
     async def raw(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> bytes:
         """The bytes of the answer."""
         body = {"query": query, "variables": variables or {}, **more}
-        return (await self.client.post(f"{self.url}/graphql", json=body, timeout=20)).content
+        return (await self.client.post(f"{self.url}/graphql", json=body, timeout=90)).content

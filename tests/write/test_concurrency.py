@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ import pytest
 
 from tests.audit import pieces, rows_of
 from tests.conftest import Ask
-from tests.servers import Client, serving
+from tests.servers import PATIENT, Client, serving
 from tests.stock import line
 from tests.words import CUSTOMER, ERRORS, ITEM, done, mutate
 from tests.write.crowd import ADA, ADA_AND_TWO_ITEMS, STOCK, Payload, at_once, check_agreement, check_nested, codes, keyed, nested
@@ -57,9 +57,9 @@ async def test_nobody_waits_while_others_write_again_and_again(shop: Ask) -> Non
 
 
 @asynccontextmanager
-async def two_servers(url: str, folder: Path, **settings: str) -> AsyncIterator[list[Client]]:
+async def two_servers(url: str, folder: Path) -> AsyncIterator[list[Client]]:
     """Clients of two processes before one database."""
-    async with serving(url, folder, 2, **settings) as servers, httpx2.AsyncClient(verify=False) as http:
+    async with serving(url, folder, 2, **PATIENT) as servers, httpx2.AsyncClient(verify=False) as http:
         yield [Client(http, served.url) for served in servers]
 
 
@@ -239,39 +239,32 @@ async def test_of_many_who_make_the_same_one_does(shop: Ask) -> None:
     assert sum(payload["inserted"] for payload in told[20:]) == 3
 
 
-@pytest.fixture
-async def patient(shop_with: Callable[..., AbstractAsyncContextManager[Ask]]) -> AsyncIterator[Ask]:
-    """`shop` where nobody is sent away for having waited, however busy the machine is."""
-    async with shop_with(lock_timeout_seconds=60, statement_timeout_seconds=60, request_timeout_seconds=60) as ask:
-        yield ask
-
-
-async def test_a_hundred_transfers_back_and_forth_keep_the_sum(patient: Ask) -> None:
+async def test_a_hundred_transfers_back_and_forth_keep_the_sum(shop: Ask) -> None:
     """Ten clients move a line each ten times, half of them starting from the other side, while somebody watches."""
     quantities = [[line("B", n + 1) for n in range(0, 10, 2)], [line("B", n + 1) for n in range(1, 10, 2)]]
     await done(
-        patient, "createCustomer", {"name": "M", "email": "m@example.com", "orders": [{"items": side} for side in quantities]}
+        shop, "createCustomer", {"name": "M", "email": "m@example.com", "orders": [{"items": side} for side in quantities]}
     )
     side = "{ version totalAmount items { id } }"
     query = f'{{ a: order(by: {{id: "Order:3"}}) {side} b: order(by: {{id: "Order:4"}}) {side} }}'
-    before = await patient.data(query)
+    before = await shop.data(query)
     lines = [(row["id"], side) for side in "ab" for row in before[side]["items"]]
     assert len(lines) == 10
 
     async def move(id_: str, side: str) -> None:
         for _ in range(10):
             side = "b" if side == "a" else "a"
-            await done(patient, "moveOrderItem", {"id": id_, "toOrder": "Order:4" if side == "b" else "Order:3"})
+            await done(shop, "moveOrderItem", {"id": id_, "toOrder": "Order:4" if side == "b" else "Order:3"})
 
     moving = asyncio.gather(*(move(*one) for one in lines))
     seen = set()
     while not moving.done():
-        data = await patient.data(query)
+        data = await shop.data(query)
         assert len(data["a"]["items"]) + len(data["b"]["items"]) == 10
         seen.add(float(data["a"]["totalAmount"]))
         assert float(data["a"]["totalAmount"]) + float(data["b"]["totalAmount"]) == 110
     await moving
-    after = await patient.data(query)
+    after = await shop.data(query)
     assert {row["id"] for row in after["a"]["items"]} == {row["id"] for row in before["a"]["items"]}
     assert [after[side]["version"] for side in "ab"] == [101, 101]
     assert len(seen) > 1

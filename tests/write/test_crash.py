@@ -16,7 +16,7 @@ from graph.database import Database
 from tests.audit import audit, checked_out, connected, fetch, pieces, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, passing, places
-from tests.servers import Client, Served, start
+from tests.servers import PATIENT, Client, Served, start
 from tests.stock import customer, item
 from tests.words import CUSTOMER, ITEM, ORDER, count, done
 
@@ -61,7 +61,7 @@ class Story:
     async def ask(self, client: Client, request: tuple[str, str, dict[str, Any]]) -> None:
         """Send a request until it is answered; a request with its key may still be running in a dying connection."""
         key, document, input_ = request
-        for _ in range(200):
+        for _ in range(2_000):
             answer = await client(document, {"input": input_, "key": key})
             assert "errors" not in answer, answer
             payload = answer["data"]["a"]
@@ -110,7 +110,7 @@ async def test_a_server_that_is_killed_again_and_again_keeps_its_word(ask: Ask, 
     chance = random.Random(empty_url.partition(":")[0])
     story, unanswered = Story(), list[tuple[str, str, dict[str, Any]]]()
     for _ in range(ROUNDS):
-        served = await start(empty_url, tmp_path)
+        served = await start(empty_url, tmp_path, None, 1, **PATIENT)
         try:
             await live(served, story, unanswered, chance)
         finally:

@@ -16,7 +16,7 @@ from graph.database import Database
 from tests.audit import audit, checked_out, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, places
-from tests.servers import Client, serving
+from tests.servers import PATIENT, Client, serving
 from tests.words import CUSTOMER, ERRORS, done
 from tests.write.crowd import ADA_AND_TWO_ITEMS, at_once, check_nested, keyed, nested
 
@@ -117,7 +117,8 @@ async def test_clients_that_hang_up_leave_all_or_nothing_and_no_connection(shop:
         else:
             writer.close()
 
-    async with serving(empty_url, tmp_path, 1, ORDERGRAPH_POOL_SIZE="2") as (served,), httpx2.AsyncClient(verify=False) as http:
+    settings = {**PATIENT, "ORDERGRAPH_POOL_SIZE": "2"}
+    async with serving(empty_url, tmp_path, 1, **settings) as (served,), httpx2.AsyncClient(verify=False) as http:
         for first in range(0, 40, 8):
             await at_once(*(hang_up(served.port, n) for n in range(first, first + 8)))
         client = Client(http, served.url)
