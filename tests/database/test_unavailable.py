@@ -25,6 +25,7 @@ from tests.audit import rows_of
 from tests.conftest import Ask, asking
 from tests.engines import Postgres, Sqlite
 from tests.faults import Places, places, refusing
+from tests.later import WHOLE_REQUEST, end_of_transactions
 from tests.remote import send
 from tests.stock import item
 from tests.words import ERRORS, done
@@ -183,15 +184,21 @@ def plain(payload: dict[str, Any]) -> dict[str, Any]:
     return {**payload, "errors": [{name: error[name] for name in ("code", "path", "retryable")} for error in payload["errors"]]}
 
 
+async def too_long() -> None:
+    """Take the time that is left to the transactions of a request, and more."""
+    end_of_transactions()
+    await asyncio.sleep(3_600)
+
+
 @pytest.mark.parametrize("name", ["a mutation", "@atomic", "a later field"])
 async def test_a_request_over_its_time_keeps_what_was_committed(ask_with: AskWith, empty_url: str, name: str) -> None:
     """The time is over before a statement: what was committed before is answered, the rest was not run."""
-    async with ask_with(request_timeout_seconds=4.0) as ask:
+    async with ask_with(**WHOLE_REQUEST) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
 
         def wait(place: Places) -> None:
             if place.seen[-1].startswith("UPDATE item"):
-                await_only(asyncio.sleep(20))
+                await_only(too_long())
 
         with places(ask.app.state.database, wait):
             answer = await send(ask, MUTATIONS[name])
@@ -212,12 +219,12 @@ async def test_what_was_committed_is_told_though_a_row_that_an_error_names_canno
     """Such rows are read after the transactions: in time, or they are null."""
 
     async def hang(*_: Any) -> None:
-        await asyncio.sleep(60)
+        await too_long()
 
     async def fail(*_: Any) -> None:
         raise Unavailable("the disk is full")
 
-    async with ask_with(request_timeout_seconds=4.0) as ask:
+    async with ask_with(**WHOLE_REQUEST) as ask:
         for sku, fetch in (("C", hang), ("D", fail)):
             caplog.clear()
             existing = create("d", sku).replace("{ item {", "{ errors { ... on UniqueError { existing { id } } } item {")
@@ -235,11 +242,11 @@ async def test_what_was_committed_is_told_though_a_row_that_an_error_names_canno
 
 @pytest.mark.parametrize("directive", ["", "@atomic"])
 async def test_a_commit_that_is_not_waited_for_is_not_told_to_have_failed(ask_with: AskWith, directive: str) -> None:
-    async with ask_with(request_timeout_seconds=2.0) as ask:
+    async with ask_with(**WHOLE_REQUEST) as ask:
 
         def wait(place: Places) -> None:
             if place.seen[-1] == "COMMIT":
-                await_only(asyncio.sleep(20))
+                await_only(too_long())
 
         with places(ask.app.state.database, wait):
             answer = await send(ask, f"mutation {directive} {{ {create('c', 'C')} }}")

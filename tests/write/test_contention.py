@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,9 +15,11 @@ from graph.database import Database
 from tests.audit import audit, pieces, rows_of
 from tests.conftest import Ask
 from tests.faults import Places, places
+from tests.later import WHOLE_REQUEST, end_of_transactions
 from tests.stock import line
 from tests.words import ERRORS, ORDER, done, mutate
 from tests.write.crowd import ADA, ADA_AND_TWO_ITEMS, KILL, STOCK, AskWith, another_writer, at_once, check_nested, codes, nested
+from tests.write.test_locks import waits
 
 SHOP = ADA_AND_TWO_ITEMS
 
@@ -54,36 +55,31 @@ async def test_crossing_writers_both_come_through(shop: Ask) -> None:
     assert len(updates) == (5 if database.dialect.name == "postgresql" else 4)
 
 
+@pytest.mark.usefixtures("tried_again_at_once")
 @pytest.mark.parametrize("ends", [True, False])
-async def test_who_waits_too_long_for_a_lock_tries_again(
-    shop: Ask, ask_with: AskWith, empty_url: str, monkeypatch: pytest.MonkeyPatch, ends: bool
-) -> None:
+async def test_who_waits_too_long_for_a_lock_tries_again(shop: Ask, ask_with: AskWith, empty_url: str, ends: bool) -> None:
     """Another program holds the rows: the write waits, is given up and done again, three times at most."""
-    monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0.02, 0.02))
     refused: list[str] = []
-    noticed = asyncio.Event()
-
-    def notice(context: Any) -> None:
-        refused.append(str(context.original_exception))
-        noticed.set()
-
-    async def leave(end: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        await noticed.wait()
-        if ends:
-            await end()
 
     async with (
         ask_with(lock_timeout_seconds=0.05) as ask,
         another_writer(empty_url, "UPDATE item SET stock = stock - 1 WHERE sku = 'A'") as end,
     ):
+
+        def notice(context: Any) -> None:
+            refused.append(str(context.original_exception))
+            if ends:
+                await_only(end())  # before it is done again
+
         engine = ask.app.state.database.engine.sync_engine
         event.listen(engine, "handle_error", notice)
         order = {"customer": ADA, "note": "late", "items": [line("A", 5), line("B", 2)]}
-        told, _ = await asyncio.gather(mutate(ask, "createOrder", order, f"order {ORDER}"), leave(end))
+        told = await mutate(ask, "createOrder", order, f"order {ORDER}")
         event.remove(engine, "handle_error", notice)
         await audit(ask.app.state.database)
     if ends:
         assert told["errors"] == []
+        assert len(refused) == 1
         assert [row["quantity"] for row in told["order"]["items"]] == [5, 2]
         assert told["order"]["totalAmount"] == "11.50"
         assert await pieces(empty_url) == {"A": STOCK - 1}
@@ -142,8 +138,9 @@ async def test_connections_that_died_while_nobody_used_them_are_replaced(shop: A
 
 @pytest.mark.parametrize("directive", ["", "@atomic"])
 async def test_a_statement_over_its_time_is_to_be_tried_again(ask_with: AskWith, empty_url: str, directive: str) -> None:
-    async with ask_with(lock_timeout_seconds=1, statement_timeout_seconds=0.2) as ask:
+    async with ask_with() as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
+    async with ask_with(lock_timeout_seconds=0.4, statement_timeout_seconds=0.2) as ask:
         async with another_writer(empty_url, "UPDATE item SET stock = 4"):
             stock = f'adjustStock(input: {{item: {{sku: "A"}}, delta: -1}}) {{ item {{ stock }} {ERRORS} }}'
             data = await ask.data(f"mutation {directive} {{ {stock} }}")
@@ -155,12 +152,15 @@ async def test_a_statement_over_its_time_is_to_be_tried_again(ask_with: AskWith,
 async def test_who_is_over_his_time_before_the_commit_may_try_again(ask_with: AskWith, empty_url: str, directive: str) -> None:
     if empty_url.startswith("sqlite"):
         return  # where who waits for a lock has not begun
-    async with ask_with(request_timeout_seconds=2, lock_timeout_seconds=9, statement_timeout_seconds=9) as ask:
+    async with ask_with(**WHOLE_REQUEST) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
         stock = f'adjustStock(input: {{item: {{sku: "A"}}, delta: -1}}) {{ item {{ stock }} {ERRORS} }}'
         await ask.data(f"mutation {directive} {{ {stock} }}")  # known from here on
         async with another_writer(empty_url, "UPDATE item SET name = 'B'"):
-            answer = await ask(f"mutation {directive} {{ {stock} }}")
+            asked = asyncio.create_task(ask(f"mutation {directive} {{ {stock} }}"))
+            await waits(empty_url)
+            end_of_transactions()
+            answer = await asked
         assert codes(answer["data"]["adjustStock"]) == ["TRY_AGAIN"]
         assert await pieces(empty_url) == {"A": 4}
 
