@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from time import perf_counter
+from math import inf
 from typing import Any
 
 import pytest
@@ -13,16 +13,15 @@ import pytest
 from graph.database.cluster import AHEAD
 from graph.database.turns import Patience, Turns
 from graph.operations.engine import Engine
-from graph.settings import Settings
-from tests.conftest import asking
 from tests.sockets import until
 from tests.words import count
+from tests.write.crowd import AskWith
 
 CREATE = 'mutation { createItem(input: {sku: "%d", name: "n", price: 1}) { errors { code } } }'
 DONE: dict[str, Any] = {"data": {"createItem": {"errors": []}}}
 
 
-async def test_few_of_a_crowd_are_prepared_at_once(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_of_a_crowd_are_prepared_at_once(ask_with: AskWith, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once: list[int] = []
     inside, mutation = 0, Engine._mutation
 
@@ -36,16 +35,17 @@ async def test_few_of_a_crowd_are_prepared_at_once(empty_url: str, monkeypatch: 
             inside -= 1
 
     monkeypatch.setattr(Engine, "_mutation", counted)
-    async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=9)) as ask:
+    async with ask_with(pool_size=1) as ask:
         answers = await asyncio.gather(*(ask._send(CREATE % number) for number in range(3 * AHEAD)))
         assert max(at_once) == AHEAD
         assert {bytes(answer) for answer in answers} == {b'{"data":{"createItem":{"errors":[]}}}'}
         assert await count(ask) == (0, 0, 3 * AHEAD)
 
 
-async def test_who_waits_too_long_is_told_and_nothing_is_written(empty_url: str) -> None:
-    async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=0.1)) as ask:
+async def test_who_waits_too_long_is_told_and_nothing_is_written(ask_with: AskWith) -> None:
+    async with ask_with(pool_size=1) as ask:
         line = ask.app.state.database.line
+        line._seconds = 0.1
         for _ in range(AHEAD):
             await line.__aenter__()
         (error,) = (await ask(CREATE % 1))["errors"]
@@ -62,15 +62,15 @@ def waits(turns: Turns) -> bool:
 
 
 async def test_who_comes_late_to_his_turn_under_too_much_load_gives_way(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ask_with: AskWith, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ordergraph")
     made = count_of = 0
-    async with asking(Settings(database_url=empty_url, pool_size=1, pool_timeout_seconds=9)) as ask:
+    async with ask_with(pool_size=1) as ask:
         database = ask.app.state.database
         monkeypatch.setattr(Patience, "seconds", 0.0)
         for turns in (database.line, database.primary.turns):
-            for limit, codes in ((0.0, set[str]()), (perf_counter() + 60, {"SERVICE_UNAVAILABLE"})):
+            for limit, codes in ((0.0, set[str]()), (inf, {"SERVICE_UNAVAILABLE"})):
                 monkeypatch.setattr(Patience, "until", limit)
                 first, second = ((CREATE % (made + n))[11:-2] for n in (1, 2))
                 made += 2
