@@ -9,16 +9,17 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import orjson
 import pytest
 import sqlalchemy as sa
 
-from graph.database import Database
+from graph.database import Database, file_limits
 from graph.database.failures import TransientError, Unavailable
 from graph.settings import Settings
-from tests.conftest import Ask, asking
+from tests.conftest import Ask, asking, opened
 from tests.engines import Sqlite
 from tests.sockets import PATIENCE
 from tests.words import count, done
@@ -35,14 +36,15 @@ def url(sqlite_engines: Sqlite) -> str:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    limits = {"statement_timeout_seconds": 0.6, "lock_timeout_seconds": 0.5}
-    database = Database(Settings(database_url=url, **limits))  # type: ignore[arg-type]  # numbers, each of its field's type
-    yield database
-    await database.close()
+    async with opened(url) as database:
+        yield database
 
 
-async def test_who_closes_waits_for_the_threads_of_connections_that_were_given_up(database: Database) -> None:
+async def test_who_closes_waits_for_the_threads_of_connections_that_were_given_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They tell the loop how it went, which must be there. Here one is held up, and whoever gave it up did not wait for it."""
+    monkeypatch.setattr("graph.database.file_connections.ENDING_SECONDS", PATIENCE)
     loop, held, go, threads = asyncio.get_running_loop(), asyncio.Event(), Event(), list[Any]()
 
     def hold() -> None:
@@ -70,11 +72,20 @@ async def test_who_closes_waits_for_the_threads_of_connections_that_were_given_u
     assert [thread.is_alive() for thread in threads] == [False]
 
 
-async def test_long_reads_leave_threads_to_short_ones(database: Database) -> None:
+def readers_of(database: Database) -> Any:
+    """The readers of a file."""
+    file: Any = database.primary
+    return file._readers
+
+
+async def test_long_reads_leave_threads_to_short_ones(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     long = [asyncio.create_task(database.fetch(f"{ENDLESS} -- {number}", ())) for number in range(8)]
     for number in range(1, 20):
         assert await database.fetch(FEW, (number,)) == number
-    assert not all(task.done() for task in long)
+    assert not any(task.done() for task in long)
+    # The time is over of those that run, and of those that wait for a thread as soon as they have it.
+    monkeypatch.setattr(readers_of(database), "_timeout", 0.0)
+    monkeypatch.setattr(file_limits, "monotonic", lambda: monotonic() + 3_600)
     told = await asyncio.gather(*long, return_exceptions=True)
     assert {type(error) for error in told} == {Unavailable}
     assert await database.fetch(FEW, (5,)) == 5
@@ -82,7 +93,7 @@ async def test_long_reads_leave_threads_to_short_ones(database: Database) -> Non
 
 async def test_a_statement_is_long_as_long_as_it_takes_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graph.database.readers.SHORT_SECONDS", -1.0)  # over when it is looked at first
-    readers: Any = database.primary._readers  # type: ignore[attr-defined]  # of a file
+    readers = readers_of(database)
     assert await database.fetch(FEW, (30_000,)) == 30_000
     assert list(readers._long) == [FEW]
     monkeypatch.setattr("graph.database.readers.SHORT_SECONDS", 60.0)
@@ -91,12 +102,14 @@ async def test_a_statement_is_long_as_long_as_it_takes_long(database: Database, 
 
 
 async def test_a_write_that_takes_too_long_is_interrupted_and_leaves_the_writer_to_others(database: Database) -> None:
-    async def write(sql: str) -> None:
+    file: Any = database.primary
+
+    async def write(sql: str, seconds: float) -> None:
         session = database.session()
 
         async def work() -> None:
-            await session.execute(sa.text("UPDATE orders SET note = 'kept'"))
-            await session.execute(sa.text(sql))
+            for file._seconds, statement in ((60.0, "UPDATE orders SET note = 'kept'"), (seconds, sql)):
+                await session.execute(sa.text(statement))
 
         try:
             await database.transaction(session, work)
@@ -105,9 +118,8 @@ async def test_a_write_that_takes_too_long_is_interrupted_and_leaves_the_writer_
 
     notes = "SELECT group_concat(DISTINCT note) FROM orders"
     before = await database.fetch(notes, ())
-    slow = asyncio.create_task(write(f"UPDATE item SET stock = ({ENDLESS})"))
-    await asyncio.sleep(0.05)
-    waits = asyncio.create_task(write("UPDATE item SET stock = 1 WHERE id = 1"))
+    slow = asyncio.create_task(write(f"UPDATE item SET stock = ({ENDLESS})", 0.3))
+    waits = asyncio.create_task(write("UPDATE item SET stock = 1 WHERE id = 1", 60.0))  # who came first has the first turn
     with pytest.raises(TransientError):
         await slow
     await waits
