@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from graph.database import Database, open_files
+from graph.database import open_files
 from graph.database.failures import Unavailable
 from graph.database.shops import Databases
+from tests.database.test_shop_pool import hold
 from tests.database.test_shops import CREATE, ITEMS, data
 from tests.deployments import deployment
 
@@ -22,7 +23,7 @@ NAMES = ("one", "two", "three", "four", "five")
 async def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Databases]:
     """Five shops, of which two may be open."""
     monkeypatch.setattr(open_files, "MOST_FILES", 2)
-    databases = Databases(await deployment(f"sqlite:///{tmp_path}", *NAMES, pool_timeout_seconds=0.5))
+    databases = Databases(await deployment(f"sqlite:///{tmp_path}", *NAMES, pool_timeout_seconds=60.0))
     yield databases
     await databases.close()
     assert opened(tmp_path) == set()
@@ -39,17 +40,6 @@ def opened(folder: Path) -> set[str]:
         if path.parent == folder and path.suffix == ".db":
             found.add(path.stem)
     return found
-
-
-async def hold(database: Database, begun: asyncio.Event, end: asyncio.Event) -> None:
-    """A transaction that takes its time."""
-    async with database.session() as session:
-
-        async def work() -> None:
-            begun.set()
-            await end.wait()
-
-        await database.transaction(session, work)
 
 
 async def test_as_many_files_are_open_as_may_be_whoever_asks(shops: Databases, tmp_path: Path) -> None:
@@ -86,8 +76,10 @@ async def test_a_file_that_is_in_use_is_not_closed_and_who_finds_none_free_is_to
     held = [asyncio.create_task(hold(shops.of(name), each, end)) for name, each in zip(("one", "two"), begun, strict=True)]
     for each in begun:
         await each.wait()
+    patience, shops._files._seconds = shops._files._seconds, 0.1
     with pytest.raises(Unavailable, match="too many shops are in use"):
         await shops.of("three").fetch("SELECT count(*) FROM item", [])
+    shops._files._seconds = patience
     assert await shops.of("one").fetch("SELECT count(*) FROM item", []) == 0  # beside its writer
     waiting = asyncio.create_task(shops.of("three").fetch("SELECT count(*) FROM item", []))
     given_up = asyncio.create_task(shops.of("four").fetch("SELECT count(*) FROM item", []))

@@ -13,7 +13,7 @@ from graph.database import Database
 from graph.database import shop_pool as pools
 from graph.database.pool import pool_of
 from graph.database.shops import Databases
-from graph.settings import Settings
+from tests.conftest import unhurried
 
 SHOPS = [f"s{number}" for number in range(5)]
 
@@ -21,7 +21,7 @@ SHOPS = [f"s{number}" for number in range(5)]
 @pytest.fixture
 async def shops(postgres_url: str) -> AsyncIterator[Databases]:
     """Shops whose tables nobody asks for, before two connections."""
-    databases = Databases(Settings(database_url=postgres_url, shops=True, pool_size=2))
+    databases = Databases(unhurried(postgres_url, shops=True, pool_size=2))
     yield databases
     await databases.close()
 
@@ -36,6 +36,17 @@ async def writer(database: Database) -> str:
     """The process that runs a transaction."""
     async with database.session() as session:
         return str(await database.transaction(session, lambda: session.scalar(sa.text("SELECT pg_backend_pid()"))))
+
+
+async def hold(database: Database, begun: asyncio.Event, end: asyncio.Event) -> None:
+    """A transaction that takes its time."""
+    async with database.session() as session:
+
+        async def work() -> None:
+            begun.set()
+            await end.wait()
+
+        await database.transaction(session, work)
 
 
 def known(databases: Databases) -> list[set[str]]:
@@ -113,5 +124,10 @@ async def test_who_finds_its_connection_at_work_waits_for_it_but_not_for_long(
     assert await backend(shops.of("s2")) == second
     await running
     monkeypatch.setattr(pools, "PATIENCE_SECONDS", 0.01)
-    assert set(await asyncio.gather(backend(one, 0.2), backend(one, 0.2))) == {first, second}
+    begun, end = asyncio.Event(), asyncio.Event()
+    holding = asyncio.create_task(hold(one, begun, end))
+    await begun.wait()
+    assert await backend(one) == second
+    end.set()
+    await holding
     assert pool._waiting == []
