@@ -192,6 +192,7 @@ async def test_who_is_slow_is_not_given_up(pair: Pair, monkeypatch: pytest.Monke
 async def test_a_host_that_is_busy_with_a_new_connection_is_not_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ways to one primary, as through two poolers, of which one takes longer than others wait for it."""
     monkeypatch.setattr(lookout, "ANSWER_SECONDS", HANGS_SECONDS)
+    monkeypatch.setattr(link, "HEAD_START_SECONDS", HANGS_SECONDS)
     async with hosts(pair.primary, pair.primary) as (url, (first, second)), asyncio.timeout(HANGS_SECONDS):
         database, another = (Database(Settings(database_url=url, **ENDLESS)) for _ in range(2))
         async with held(pair.primary.url):
@@ -203,6 +204,7 @@ async def test_a_host_that_is_busy_with_a_new_connection_is_not_given_up(pair: P
 
             await until(waits)
             first.turn.clear()
+            monkeypatch.setattr(link, "HEAD_START_SECONDS", 0.1)
             # Each goes the other way after a while, as the lookout would have by the end of the second.
             for each in (database, another):
                 assert await each.fetch("SELECT 'elsewhere'", []) == b"elsewhere"
@@ -223,9 +225,10 @@ async def test_a_connection_that_leads_elsewhere_gives_up_no_host_that_answers(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two ways to one primary, as through two poolers: who waits by one of them is given up when this one is silent."""
-    monkeypatch.setattr(lookout, "ANSWER_SECONDS", 3.0)  # also where tests keep the machine busy
+    monkeypatch.setattr(lookout, "ANSWER_SECONDS", HANGS_SECONDS)
     async with hosts(pair.primary, pair.primary) as (url, (first, second)), asyncio.timeout(HANGS_SECONDS):
         database = Database(Settings(database_url=url, **ENDLESS))
+        primary: Any = database.primary
         async with held(pair.primary.url):
             first.dark = True
             asked = asyncio.create_task(database.fetch(LOCKED, []))
@@ -239,15 +242,17 @@ async def test_a_connection_that_leads_elsewhere_gives_up_no_host_that_answers(
 
             await until(waits)
             first.dark = False
+            monkeypatch.setattr(link, "HEAD_START_SECONDS", HANGS_SECONDS)
             known = len(second.wires)
             assert await database.fetch("SELECT 'elsewhere'", []) == b"elsewhere"
 
             async def looked() -> bool:
-                return len(second.wires) > known and second.wires[known].client.is_closing()
+                return len(second.wires) > known and primary._lookout._looking.done()
 
             await until(looked)
             assert not asked.done()
             assert not second.wires[0].client.is_closing()
+            monkeypatch.setattr(lookout, "ANSWER_SECONDS", 0.1)
             second.dark = True
             second.silence()
 
