@@ -18,7 +18,7 @@ from graph.observations import ReplicaAsked, listening
 from graph.settings import Settings
 from tests import postgres
 from tests.audit import rows_of
-from tests.conftest import Ask, asking
+from tests.conftest import UNHURRIED, Ask, asking
 from tests.remote import until
 
 OPTIONS = (
@@ -121,7 +121,7 @@ async def beaten(database: Database, pair: Pair) -> None:
 async def replicated(pair: Pair, **settings: Any) -> AsyncIterator[tuple[Ask, Told]]:
     """The product before both, once its heart has beaten; what it tells of replicas."""
     told = Told()
-    given = {"database_url": pair.primary.url, "replica_urls": (pair.standby.url,), **settings}
+    given = {**UNHURRIED, "database_url": pair.primary.url, "replica_urls": (pair.standby.url,), **settings}
     with listening(ReplicaAsked, lambda seen: told.append(seen.outcome)):
         async with asking(Settings(**given)) as ask:
             await beaten(ask.database, pair)
