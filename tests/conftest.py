@@ -122,6 +122,14 @@ def tried_again_at_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def missed_soon() -> Iterator[None]:
+    """Servers end a transaction of whose client they have heard nothing for a while that no other test waits for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graph.database.server_limits.idle_seconds", lambda _: 4.0)
+        yield
+
+
+@pytest.fixture
 def by_hand() -> None:
     """The test writes rows past the product, and what it leaves need be no shop."""
 

@@ -33,7 +33,7 @@ class Wire:
     more: int = 0
     sent: int = 0
     silent: bool = False
-    #: Whether the client said something to one who was silent, and did not only leave.
+    #: Whether the client said something that has no answer, and did not only leave.
     heard: bool = False
     #: What the server says before its next answer.
     beside: bytes = b""
@@ -45,13 +45,13 @@ class Wire:
             self.heard |= data != GOODBYE
             return False
         if self.last is not None and self.sent >= self.last:
-            self.silent = True
+            self.silent = self.heard = True
             return False
         self.sent += 1
         if self.behind is not None and self.behind in data:
             self.behind, self.last = None, self.sent + self.more
         if self.last == self.sent and not self.answers:
-            self.silent = True
+            self.silent = self.heard = True
         return True
 
 

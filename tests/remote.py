@@ -6,24 +6,18 @@ What goes in: the URL of a database. What comes out: `Remote`, which sends opera
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from graph.database import Database
-from graph.settings import Settings
 from tests.audit import audit_url, checked_out, rows_of
-from tests.conftest import Ask, asking
-from tests.networks import Network, network
+from tests.conftest import Ask, asking, unhurried
+from tests.later import WHOLE_REQUEST
+from tests.networks import Network, Wire, network
 
-#: Long enough for a busy machine, short enough for a test; a request has the first half to arrive.
-LIMITS = {
-    "request_timeout_seconds": 4.0,
-    "statement_timeout_seconds": 4.0,
-    "lock_timeout_seconds": 1.0,
-    "pool_timeout_seconds": 3.0,
-}
 #: Nobody hangs.
 HANGS_SECONDS = 40
 READ = "{ items { totalCount } }"
@@ -69,7 +63,7 @@ async def until(holds: Any) -> None:
 
 @dataclass
 class Remote:
-    """A shop over a network."""
+    """A shop over a network, whose limits nobody meets but by the clock that is put forward (`tests.later`)."""
 
     ask: Ask
     net: Network
@@ -83,11 +77,24 @@ class Remote:
 
     async def send(self, asked: Asked) -> Answer:
         query, variables = (asked, None) if isinstance(asked, str) else asked
-        async with asyncio.timeout(HANGS_SECONDS):
+        async with asyncio.timeout(HANGS_SECONDS + WHOLE_REQUEST["request_timeout_seconds"]):
             return await send(self.ask, query, variables)
 
     async def all(self, *queries: Asked) -> list[Answer]:
         return await asyncio.gather(*(self.send(query) for query in queries))
+
+    async def meet_silence(
+        self, then: Callable[[], None], *queries: Asked, silent: Callable[[Wire], bool] = attrgetter("heard")
+    ) -> list[Answer]:
+        """The answers to queries. Whenever all that are left wait for somebody who is silent `then` ends their time."""
+        tasks, met = [asyncio.create_task(self.send(query)) for query in queries], 0
+        while left := sum(not task.done() for task in tasks):
+            waiting = sum(map(silent, self.net.wires))
+            if waiting - met == left:
+                met = waiting
+                then()
+            await asyncio.sleep(0.01)
+        return [await task for task in tasks]
 
     async def rows(self, query: str) -> Sequence[Any]:
         (found,) = await rows_of(self.url, query)
@@ -97,7 +104,7 @@ class Remote:
 @asynccontextmanager
 async def remote_at(url: str, **settings: Any) -> AsyncIterator[Remote]:
     """The shop of a database; in the end it must be whole, and every connection given back."""
-    async with network(url) as net, asking(Settings(database_url=net.url, **{**LIMITS, **settings})) as ask:
+    async with network(url) as net, asking(unhurried(net.url, **{**WHOLE_REQUEST, **settings})) as ask:
         made = Remote(ask, net, url)
         assert not (await made.send(READ)).codes
         yield made

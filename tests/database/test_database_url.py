@@ -22,7 +22,7 @@ from graph.database.link import Opening, connect_arguments, tell
 from graph.database.protocol import DatabaseUrl
 from graph.settings import DatabaseUrlError, Settings
 from tests import wire
-from tests.conftest import asking
+from tests.conftest import asking, unhurried
 from tests.engines import Postgres
 from tests.examples import examples
 
@@ -360,7 +360,7 @@ CREATE = 'mutation { createCustomer(input: {name: "Ada", email: "ada@example.org
 async def works(url: str, plain: str | None = None) -> None:
     """A write and a read, and the migrations, over a URL; `plain` is one of the same database that other clients read."""
     assert await migrate.is_current(url)
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         ask.snapshots.url = plain or url
         assert (await ask.data(CREATE))["createCustomer"] == {"customer": {"name": "Ada"}, "errors": []}
         assert (await ask.data("{ customers { totalCount } }")) == {"customers": {"totalCount": 1}}
@@ -375,19 +375,14 @@ async def test_a_host_as_a_parameter_works(postgres_url: str) -> None:
 
 
 async def test_the_first_host_that_answers_and_will_do_is_taken(postgres_url: str, silent: int, closed: int) -> None:
-    await works(
-        place(
-            postgres_url,
-            before=f"127.0.0.1:{closed},127.0.0.1:{silent},",
-            behind=",host.invalid",
-            query="connect_timeout=1&target_session_attrs=read-write",
-        ),
-        plain=postgres_url,
-    )
+    hosts = f"127.0.0.1:{closed},127.0.0.1:{silent},"
+    query = "connect_timeout=3600&target_session_attrs=read-write"
+    async with asyncio.timeout(60):
+        await works(place(postgres_url, before=hosts, behind=",host.invalid", query=query), plain=postgres_url)
 
 
 async def test_nobody_waits_for_a_silent_host_before_others(postgres_url: str, silent: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await works(place(postgres_url, before=f"127.0.0.1:{silent},", query="connect_timeout=3600"), plain=postgres_url)
 
 

@@ -19,11 +19,14 @@ import sqlalchemy as sa
 from graph import migrate
 from graph.database import Database
 from graph.database.failures import TransientError
+from graph.database.server_connections import SILENCE_SECONDS
 from graph.settings import Settings
 from tests import postgres
 from tests.audit import checked_out
 from tests.conftest import RemoteWith, asking, fill_with
 from tests.engines import Sqlite
+from tests.later import as_time_flies, end_of_transactions, put_forward
+from tests.networks import Wire
 from tests.remote import HANGS_SECONDS, READ, Asked, Remote, payload, remote_at, until
 from tests.stock import item
 from tests.test_commands import free_port
@@ -40,6 +43,15 @@ mutation ($name: String!, $email: String!) { createCustomer(input: {name: $name,
   customer { name } errors { code path retryable }
 } }"""
 STOCK = 'mutation { adjustStock(input: {item: {sku: "A"}, delta: -1}) { item { stock } errors { code path retryable } } }'
+
+
+#: Limits by which what is over first is the time of a statement.
+STATEMENTS = {"request_timeout_seconds": 900.0, "statement_timeout_seconds": 60.0, "lock_timeout_seconds": 60.0}
+
+
+def end_of_statements() -> None:
+    """The time of statements is over that begin under `STATEMENTS`, and that in which one hears whether they are."""
+    put_forward(60.0 + SILENCE_SECONDS)
 
 
 def named(query: str, name: str) -> Asked:
@@ -63,7 +75,8 @@ async def test_a_connection_may_fall_silent_at_any_message(remote_with: RemoteWi
         for n, wire in enumerate(wires):
             wire.sent, wire.last, wire.answers = 0, n // 2, n % 2 > 0
         names = [f"c{n}" for n in range(len(wires))]
-        answers = dict(zip(names, await shop.all(*(named(SMALL, name) for name in names)), strict=True))
+        asked = (named(SMALL, name) for name in names)
+        answers = dict(zip(names, await shop.meet_silence(end_of_transactions, *asked), strict=True))
         told = Counter[str]()
         there = {name for (name,) in await shop.rows("SELECT name FROM customer")}
         for name, answer in answers.items():
@@ -87,17 +100,15 @@ async def test_a_connection_may_fall_silent_at_any_message(remote_with: RemoteWi
 
 async def test_connections_that_were_forgotten_while_they_lay_in_the_pool(remote_with: RemoteWith) -> None:
     """Where the driver hears nothing within its time another connection is taken, and the old ones by nobody who comes later."""
-    async with remote_with(
-        request_timeout_seconds=20.0, statement_timeout_seconds=1.0, lock_timeout_seconds=1.0, pool_timeout_seconds=10.0
-    ) as shop:
+    async with remote_with(**STATEMENTS) as shop:
         await shop.all(*([named(CREATE, f"warm{n}") for n in range(8)] + [READ] * 7))
         opened = shop.net.silence()
-        write, read = await shop.all(named(CREATE, "first"), READ)
+        write, read = await shop.meet_silence(end_of_statements, named(CREATE, "first"), READ)
         assert payload(write)["errors"] == []
         assert read.body == {"data": {"items": {"totalCount": 2}}}
         later = await shop.all(*([named(CREATE, f"later{n}") for n in range(opened)] + [READ] * opened))
         assert not any(answer.codes for answer in later)
-        assert [wire.heard for wire in shop.net.wires[:opened]].count(True) == 2, "only the first two met silence"
+        assert [wire.heard for wire in shop.net.wires].count(True) == 2, "only the first two met silence"
 
 
 async def test_nobody_answers_at_all(remote: Remote) -> None:
@@ -105,7 +116,7 @@ async def test_nobody_answers_at_all(remote: Remote) -> None:
     await remote.all(*[READ] * 5)
     remote.net.dark = True
     remote.net.silence()
-    answers = await remote.all(*[STOCK, READ] * 10)
+    answers = await as_time_flies(remote.all(*[STOCK, READ] * 10))
     assert all(answer.refused for answer in answers), answers
     assert checked_out(remote.database) == 0
     remote.net.dark = False
@@ -121,15 +132,16 @@ async def test_nobody_answers_at_all(remote: Remote) -> None:
     assert await remote.rows("SELECT stock FROM item WHERE sku = 'A'") == [(500 - sold,)]
 
 
-async def test_nobody_waits_for_a_rollback(remote_with: RemoteWith, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_a_rollback(remote_with: RemoteWith) -> None:
     """What is refused, or only tried, is answered as it is also where the network loses the ROLLBACK."""
-    monkeypatch.setattr("graph.database.server_connections.SILENCE_SECONDS", 0.2)
     dry = CREATE.replace("{ createCustomer", "@dryRun { createCustomer")
     atomic = CREATE.replace("{ createCustomer", "@atomic { createCustomer")
-    async with remote_with(statement_timeout_seconds=0.5, lock_timeout_seconds=0.5) as shop:
+    async with remote_with(**STATEMENTS) as shop:
         assert payload(await shop.send(named(CREATE, "taken")))["errors"] == []
         shop.net.lose(before=b"ROLLBACK")
-        refused, tried, together = await shop.all(named(CREATE, "taken"), named(dry, "dry"), named(atomic, "taken"))
+        refused, tried, together = await shop.meet_silence(
+            end_of_statements, named(CREATE, "taken"), named(dry, "dry"), named(atomic, "taken")
+        )
         shop.net.lose()
         assert refused.refused or [error["code"] for error in payload(refused)["errors"]] == ["UNIQUE"], refused
         assert tried.refused or payload(tried)["errors"] == [], tried
@@ -139,6 +151,7 @@ async def test_nobody_waits_for_a_rollback(remote_with: RemoteWith, monkeypatch:
         assert payload(await shop.send(named(CREATE, "next")))["errors"] == []
 
 
+@pytest.mark.usefixtures("missed_soon")
 async def test_what_a_dead_transaction_holds_is_let_go(remote: Remote) -> None:
     async def held() -> bool:
         return await remote.rows("SELECT FROM pg_locks WHERE locktype = 'transactionid'") != []
@@ -150,6 +163,7 @@ async def test_what_a_dead_transaction_holds_is_let_go(remote: Remote) -> None:
     asked = asyncio.ensure_future(remote.send(STOCK))
     await until(held)
     remote.net.lose()
+    end_of_transactions()
     assert [error["code"] for error in payload(await asked)["errors"]] == ["TRY_AGAIN"]
     await until(free)
     assert payload(await remote.send(STOCK))["errors"] == []
@@ -158,7 +172,7 @@ async def test_what_a_dead_transaction_holds_is_let_go(remote: Remote) -> None:
 
 async def test_who_is_cancelled_ends_his_statement_on_the_server(remote_with: RemoteWith) -> None:
     """A request that is given up waits for a lock: the server does not wait on, and nothing of it is written."""
-    async with remote_with(request_timeout_seconds=30.0, lock_timeout_seconds=30.0, statement_timeout_seconds=30.0) as shop:
+    async with remote_with() as shop:
 
         async def waiting() -> int:
             ((count,),) = await shop.rows("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -203,10 +217,15 @@ async def test_server_processes_that_stop() -> None:
     with postgres.started(postgres.binaries()) as own:  # whose processes are ours to stop
         await migrate.upgrade(own.url)
         await fill_with(SHOP, own.url)
-        async with remote_at(own.url) as shop:
+        async with remote_at(own.url, **STATEMENTS) as shop:
             await shop.all(*([named(CREATE, f"warm{n}") for n in range(8)] + [READ] * 7))
+            said = {wire: wire.sent for wire in shop.net.wires}
+
+            def waits(wire: Wire) -> bool:
+                return wire.sent > said.get(wire, wire.sent)
+
             with stopped(await shop.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'ordergraph'")):
-                for answer in await shop.all(*[STOCK, READ] * 4):
+                for answer in await shop.meet_silence(end_of_statements, *[STOCK, READ] * 4, silent=waits):
                     codes = [error["code"] for error in payload(answer).get("errors", ())]
                     assert answer.refused or (not answer.codes and codes in ([], ["TRY_AGAIN"])), answer
                 assert checked_out(shop.database) == 0
@@ -264,6 +283,7 @@ async def test_a_write_that_runs_too_long_on_sqlite_keeps_nobody_waiting(sqlite_
 
     async def forever() -> None:
         await session.execute(sa.text("DELETE FROM item"))
+        asyncio.get_running_loop().call_soon(put_forward, 20.0)
         await session.execute(sa.text(endless))
 
     async def short() -> Any:
@@ -271,7 +291,7 @@ async def test_a_write_that_runs_too_long_on_sqlite_keeps_nobody_waiting(sqlite_
 
     async with asyncio.timeout(HANGS_SECONDS):
         with pytest.raises(TransientError):
-            await database.transaction(session, forever, asyncio.get_running_loop().time() + 0.3)
+            await database.transaction(session, forever, asyncio.get_running_loop().time() + 20)
         assert await database.transaction(session, short) == 1
     assert checked_out(database) == 0
     await database.close()

@@ -22,6 +22,7 @@ from tests.audit import checked_out, rows_of
 from tests.conftest import Ask, asking
 from tests.engines import Sqlite
 from tests.faults import Places, places, refusing
+from tests.later import end_of_transactions
 from tests.networks import notice
 from tests.remote import Remote, payload, remote_at, send, until
 from tests.stock import item
@@ -56,6 +57,7 @@ async def skus(remote: Remote) -> set[str]:
     return {sku for (sku,) in await remote.rows("SELECT sku FROM item WHERE length(sku) > 1")}
 
 
+@pytest.mark.usefixtures("missed_soon")
 @pytest.mark.parametrize("happened", [True, False])
 async def test_a_commit_whose_answer_is_lost(
     remote: Remote, happened: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -66,7 +68,8 @@ async def test_a_commit_whose_answer_is_lost(
     written: list[tuple[str, int]] = []
     monkeypatch.setattr(WriteEnded, "listeners", [lambda seen: written.append((seen.outcome, seen.rows))])
     remote.net.lose(behind=COMMIT if happened else None, before=None if happened else COMMIT)
-    alone, keyed, atomic, later = await remote.all(
+    alone, keyed, atomic, later = await remote.meet_silence(
+        end_of_transactions,
         f"mutation {{ {create('alone')} }}",
         f"mutation {{ {create('keyed', 'k1')} }}",
         f"mutation @atomic {{ {create('first', 'k2')} {create('second')} }}",
@@ -177,9 +180,15 @@ async def test_a_commit_that_waits_for_a_standby(replicated: postgres.Own) -> No
     async with remote_at(replicated.url) as remote:
         await standby("missing")
         try:
-            answer = await remote.send(f"mutation {{ {create('slow')} }}")
-            assert told(payload(answer)) == UNKNOWN
-            assert len(await remote.rows(waiting)) == 1, "it was cancelled"
+            asked = asyncio.ensure_future(remote.send(f"mutation {{ {create('slow')} }}"))
+
+            async def waits() -> bool:
+                return len(await remote.rows(waiting)) == 1
+
+            await until(waits)
+            end_of_transactions()
+            assert told(payload(await asked)) == UNKNOWN
+            assert await waits(), "it was cancelled"
             assert await skus(remote) == set()
 
             asked = asyncio.ensure_future(remote.send(f"mutation {{ {create('cut', 'k')} }}"))
