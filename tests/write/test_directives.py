@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from graph.base import utc_now
 from graph.database import Database
 from graph.settings import Settings
 from graph.write.expired_keys import purge
+from graph.write.idempotency import KEYS
 from tests.conftest import Ask, Statements
 from tests.stock import customer, item
 from tests.words import ERRORS, count, done, stocks
@@ -146,17 +150,23 @@ async def test_twenty_requests_with_one_key_make_one_row(shop: Ask) -> None:
     assert await count(shop) == (2, 1, 1)
 
 
+async def grow_old(database: Database) -> None:
+    """Two hours pass for all keys."""
+    async with database.engine.begin() as connection:
+        await connection.execute(sa.update(KEYS).values(created_at=utc_now() - timedelta(hours=2)))
+
+
 async def test_keys_expire_and_are_purged(ask_with: Callable[..., AbstractAsyncContextManager[Ask]], database: Database) -> None:
-    async with ask_with(idempotency_seconds=1) as ask:
+    async with ask_with(idempotency_seconds=3_600) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1"})
         await once(ask, "k", eve())
         await once(ask, "l", eve(email="l@example.com"))
-        await asyncio.sleep(1.1)
+        await grow_old(database)
         assert codes(await once(ask, "k", eve())) == ["UNIQUE"]
         assert codes(await once(ask, "k", eve(email="other@example.com"))) == []
         assert await purge(database) == 0
-    short = Database(Settings(database_url=database.settings.database_url, idempotency_seconds=1))
-    await asyncio.sleep(1.1)
+    short = Database(Settings(database_url=database.settings.database_url, idempotency_seconds=3_600))
+    await grow_old(database)
     assert await purge(short) == 2
     await short.close()
 

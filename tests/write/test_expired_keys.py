@@ -20,7 +20,7 @@ from graph.write import expired_keys
 from graph.write.expired_keys import keep_purging, purge, purge_some
 from graph.write.idempotency import KEYS
 from tests.audit import rows_of
-from tests.conftest import Ask, Statements, asking, opened
+from tests.conftest import Ask, Statements, asking, opened, unhurried
 from tests.remote import until
 from tests.write.crowd import another_writer
 
@@ -99,7 +99,7 @@ async def test_a_key_that_somebody_holds_is_not_waited_for(empty_url: str) -> No
 
 async def test_a_step_waits_for_its_turn_among_the_writes(empty_url: str) -> None:
     await keep(empty_url, 1)
-    database = Database(Settings(database_url=empty_url, pool_size=1))
+    database = Database(unhurried(empty_url, pool_size=1))
     try:
         async with database.primary.turns:
             step = asyncio.create_task(purge_some(database))
