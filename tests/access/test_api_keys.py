@@ -19,8 +19,7 @@ from graph.base import utc_now
 from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.scope import Viewer
-from graph.settings import Settings
-from tests.conftest import Ask, Statements, asking
+from tests.conftest import Ask, Statements, asking, unhurried
 from tests.sockets import listening, until
 from tests.subscribers import event_stream, socket
 from tests.tokens import token
@@ -31,9 +30,10 @@ COUNT = "{ items { totalCount } }"
 
 @pytest.fixture
 async def ask(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
-    """Nobody looks again by himself: that is for tests to do."""
+    """Nobody looks again by himself: that is for tests to do, and takes its time."""
     monkeypatch.setattr(credentials, "LOOK_SECONDS", 3_600)
-    async with asking(Settings(database_url=empty_url, auth=True)) as asker:
+    monkeypatch.setattr(credentials, "ANSWER_SECONDS", 60)
+    async with asking(unhurried(empty_url, auth=True)) as asker:
         yield asker
 
 
@@ -127,12 +127,13 @@ async def test_a_key_that_is_over_is_told_apart_and_only_to_who_has_it(shop: Ask
 
 
 async def test_a_key_ends_when_its_time_comes_however_well_it_is_known(shop: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await api_keys.create(shop.database, "short", ["read"], None, utc_now() + timedelta(seconds=3))
+    monkeypatch.setattr(credentials, "SURE_SECONDS", 86_400)
+    made = await api_keys.create(shop.database, "short", ["read"], None, utc_now() + timedelta(hours=1))
     grant = await granted(shop, made)
     assert grant.holds()
-    assert grant.until <= (grant.viewer.expires or 0)
-    monkeypatch.setattr(credentials, "time", lambda: time() + 4)
-    monkeypatch.setattr("graph.access.key_lookup.time", lambda: time() + 4)
+    assert grant.until == grant.viewer.expires
+    monkeypatch.setattr(credentials, "time", lambda: time() + 3_600)
+    monkeypatch.setattr("graph.access.key_lookup.time", lambda: time() + 3_600)
     assert (await post(shop, made)).headers["www-authenticate"].encode() == EXPIRED
 
 
@@ -143,7 +144,10 @@ async def test_a_key_that_is_stored_as_nothing_known_is_none_and_harms_no_other(
     assert (good.status_code, odd.status_code) == (200, 401)
 
 
-async def test_known_keys_cost_no_statement_and_all_are_looked_at_by_one(shop: Ask, statements: Statements) -> None:
+async def test_known_keys_cost_no_statement_and_all_are_looked_at_by_one(
+    shop: Ask, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "SURE_SECONDS", 3_600)
     made = [await api_keys.create(shop.database, f"key {number}", ["read"]) for number in range(4)]
     for text in made:
         await post(shop, text)

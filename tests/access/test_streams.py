@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 async def ask(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
     monkeypatch.setattr("graph.access.credentials.LOOK_SECONDS", 0.05)
-    async with asking(Settings(database_url=empty_url, init_timeout_seconds=5, jwt_leeway_seconds=0.001, **AUTH)) as asker:
+    async with asking(Settings(database_url=empty_url, init_timeout_seconds=60, jwt_leeway_seconds=0.001, **AUTH)) as asker:
         yield asker
 
 
