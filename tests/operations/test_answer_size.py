@@ -161,7 +161,7 @@ async def test_cost_knows_bytes(shop: Ask) -> None:
 
 
 async def test_answers_wait_for_room_in_their_order() -> None:
-    budget, log = Budget(100 * SMALL, 5.0), list[str]()
+    budget, log = Budget(100 * SMALL, 60.0), list[str]()
     one, two, three, four = (Share(budget) for _ in range(4))
     await one.ask(10**12)  # no more than the greatest
     await two.ask(60 * SMALL)

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from itertools import count
+from typing import Any
 
 import pytest
 from graphql import get_introspection_query
@@ -17,6 +18,7 @@ from graph.operations.learning import Learner
 from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.engines import Sqlite
+from tests.sockets import until
 
 NUMBERS = count()
 KNOWN = "{ items { totalCount } }"
@@ -81,13 +83,20 @@ async def test_known_operations_do_not_wait_for_new_ones(ask: Ask) -> None:
     assert second["errors"][0]["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
 
 
-async def test_the_same_new_operation_is_learned_once_for_all_who_ask(ask: Ask) -> None:
+async def test_the_same_new_operation_is_learned_once_for_all_who_ask(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = ask.app.state.engine
+    learn, waiting = engine.learner.learn, list[Any]()
+
+    def noted(key: Any, *rest: Any) -> Any:
+        waiting.append(key)
+        return learn(key, *rest)
+
     async with Blocked(engine):
+        monkeypatch.setattr(engine.learner, "learn", noted)
         asked = [asyncio.create_task(ask(KNOWN)) for _ in range(20)]
         bad = [asyncio.create_task(ask("{ nothing }")) for _ in range(5)]
         gone = asyncio.create_task(ask(KNOWN))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(waiting) == 26)
         gone.cancel()
     assert await asyncio.gather(*asked) == [ANSWER] * 20
     refusals = await asyncio.gather(*bad)
