@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.audit import rows_of
 from tests.exchange.files import HEADER, line, lines_file
+from tests.remote import until
 from tests.test_commands import Run, Start, refused
 
 
@@ -120,7 +122,11 @@ def test_an_import_that_is_stopped_leaves_whole_orders_and_goes_on(
     rows = [line(str(number), sku=f"S{place}") for number in range(6_000) for place in range(5)]
     lines_file(tmp_path, *rows, header=HEADER, name="sales.csv")
     process = start("import", "sales.csv", DATABASE_URL=empty_url)
-    time.sleep(0.3)
+
+    async def begun() -> bool:
+        return await rows_of(empty_url, "SELECT id FROM orders LIMIT 1") != [[]] or process.poll() is not None
+
+    asyncio.run(until(begun))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
