@@ -19,10 +19,9 @@ from graph import migrate
 from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.database.readers import Readers
-from graph.settings import Settings
 from tests import postgres
 from tests.audit import rows_of
-from tests.conftest import Ask, asking
+from tests.conftest import Ask, asking, unhurried
 from tests.engines import Postgres, Sqlite
 from tests.faults import Places, places, refusing
 from tests.later import WHOLE_REQUEST, end_of_transactions
@@ -310,7 +309,7 @@ async def limited(postgres_engines: Postgres, monkeypatch: pytest.MonkeyPatch) -
     owner, role = postgres_engines.new("empty"), postgres.new_name()
     made = Limited(role, owner, make_url(owner).set(username=role).render_as_string(hide_password=False))
     await made.execute('CREATE ROLE "{role}" LOGIN')
-    async with asking(Settings(database_url=owner)) as ask:
+    async with asking(unhurried(owner)) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
     yield made
     await made.execute('DROP OWNED BY "{role}"', 'DROP ROLE "{role}"')
@@ -348,7 +347,7 @@ async def test_what_an_operator_takes_away_is_refused_until_he_gives_it_back(
 ) -> None:
     taken, given, reads = REFUSALS[name]
     await limited.execute(*GRANTS)
-    async with asking(Settings(database_url=limited.url)) as ask:
+    async with asking(unhurried(limited.url)) as ask:
         await heals(ask)
         await limited.execute(*taken, KILL)
         await is_refused(ask, caplog, reads=reads)
@@ -363,7 +362,7 @@ async def test_a_database_that_takes_no_connections_and_one_that_is_not_there(
 ) -> None:
     url = postgres_engines.new("empty")
     database, server = make_url(url).database, postgres_engines.server
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
         for taken, given in [
             (f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false', f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true'),
@@ -393,7 +392,7 @@ async def test_a_server_that_goes_and_comes_back(
 ) -> None:
     monkeypatch.setattr("graph.database.transactions.JITTER_SECONDS", (0, 0))
     await migrate.upgrade(own_server.url)
-    async with asking(Settings(database_url=own_server.url)) as ask:
+    async with asking(unhurried(own_server.url)) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
         for mode in ("immediate", "fast"):
             await heals(ask)
@@ -407,7 +406,7 @@ async def test_a_server_that_goes_and_comes_back(
     grants = (grant.replace('"{role}"', "clerk") for grant in GRANTS)
     await rows_of(own_server.url, "CREATE ROLE clerk LOGIN PASSWORD 'tr1cky'", *grants, "SELECT pg_reload_conf()")
     url = make_url(own_server.url).set(username="clerk", password="tr1cky").render_as_string(hide_password=False)
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         await heals(ask)
         await rows_of(own_server.url, "ALTER ROLE clerk PASSWORD 'an0ther'", KILL)
         await is_refused(ask, caplog)
@@ -433,7 +432,7 @@ async def is_not_there(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_a_database_that_is_not_migrated_is_served_when_it_is(bare_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """The application alone migrates nothing: that is for `serve` and whoever deploys."""
-    async with asking(Settings(database_url=bare_url)) as ask:
+    async with asking(unhurried(bare_url)) as ask:
         await is_not_there(ask, caplog)
         await migrate.upgrade(bare_url)
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
@@ -442,7 +441,7 @@ async def test_a_database_that_is_not_migrated_is_served_when_it_is(bare_url: st
 
 async def test_the_application_makes_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a shop 100%.db"
-    async with asking(Settings(database_url=f"sqlite:///{path}")) as ask:
+    async with asking(unhurried(f"sqlite:///{path}")) as ask:
         await is_not_there(ask, caplog)
         assert not await asyncio.to_thread(path.exists)
         await migrate.upgrade(f"sqlite:///{path}")
@@ -453,7 +452,7 @@ async def test_the_application_makes_no_file(tmp_path: Path, caplog: pytest.LogC
 @pytest.fixture
 async def sqlite_shop(sqlite_engines: Sqlite) -> AsyncIterator[Ask]:
     url = sqlite_engines.new("empty")
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 500})
         yield ask
     sqlite_engines.drop(url)
