@@ -84,7 +84,7 @@ async def socket(
         max_size=None,
         proxy=None,
         ping_interval=None,
-        **more,
+        **{"open_timeout": PATIENCE, "close_timeout": PATIENCE, **more},
     )
     async with made as connection:
         yield Socket(connection)
