@@ -18,7 +18,7 @@ from graph.feed import hub
 from graph.feed.positions import cursor_at
 from graph.settings import Settings
 from tests.conftest import Ask, Statements, asking
-from tests.sockets import Listening, listening, request, until
+from tests.sockets import PATIENCE, Listening, listening, request, until
 from tests.subscribers import Socket, event_stream, socket
 
 DOCUMENT = Path(__file__).parents[2] / "docs/subscriptions.md"
@@ -315,8 +315,9 @@ async def test_a_stream_with_nothing_to_tell_says_so_now_and_then(empty_url: str
         body = b'{"query":"subscription { changes { cursor } }"}'
         peer.send(request(body, b"content-type: application/json", b"accept: text/event-stream", path=b"/graphql"))
         await peer.head()
-        for _ in range(3):
-            assert await peer.reader.readuntil(b"\r\n:\n\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(3):
+                assert await peer.reader.readuntil(b"\r\n:\n\n\r\n")
         await peer.close()
         await listens_all(ask, 0)
         asked = request(body, b"content-type: application/json", b"accept: text/event-stream", method=b"QUERY", path=b"/graphql")
