@@ -25,7 +25,7 @@ from graph.settings import Settings
 from graph.write.idempotency import KEYS
 from tests.conftest import Statements
 from tests.many_shops import Shops, many_shops
-from tests.sockets import until
+from tests.sockets import NEVER, PATIENCE, until
 
 CREATE = """mutation ($sku: String!) {
     createItem(input: {sku: $sku, name: $sku, price: "1"}) @idempotent(key: $sku) { errors { code } }
@@ -35,8 +35,9 @@ LONG_AGO = timedelta(days=30)
 
 @pytest.fixture
 async def shops(shops_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shops]:
-    """Three shops, whose turns are for tests to give."""
-    monkeypatch.setattr(slow_turns, "ROUND_SECONDS", 3_600)
+    """Three shops, whose turns are for tests to give; what is done there beside waits, too."""
+    monkeypatch.setattr(slow_turns, "ROUND_SECONDS", NEVER)
+    monkeypatch.setattr("graph.shops.directory.REFRESH_SECONDS", NEVER)
     async with many_shops(Settings(database_url=shops_url, shops=True), "acme", "bolt", "cork") as made:
         await asyncio.sleep(0)  # the server's own round has begun, and takes its hour
         yield made
@@ -88,7 +89,7 @@ async def test_what_a_process_leaves_that_is_killed_is_put_into_order(shops: Sho
     database = shops.premises.databases.of("bolt")
     assert (await leftovers(database)).unnumbered != database.capabilities.one_writer
     async with turning(shops):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await waiting_since(database) is not None:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.02)
 
@@ -105,7 +106,7 @@ async def test_keys_and_changes_past_their_time_are_deleted_everywhere(shops: Sh
     await make_old(database)
     assert await leftovers(database) == Leftovers(unnumbered=False, keys=True, changes=True)
     async with turning(shops):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (await rows(database, KEYS), await rows(database, ChangeRow)) != (0, 1):  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.02)
     assert await leftovers(database) == Leftovers(unnumbered=False, keys=False, changes=False)
