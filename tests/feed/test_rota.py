@@ -58,6 +58,8 @@ async def test_of_fifty_shops_those_are_visited_where_somebody_listens_or_has_wr
     sequencers = {name: rota.sequencer(databases.of(name)) for name in NAMES}
     embedded = databases.main.capabilities.embedded
     sent: list[StatementBegan] = []
+    numbered = asyncio.Event()
+    sequencers["bolt"].numbered.append(numbered.set)
     await write(databases.of("bolt"))
     with listening(StatementBegan, sent.append):
         running = asyncio.create_task(rota.run())
@@ -66,7 +68,7 @@ async def test_of_fifty_shops_those_are_visited_where_somebody_listens_or_has_wr
         if embedded:  # a file has one writer, who gives the positions
             await asyncio.sleep(0.1)
         else:
-            await until(lambda: sum(each.sql.startswith(rota_sql("acme")) for each in sent) > 20)
+            await until(lambda: numbered.is_set() and sum(each.sql.startswith(rota_sql("acme")) for each in sent) > 20)
         running.cancel()
     seen = Counter(shop_in(each.sql) for each in sent if "shop_" in each.sql)
     assert seen.keys() == (set() if embedded else {"acme", "bolt"})

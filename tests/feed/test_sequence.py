@@ -18,7 +18,7 @@ from graph.feed.rota import Rota
 from graph.feed.sequence import number_some, waiting_since
 from graph.settings import Settings
 from tests.conftest import Ask
-from tests.remote import until
+from tests.sockets import PATIENCE
 from tests.words import done
 
 WRITERS, TIMES, ROOTS = 16, 20, 5
@@ -84,7 +84,7 @@ async def test_of_sixteen_writers_nothing_is_lost_and_no_version_goes_back(
         reading, numbering = asyncio.create_task(read()), asyncio.gather(number(database), number(other))
         await asyncio.gather(*(write() for _ in range(WRITERS)))
         done_writing.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert sum(await numbering) == WRITERS * TIMES
             await reading
     finally:
@@ -159,7 +159,7 @@ async def test_who_begins_waits_for_no_change_that_comes_later_with_a_lower_id(
         return found
 
     monkeypatch.setattr(database, "fetch", fetch_and_write)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         assert (await Outlook(database).bounds())[1] >= 2
     assert written < 10
     await connection.close()
@@ -197,8 +197,13 @@ async def test_what_is_read_to_number_some_does_not_depend_on_statistics(databas
     assert [row[0] for row in await everything(database)] == list(range(1, 12_002))
 
 
-async def ordered(database: Database) -> bool:
-    return await waiting_since(database) is None
+async def put_into_order(database: Database, numbered: asyncio.Event) -> None:
+    """Wait until a server has done so."""
+    if not database.capabilities.one_writer:
+        async with asyncio.timeout(PATIENCE):
+            await numbered.wait()
+        numbered.clear()
+    assert await waiting_since(database) is None
 
 
 async def test_whoever_serves_puts_changes_into_their_order(ask: Ask) -> None:
@@ -209,15 +214,10 @@ async def test_whoever_serves_puts_changes_into_their_order(ask: Ask) -> None:
     numbered = asyncio.Event()
     sequencer.numbered.append(numbered.set)
     await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1"})
-    await until(lambda: ordered(database))
+    await put_into_order(database, numbered)
     sequencer.listening, ask.app.state.rota.idle_seconds = 0, 0.01
-    await asyncio.sleep(0.05)
-    numbered.clear()
     await done(ask, "updateItem", {"id": "Item:1", "name": "B"})
-    if not database.capabilities.one_writer:
-        async with asyncio.timeout(20):
-            await numbered.wait()
-    assert await waiting_since(database) is None
+    await put_into_order(database, numbered)
 
 
 @on_a_server
@@ -243,7 +243,7 @@ async def test_no_error_of_the_database_ends_it(
     sequencer.numbered.append(lambda: numbered.append(1))
     with caplog.at_level("INFO", "ordergraph.feed"):
         running = asyncio.create_task(rota.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await over.wait()
         running.cancel()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
