@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from graph.shops import registry
 from graph.shops.deployment import Deployment
 from graph.shops.directory import Directory
 from tests.conftest import Statements
+from tests.sockets import until
 
 
 @pytest.fixture
@@ -171,23 +173,22 @@ async def test_the_registry_is_read_while_the_server_serves(
     monkeypatch.setattr("graph.shops.directory.REFRESH_SECONDS", 0.01)
     running = asyncio.create_task(directory.run())
     await deployment.create("acme")
-    for _ in range(1_000):
-        if directory.served():
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(directory.served()))
     assert [shop.name for shop in directory.served()] == ["acme"]
     running.cancel()
     await asyncio.wait([running])
 
 
 async def test_without_a_registry_nobody_is_found_and_it_says_why(databases: Databases) -> None:
-    directory = Directory(databases.main)
+    directory, threads = Directory(databases.main), threading.active_count()
     with pytest.raises(Unavailable):
         await directory.start()
     with pytest.raises(Unavailable):
         await directory.find("acme")
     await directory.close()
-    await asyncio.sleep(0.1)  # the driver's threads, whose file was not there, tell this loop that they ended
+    await until(
+        lambda: threading.active_count() <= threads
+    )  # the driver's, whose file was not there, tell this loop that they end
 
 
 async def test_an_older_registry_that_was_brought_back_is_read_whole(
