@@ -33,6 +33,7 @@ from graph.settings import Settings, SettingsError
 from tests.conftest import NOT_COUNTED, Ask
 from tests.faults import passing, places
 from tests.serve.test_logs import Caught, caught, record
+from tests.sockets import NEVER
 from tests.stock import customer
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
@@ -207,15 +208,16 @@ def logging_with(**settings: Any) -> ExitStack:
     return logs.observing(Settings(**settings))
 
 
-async def test_an_operation_is_logged_where_the_settings_say_so(shop: Ask, caught: Caught) -> None:
-    query = "query Find { customers(first: 1) { nodes { id } } }"
-    with logging_with():
-        await shop.data(query)
-    assert ours(caught) == []
-    with logging_with(access_log=True):
-        for _ in range(2):
-            await shop.client.post("/graphql", json={"query": query}, headers={"traceparent": TRACE})
-        await shop("{ nothing }")
+async def test_an_operation_is_logged_where_the_settings_say_so(shop_with: AskWith, caught: Caught) -> None:
+    query, never = "query Find { customers(first: 1) { nodes { id } } }", {"slow_seconds": NEVER}
+    async with shop_with(**never) as shop:
+        with logging_with(**never):
+            await shop.data(query)
+        assert ours(caught) == []
+        with logging_with(access_log=True, **never):
+            for _ in range(2):
+                await shop.client.post("/graphql", json={"query": query}, headers={"traceparent": TRACE})
+            await shop("{ nothing }")
     assert len(ours(caught)) == 3  # each is told, though they are alike
     assert re.search(
         r" INFO ordergraph.access: query \(request [0-9a-f]{16}, operation Find, trace 4bf92f3577b34da6a3ce929d0e0e4736,"
@@ -225,22 +227,23 @@ async def test_an_operation_is_logged_where_the_settings_say_so(shop: Ask, caugh
     assert "codes GRAPHQL_VALIDATION_FAILED" in ours(caught)[2]
 
 
-async def test_a_slow_operation_is_logged_with_its_statement_and_without_values(shop: Ask, caught: Caught) -> None:
+async def test_a_slow_operation_is_logged_with_its_statement_and_without_values(shop_with: AskWith, caught: Caught) -> None:
     caught.handler.setFormatter(logs.JsonLine())
-    with logging_with(slow_seconds=0.000001):
-        await shop.data(CREATE, {"email": "pa55word@example.org"})
-        await shop.data(CREATE, {"email": "second@example.org"})
-    (line,) = ours(caught)  # what repeats is counted
-    told = json.loads(line)
-    assert told["event"] == "A slow operation: mutation Make"
-    assert (told["operation"], told["logger"], told["level"]) == ("Make", "ordergraph.slow", "WARNING")
-    assert told["cost"] > 0
-    assert told["seconds"] >= told["sql_seconds"]
-    assert re.match(r"\s*(SELECT|INSERT|WITH|BEGIN|COMMIT)", told["sql"])
-    assert "pa55word" not in line
-    assert "Eve" not in line
-    caught.handler.sum_up()
-    assert json.loads(ours(caught)[1])["event"] == "1 more: A slow operation: mutation Make"
+    async with shop_with(slow_seconds=NEVER) as shop:
+        with logging_with(slow_seconds=0.000001):
+            await shop.data(CREATE, {"email": "pa55word@example.org"})
+            await shop.data(CREATE, {"email": "second@example.org"})
+        (line,) = ours(caught)  # what repeats is counted
+        told = json.loads(line)
+        assert told["event"] == "A slow operation: mutation Make"
+        assert (told["operation"], told["logger"], told["level"]) == ("Make", "ordergraph.slow", "WARNING")
+        assert told["cost"] > 0
+        assert told["seconds"] >= told["sql_seconds"]
+        assert re.match(r"\s*(SELECT|INSERT|WITH|BEGIN|COMMIT)", told["sql"])
+        assert "pa55word" not in line
+        assert "Eve" not in line
+        caught.handler.sum_up()
+        assert json.loads(ours(caught)[1])["event"] == "1 more: A slow operation: mutation Make"
 
 
 def test_a_client_that_is_slow_makes_no_slow_operation(caught: Caught) -> None:
