@@ -339,8 +339,8 @@ async def asking(settings: Settings, *, knowing: bool = False) -> AsyncIterator[
 
 
 async def given_back(database: Database) -> None:
-    """See that nobody keeps a connection; what the server does by itself has one for a moment."""
-    for _ in range(200):
+    """See that nobody keeps a connection; what the server does by itself has one for a moment, or longer where all is slow."""
+    for _ in range(6_000):
         if not checked_out(database):
             return
         await asyncio.sleep(0.01)

@@ -91,7 +91,7 @@ async def answering(served: Served, log: Path) -> Served:
     """A server that was started, when it answers."""
     try:
         async with httpx2.AsyncClient(verify=False) as client:
-            for _ in range(1_000):
+            for _ in range(6_000):
                 assert served.process.poll() is None, f"see {log}"
                 try:
                     await client.get(f"{served.url}/livez")
