@@ -186,9 +186,8 @@ async def test_without_a_registry_nobody_is_found_and_it_says_why(databases: Dat
     with pytest.raises(Unavailable):
         await directory.find("acme")
     await directory.close()
-    await until(
-        lambda: threading.active_count() <= threads
-    )  # the driver's, whose file was not there, tell this loop that they end
+    # The driver's threads, whose file was not there, tell this loop that they end.
+    await until(lambda: threading.active_count() <= threads)
 
 
 async def test_an_older_registry_that_was_brought_back_is_read_whole(
