@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph import migrate
-from graph.settings import Settings
 from graph.texts import Email, email_address
-from tests.conftest import Ask, asking
+from tests.conftest import Ask, asking, unhurried
 from tests.examples import examples
 from tests.words import done, refusals
 
@@ -273,7 +272,7 @@ async def test_the_migration_respells_what_is_alone_and_lists_what_is_not(empty_
     await migrate.upgrade(empty_url)
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(listed)
     assert await stored(empty_url) == after
-    async with asking(Settings(database_url=empty_url)) as ask:
+    async with asking(unhurried(empty_url)) as ask:
         await mend(ask, after)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from graph.access import api_keys, credentials
 from graph.settings import Settings
-from tests.conftest import Statements
+from tests.conftest import Statements, unhurried
 from tests.many_shops import Shops, many_shops
 from tests.sockets import listening, until
 from tests.subscribers import event_stream, socket
@@ -26,7 +26,7 @@ FOLLOW = "subscription { changes { cursor } }"
 async def shops(shops_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shops]:
     """Two shops that a header tells apart. Nobody looks again by himself whether credentials hold: that is for tests to do."""
     monkeypatch.setattr(credentials, "LOOK_SECONDS", 3_600)
-    async with many_shops(Settings(database_url=shops_url, shops=True, metrics=True, **AUTH), "acme", "bolt") as made:
+    async with many_shops(unhurried(shops_url, shops=True, metrics=True, **AUTH), "acme", "bolt") as made:
         yield made
 
 
@@ -36,7 +36,7 @@ async def status(shops: Shops, shop: str, text: str, query: str = COUNT) -> int:
 
 @pytest.mark.parametrize("way", ["header", "host"])
 async def test_a_token_is_good_at_the_shop_that_it_is_bound_to(shops_url: str, way: str) -> None:
-    settings = Settings(database_url=shops_url, shops=True, shop_from=way, **AUTH)
+    settings = unhurried(shops_url, shops=True, shop_from=way, **AUTH)
     async with many_shops(settings, "acme", "bolt") as shops:
         for _ in range(2):  # when it is not known, and when it is
             for bound in ("acme", "bolt"):
@@ -118,7 +118,7 @@ async def test_what_was_granted_in_a_shop_ends_when_it_is_left(shops: Shops) -> 
 
 
 async def test_an_api_key_names_no_shop(shops_url: str) -> None:
-    settings = Settings(database_url=shops_url, shops=True, shop_from="claim", **AUTH)
+    settings = unhurried(shops_url, shops=True, shop_from="claim", **AUTH)
     async with many_shops(settings, "acme") as shops:
         made = await api_keys.create(shops.premises.databases.of("acme"), "nightly", ["admin"])
         answer = await shops.client.post("/graphql", json={"query": COUNT}, headers={"authorization": f"Bearer {made}"})
@@ -139,7 +139,7 @@ async def test_what_somebody_spends_at_one_shop_he_has_at_another(shops_url: str
     dear = "{ items(first: 100) { nodes { id } } }"
     for is_asked, expected in ((True, [200, 429, 200, 429]), (False, [200, 429, 429, 429])):
         asked: dict[str, Any] = AUTH if is_asked else {}
-        settings = Settings(database_url=shops_url, shops=True, budget_per_second=1, **asked)
+        settings = unhurried(shops_url, shops=True, budget_per_second=1, **asked)
         async with many_shops(settings, *(("acme", "bolt") if is_asked else ())) as shops:
             found = []
             for shop in ("acme", "acme", "bolt", "bolt"):

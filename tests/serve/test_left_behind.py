@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from graph.settings import Settings
+from tests.conftest import unhurried
 from tests.many_shops import many_shops
 from tests.sockets import listening, until
 from tests.subscribers import event_stream
@@ -75,7 +75,7 @@ async def use(shops: Any, server: Any, shop: str, backwards: str) -> None:
 
 
 async def test_a_shop_that_is_left_leaves_nothing_in_the_process(shops_url: str) -> None:
-    settings = Settings(database_url=shops_url, shops=True, budget_per_second=10**6, metrics=True, **AUTH)
+    settings = unhurried(shops_url, shops=True, budget_per_second=10**6, metrics=True, **AUTH)
     async with many_shops(settings, "acme", "bolt") as shops, listening(shops.app) as server:
         parts = {"acme": "xqz7193w", "bolt": "jvk4482p"}
         for shop, part in parts.items():

@@ -17,10 +17,9 @@ from graph.database.failures import Unavailable
 from graph.feed.positions import cursor_at
 from graph.operations.persisted import hash_of
 from graph.serve import health, kept_shops
-from graph.settings import Settings
 from graph.shops import registry
 from graph.shops.directory import Directory
-from tests.conftest import Statements
+from tests.conftest import Statements, unhurried
 from tests.many_shops import Shops, many_shops
 from tests.serve.test_logs import Caught, caught
 from tests.sockets import Listening, listening, until
@@ -39,7 +38,7 @@ ShopsWith = Callable[..., AbstractAsyncContextManager[Shops]]
 
 @pytest.fixture
 def shops_with(shops_url: str) -> ShopsWith:
-    return lambda *names, **more: many_shops(Settings(database_url=shops_url, shops=True, **more), *(names or ("acme", "bolt")))
+    return lambda *names, **more: many_shops(unhurried(shops_url, shops=True, **more), *(names or ("acme", "bolt")))
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -476,7 +475,7 @@ async def test_a_server_is_ready_as_long_as_there_is_the_list_of_shops(
 async def test_a_server_that_cannot_read_the_list_of_shops_yet_reads_it_later(
     shops_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = Settings(database_url=shops_url, shops=True)
+    settings = unhurried(shops_url, shops=True)
     async with many_shops(settings, "acme"):
         pass
 

@@ -21,8 +21,7 @@ from graph.database.turns import Turns
 from graph.observations import Operation, OperationFinished, RequestShed, SubscribersCame
 from graph.serve import metrics
 from graph.serve.turned_away import NO_ROOM, head_too_large, turned_away, whole_response
-from graph.settings import Settings
-from tests.conftest import Ask, asking
+from tests.conftest import Ask, asking, unhurried
 from tests.faults import passing, places
 from tests.serve.test_logs import Caught, caught
 
@@ -36,7 +35,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 
 @pytest.fixture
 async def measured(empty_url: str) -> AsyncIterator[Ask]:
-    async with asking(Settings(database_url=empty_url, metrics=True)) as ask:
+    async with asking(unhurried(empty_url, metrics=True)) as ask:
         yield ask
 
 
@@ -151,7 +150,7 @@ async def test_whoever_is_turned_away_is_counted_however_he_is_told(measured: As
 async def test_nobody_makes_series_by_names(measured: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "MOST_NAMES", 5)
     long = "L" * 5_000
-    async with asking(Settings(database_url=measured.app.state.database.settings.database_url, metrics=True)) as ask:
+    async with asking(unhurried(measured.app.state.database.settings.database_url, metrics=True)) as ask:
         for name in (long, *(f"N{n}" for n in range(20))):
             await ask.data(f"query {name} {{ __typename }}")
             await ask(f"query Bad{name} {{ nothing }}")
@@ -163,7 +162,7 @@ async def test_nobody_makes_series_by_names(measured: Ask, monkeypatch: pytest.M
 async def test_without_the_setting_or_the_extra_there_is_none(
     empty_url: str, caught: Caught, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with asking(Settings(database_url=empty_url)) as ask:
+    async with asking(unhurried(empty_url)) as ask:
         assert (await ask.client.get("/metrics")).status_code == 404
     assert caught.lines == [] or "ORDERGRAPH_METRICS" not in caught.text
     import_ = builtins.__import__
@@ -174,7 +173,7 @@ async def test_without_the_setting_or_the_extra_there_is_none(
         return import_(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    async with asking(Settings(database_url=empty_url, metrics=True)) as ask:
+    async with asking(unhurried(empty_url, metrics=True)) as ask:
         assert (await ask.client.get("/metrics")).status_code == 404
         await ask.data("{ __typename }")
     (line,) = [line for line in caught.lines if "ORDERGRAPH_METRICS" in line]

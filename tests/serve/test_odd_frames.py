@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from graph.settings import Settings
-from tests.conftest import asking
+from tests.conftest import asking, unhurried
 from tests.examples import examples
 from tests.sockets import NEVER, listening, until
 from tests.subscribers import socket
@@ -65,7 +64,7 @@ CODES = {1000, 1009, 4400, 4401, 4408, 4409, 4429}
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(FRAMES, max_size=8), begins=st.booleans())
 async def test_no_frames_make_the_server_fail(empty_url: str, caplog: Any, frames: list[str | bytes], begins: bool) -> None:
-    made = Settings(database_url=empty_url, max_message_bytes=10_000, max_socket_operations=3, init_timeout_seconds=NEVER)
+    made = unhurried(empty_url, max_message_bytes=10_000, max_socket_operations=3, init_timeout_seconds=NEVER)
     tasks = len(asyncio.all_tasks())
     async with asking(made) as ask, listening(ask.app, max_message_bytes=10_000) as server:
         async with socket(server.port) as client:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from graph.settings import Settings
+from tests.conftest import unhurried
 from tests.many_shops import Shops, many_shops
 from tests.sockets import Listening, listening
 from tests.subscribers import socket
@@ -29,7 +29,7 @@ Opened = Callable[..., AbstractAsyncContextManager[tuple[Shops, Listening]]]
 async def opened_at(url: str, way: str, **more: Any) -> AsyncIterator[tuple[Shops, Listening]]:
     """The shops `acme` and `bolt`, with an item each that is called after it, before a server."""
     auth = AUTH if way == "claim" else {}
-    settings = Settings(database_url=url, shops=True, shop_from=way, **auth, **more)
+    settings = unhurried(url, shops=True, shop_from=way, **auth, **more)
     async with many_shops(settings, "acme", "bolt") as shops, listening(shops.app) as server:
         for shop in ("acme", "bolt"):
             head = {"authorization": f"Bearer {token('admin', shop=shop)}"} if more else {}

@@ -16,8 +16,7 @@ import pytest
 
 from graph.feed import hub
 from graph.feed.positions import cursor_at
-from graph.settings import Settings
-from tests.conftest import Ask, Statements, asking
+from tests.conftest import Ask, Statements, asking, unhurried
 from tests.sockets import PATIENCE, Listening, listening, request, until
 from tests.subscribers import Socket, event_stream, socket
 
@@ -222,7 +221,7 @@ async def test_streams_end_without_complete_when_the_server_stops_and_others_are
 
 
 async def test_who_reads_nothing_is_ended_and_costs_the_others_nothing(empty_url: str) -> None:
-    settings = Settings(database_url=empty_url, max_queued_events=5)
+    settings = unhurried(empty_url, max_queued_events=5)
     async with asking(settings) as ask, listening(ask.app, send_timeout_seconds=1.0) as server:
         _, order = await made(ask, "ada")
         async with socket(server.port) as client:
@@ -249,7 +248,7 @@ async def test_who_reads_nothing_is_ended_and_costs_the_others_nothing(empty_url
 
 async def test_a_socket_that_falls_behind_is_told_so_and_resumes(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "ROOM_SECONDS", 0.05)
-    settings = Settings(database_url=empty_url, max_queued_events=3)
+    settings = unhurried(empty_url, max_queued_events=3)
     async with asking(settings) as ask, listening(ask.app) as server, socket(server.port) as client:
         _, order = await made(ask, "ada")
         await client.init()
@@ -293,7 +292,7 @@ async def test_an_event_for_a_socket_that_the_server_has_closed_is_no_failure(as
 
 
 async def test_rows_too_large_to_be_told_together_come_one_by_one(empty_url: str) -> None:
-    settings = Settings(database_url=empty_url, max_answer_bytes=2**16, max_body_bytes=2**16, max_text_length=10_000)
+    settings = unhurried(empty_url, max_answer_bytes=2**16, max_body_bytes=2**16, max_text_length=10_000)
     async with asking(settings) as ask, listening(ask.app) as server, socket(server.port) as client:
         await client.init()
         orders = [(await made(ask, f"c{n}"))[1] for n in range(12)]
@@ -310,7 +309,7 @@ async def test_rows_too_large_to_be_told_together_come_one_by_one(empty_url: str
 
 
 async def test_a_stream_with_nothing_to_tell_says_so_now_and_then(empty_url: str) -> None:
-    async with asking(Settings(database_url=empty_url, heartbeat_seconds=0.05)) as ask, listening(ask.app) as server:
+    async with asking(unhurried(empty_url, heartbeat_seconds=0.05)) as ask, listening(ask.app) as server:
         peer = await server.connect()
         body = b'{"query":"subscription { changes { cursor } }"}'
         peer.send(request(body, b"content-type: application/json", b"accept: text/event-stream", path=b"/graphql"))

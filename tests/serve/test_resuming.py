@@ -23,9 +23,8 @@ from websockets.exceptions import WebSocketException
 
 from graph import migrate
 from graph.feed.positions import position_of
-from graph.settings import Settings
 from tests import postgres
-from tests.conftest import asking
+from tests.conftest import asking, unhurried
 from tests.serve.test_workers import ON_POSTGRESQL, served_by, workers_of
 from tests.servers import Client, Served, start
 from tests.sockets import PATIENCE, listening, until
@@ -224,7 +223,7 @@ def own_server() -> Iterator[postgres.Own]:
 
 async def test_subscribers_outlive_a_restart_of_the_database_on_their_connections(own_server: postgres.Own) -> None:
     await migrate.upgrade(own_server.url)
-    async with asking(Settings(database_url=own_server.url)) as ask, listening(ask.app) as server:
+    async with asking(unhurried(own_server.url)) as ask, listening(ask.app) as server:
         order = (await ask.data(CREATE))["createCustomer"]["customer"]["orders"]["nodes"][0]
         sent = {"id": order["id"], "line": order["items"][0]["id"]}
         async with socket(server.port) as client, event_stream(server.port, QUERY) as stream:

@@ -21,9 +21,8 @@ from graph.feed.sequence import waiting_since
 from graph.schema import schema
 from graph.serve import slow_turns
 from graph.serve.slow_turns import take_turns
-from graph.settings import Settings
 from graph.write.idempotency import KEYS
-from tests.conftest import Statements
+from tests.conftest import Statements, unhurried
 from tests.many_shops import Shops, many_shops
 from tests.sockets import NEVER, PATIENCE, until
 
@@ -38,7 +37,7 @@ async def shops(shops_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """Three shops, whose turns are for tests to give; what is done there beside waits, too."""
     monkeypatch.setattr(slow_turns, "ROUND_SECONDS", NEVER)
     monkeypatch.setattr("graph.shops.directory.REFRESH_SECONDS", NEVER)
-    async with many_shops(Settings(database_url=shops_url, shops=True), "acme", "bolt", "cork") as made:
+    async with many_shops(unhurried(shops_url, shops=True), "acme", "bolt", "cork") as made:
         await asyncio.sleep(0)  # the server's own round has begun, and takes its hour
         yield made
 

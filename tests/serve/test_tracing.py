@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from graph.serve import tracing
 from graph.settings import Settings
-from tests.conftest import Ask, Statements, asking
+from tests.conftest import Ask, Statements, asking, unhurried
 from tests.faults import passing, places
 from tests.many_shops import many_shops
 from tests.serve.test_logs import Caught, caught
@@ -41,7 +41,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 @pytest.fixture
 async def traced(empty_url: str, spans: InMemorySpanExporter) -> AsyncIterator[Ask]:
-    async with asking(Settings(database_url=empty_url, traces=True)) as ask:
+    async with asking(unhurried(empty_url, traces=True)) as ask:
         async with ask.app.state.database.engine.connect():  # a connection is open, as while a server serves
             spans.clear()
         yield ask
@@ -70,7 +70,7 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 
 
 async def test_a_span_says_of_which_shop_it_is(shops_url: str, spans: InMemorySpanExporter) -> None:
-    async with many_shops(Settings(database_url=shops_url, shops=True, traces=True), "acme") as shops:
+    async with many_shops(unhurried(shops_url, shops=True, traces=True), "acme") as shops:
         await shops.data("acme", "query Find { items { totalCount } }")
         await shops.post("cork", "query Find { items { totalCount } }")
     found = [attributes(span).get("ordergraph.shop") for span in spans.get_finished_spans() if span.kind is SpanKind.SERVER]
@@ -146,7 +146,7 @@ async def test_what_fails_is_marked_without_its_words(
 
 
 async def test_a_document_is_told_only_where_the_settings_say_so(empty_url: str, spans: InMemorySpanExporter) -> None:
-    async with asking(Settings(database_url=empty_url, traces=True, trace_documents=True)) as ask:
+    async with asking(unhurried(empty_url, traces=True, trace_documents=True)) as ask:
         await ask.data(FIND, {"email": "a@example.org"})
         assert attributes(parts(spans)[0])["graphql.document"] == FIND
 
@@ -158,7 +158,7 @@ async def test_what_is_not_sampled_or_not_installed_costs_nobody_an_answer(
     exporter, provider = InMemorySpanExporter(), TracerProvider(ALWAYS_OFF, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(tracing, "provider_of_environment", lambda: provider)
-    async with asking(Settings(database_url=empty_url, traces=True)) as ask:
+    async with asking(unhurried(empty_url, traces=True)) as ask:
         await ask.data(FIND, {"email": "a@example.org"})
     assert exporter.get_finished_spans() == ()
     import_ = builtins.__import__
@@ -169,7 +169,7 @@ async def test_what_is_not_sampled_or_not_installed_costs_nobody_an_answer(
         return import_(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    async with asking(Settings(database_url=empty_url, traces=True)) as ask:
+    async with asking(unhurried(empty_url, traces=True)) as ask:
         await ask.data(FIND, {"email": "a@example.org"})
     assert sum("pip install '.[otel]'" in line for line in caught.lines) == 1
 
