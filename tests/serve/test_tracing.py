@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import socket
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,6 +22,7 @@ from tests.conftest import Ask, Statements, asking, unhurried
 from tests.faults import passing, places
 from tests.many_shops import many_shops
 from tests.serve.test_logs import Caught, caught
+from tests.sockets import NEVER
 
 __all__ = ["caught"]
 
@@ -174,19 +176,31 @@ async def test_what_is_not_sampled_or_not_installed_costs_nobody_an_answer(
     assert sum("pip install '.[otel]'" in line for line in caught.lines) == 1
 
 
-async def test_what_the_environment_says_is_taken(monkeypatch: pytest.MonkeyPatch, silent: int) -> None:
-    """A collector that never answers holds nobody up."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    monkeypatch.setattr(tracing, "CLOSE_SECONDS", 0.1)
-    before = threading.enumerate()
-    for set_, name in (("", "ordergraph"), ("shop", "shop")):
-        monkeypatch.setenv("OTEL_SERVICE_NAME", set_)
-        made = tracing.Tracing(Settings())
-        assert made.provider.resource.attributes["service.name"] == name
-        made.tracer.start_span("x").end()
-        await made.close()
-    left = [thread for thread in threading.enumerate() if thread.daemon and thread not in before]
-    assert left, "nobody waited for them"
-    for thread in left:  # what they log in the end is no other test's
-        await asyncio.to_thread(thread.join)
+def refuse_one(collector: socket.socket) -> None:
+    """Answer one who wants to export spans that nobody takes them."""
+    with collector.accept()[0] as asked:
+        asked.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        asked.shutdown(socket.SHUT_WR)
+        while asked.recv(2**16):
+            pass
+
+
+async def test_what_the_environment_says_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector that does not answer holds nobody up."""
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(NEVER))
+        monkeypatch.setattr(tracing, "CLOSE_SECONDS", 0.1)
+        before = threading.enumerate()
+        for set_, name in (("", "ordergraph"), ("shop", "shop")):
+            monkeypatch.setenv("OTEL_SERVICE_NAME", set_)
+            made = tracing.Tracing(Settings())
+            assert made.provider.resource.attributes["service.name"] == name
+            made.tracer.start_span("x").end()
+            await made.close()
+        left = [thread for thread in threading.enumerate() if thread.daemon and thread not in before]
+        assert left, "nobody waited for them"
+        for _ in range(2):
+            await asyncio.to_thread(refuse_one, collector)
+        for thread in left:  # what they log in the end is no other test's
+            await asyncio.to_thread(thread.join)
