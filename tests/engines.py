@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, LockNotAvailableError, PostgresError
 
 from graph import migrate, sample
 from graph.base import Base
@@ -180,11 +180,14 @@ class Contents:
         return cls(await connection.fetchval(SHAPE), "; ".join([*statements, await sequences(connection)]))
 
     async def restore(self, connection: asyncpg.Connection) -> bool:
-        """Make the rows what they were, if all else is as it was."""
+        """Make the rows what they were, if all else is as it was and nobody holds any of them."""
         shape, others, size = await connection.fetchrow(f"SELECT ({SHAPE}), ({OTHERS}), ({SIZE})")
         if shape != self.shape or others or size > GROWN:
             return False
-        await connection.execute(f"SET lock_timeout = 1000; BEGIN; {self.statements}; COMMIT")
+        try:
+            await connection.execute(f"SET lock_timeout = 1000; BEGIN; {self.statements}; COMMIT")
+        except LockNotAvailableError:  # somebody who is gone has just begun with what he was sent
+            return False
         return True
 
 
