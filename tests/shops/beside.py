@@ -25,7 +25,7 @@ from graph.serve.app import create_app
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
 from tests.audit import fetch, rows_of
-from tests.conftest import given_back
+from tests.conftest import UNHURRIED, given_back
 from tests.engines import Aside
 from tests.sockets import listening as served
 from tests.sockets import until
@@ -45,7 +45,7 @@ OF_A_RUN = (
 UNSETTLED = re.compile(rb'"(?:SERVICE_UNAVAILABLE|TRY_AGAIN|COMMIT_UNKNOWN)"')
 
 #: Limits of servers that are asked for all that there is.
-WIDE: Mapping[str, Any] = {"max_cost": 10**9, "max_aliases": 1_000, "max_tokens": 10**5}
+WIDE: Mapping[str, Any] = {**UNHURRIED, "max_cost": 10**9, "max_aliases": 1_000, "max_tokens": 10**5}
 
 FEED = "{ changes(first: 100) { totalCount nodes { cursor kind type entityId version fields by } } }"
 FOLLOW = "subscription { changes { cursor kind type entityId version fields by } }"
