@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -129,10 +130,13 @@ def new_columns(model: type[Base]) -> list[Any] | None:
 
 
 def new_images(model: type[Base], rows: Iterable[Any]) -> Images:
-    """The images of rows that were not there: the keys, the versions and the owners. Their values are not told."""
+    """The images of rows that were not there: the keys, the versions and the owners. Their values are not told.
+
+    They are in the order of their keys, which is that in which they were sent, whatever the order in which they were written.
+    """
     line = lineage(model)
     assert line is not None
-    return {key: Image({}, Row(line.root_name, key), version, owner) for key, version, owner in rows}
+    return {key: Image({}, Row(line.root_name, key), version, owner) for key, version, owner in sorted(rows, key=itemgetter(0))}
 
 
 def _from_rows(model: type[Base], rows: Iterable[Any]) -> Images:
