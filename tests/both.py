@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from graph.settings import Settings
 from tests.conftest import Ask, asking, made
 from tests.engines import Postgres, Sqlite
+from tests.unhurried import unhurried
 
 
 @dataclass
@@ -47,7 +47,7 @@ def both_before(sqlite: Sqlite, postgres: Postgres, template: str, *, audited: b
         made(postgres, template, audited=audited) as other,
         asyncio.Runner() as runner,
     ):
-        apps = [asking(Settings(database_url=url, max_cost=10**9, max_aliases=1000)) for url in (one, other)]
+        apps = [asking(unhurried(url, max_cost=10**9, max_aliases=1000)) for url in (one, other)]
         yield Both(runner, [runner.run(app.__aenter__()) for app in apps])
         for app in apps:
             runner.run(app.__aexit__(None, None, None))

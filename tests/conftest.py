@@ -30,6 +30,7 @@ from tests.audit import checked_out
 from tests.engines import TEMPLATES, Engines, Postgres, Sqlite
 from tests.snapshots import Snapshots, compare, kept, to_keep
 from tests.stock import Making
+from tests.unhurried import SELDOM_SECONDS, unhurried
 
 if TYPE_CHECKING:
     from tests.remote import Remote
@@ -41,16 +42,7 @@ RemoteWith = Callable[..., AbstractAsyncContextManager["Remote"]]
 examples.load_profile()
 scratch.in_memory()
 
-#: How often happens what happens by itself: it is nobody's statement, nor a place where a test's transaction breaks.
-SELDOM_SECONDS = purge.INTERVAL_SECONDS = 3_600.0
-#: Limits that nobody meets for want of a faster machine; a test that is about one of them gives it.
-UNHURRIED: dict[str, Any] = {
-    "request_timeout_seconds": 60.0,
-    "statement_timeout_seconds": 60.0,
-    "lock_timeout_seconds": 60.0,
-    "pool_timeout_seconds": 60.0,
-    "idempotency_purge_seconds": SELDOM_SECONDS,
-}
+purge.INTERVAL_SECONDS = SELDOM_SECONDS
 
 #: What SQLAlchemy asks a server that it has not met.
 BY_SQLALCHEMY = ("SELECT PG_CATALOG.VERSION()", "SELECT CURRENT_SCHEMA()", "SHOW STANDARD_CONFORMING_STRINGS")
@@ -188,11 +180,6 @@ def empty_url(engines: Engines, begins_with: str, audited: bool) -> Iterator[str
     """A migrated database without rows; with `shop` in the same test it is the shop's."""
     with made(engines, begins_with, audited=audited) as url:
         yield url
-
-
-def unhurried(url: str, **settings: Any) -> Settings:
-    """Settings for the database of a URL; others than the defaults are given."""
-    return Settings(database_url=url, **{**UNHURRIED, **settings})
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
 from tests.engines import LENDERS, TEMPLATES
+from tests.unhurried import unhurried
 
 #: Shops and their hosts.
 Key = tuple[tuple[str, tuple[str, ...]], ...]
@@ -27,7 +28,7 @@ MADE: dict[Key, dict[str, bytes]] = {}
 
 async def deployment(url: str, *names: str, **more: Any) -> Settings:
     """Settings of a deployment with these shops, which are made."""
-    settings = Settings(database_url=url, shops=True, **more)
+    settings = unhurried(url, shops=True, **more)
     await make_shops(settings, dict.fromkeys(names, ()))
     return settings
 
@@ -57,7 +58,7 @@ async def create(settings: Settings, shops: Key) -> None:
 
 async def make_at(shops: Key, url: str) -> None:
     """Make shops in a database without any table."""
-    await create(Settings(database_url=url, shops=True), shops)
+    await create(unhurried(url, shops=True), shops)
 
 
 def empty_folder(url: str) -> Path | None:

@@ -24,9 +24,9 @@ from asyncpg.exceptions import InterfaceError, LockNotAvailableError, PostgresEr
 from graph import migrate, sample
 from graph.base import Base
 from graph.database import Database
-from graph.settings import Settings
 from tests import postgres, shop
 from tests.audit import audit_by, audit_url
+from tests.unhurried import unhurried
 
 T = TypeVar("T")
 
@@ -36,11 +36,11 @@ async def fill_empty(url: str) -> None:
 
 
 async def fill_northwind(url: str) -> None:
-    await sample.load_into(Settings(database_url=url))
+    await sample.load_into(unhurried(url))
 
 
 async def fill_varied(url: str) -> None:
-    database = Database(Settings(database_url=url))
+    database = Database(unhurried(url))
     await shop.vary(database)
     await database.close()
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from graph.database import Database
 from tests.audit import audit_url, checked_out, rows_of
-from tests.conftest import Ask, asking, unhurried
+from tests.conftest import Ask, asking
 from tests.later import WHOLE_REQUEST
 from tests.networks import Network, Wire, network
+from tests.unhurried import unhurried
 
 #: Nobody hangs.
 HANGS_SECONDS = 40

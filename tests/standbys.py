@@ -18,8 +18,9 @@ from graph.observations import ReplicaAsked, listening
 from graph.settings import Settings
 from tests import postgres
 from tests.audit import rows_of
-from tests.conftest import UNHURRIED, Ask, asking
+from tests.conftest import Ask, asking
 from tests.remote import until
+from tests.unhurried import UNHURRIED
 
 OPTIONS = (
     *("wal_level=replica", "max_wal_senders=8", "hot_standby=on", "hot_standby_feedback=on", "wal_retrieve_retry_interval=100ms"),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from graph import migrate
 from graph.texts import Email, email_address
-from tests.conftest import Ask, asking, unhurried
+from tests.conftest import Ask, asking
 from tests.examples import examples
+from tests.unhurried import unhurried
 from tests.words import done, refusals
 
 STORED = "jürgen.ada@müller.example"

@@ -26,9 +26,9 @@ from graph.read import rows
 from graph.schema import schema
 from graph.scope import BOUND, OPEN, Scope, Viewer
 from graph.serve.responses import answer_body, refusal_body
-from graph.settings import Settings
 from tests.conftest import made
 from tests.engines import TEMPLATES, Engines
+from tests.unhurried import unhurried
 from tests.viewers import viewer
 from tests.walk import load
 
@@ -180,7 +180,7 @@ class Pair:
 
 async def changed(change: Change, kind: str, url: str) -> None:
     """Fill the template of the other shop of a pair."""
-    database = Database(Settings(database_url=url))
+    database = Database(unhurried(url))
     await change(database, kind)
     await database.close()
 
@@ -203,7 +203,7 @@ def pair(engines: Engines, kind: str, change: Change = hide) -> Iterator[Pair]:
         made(engines, name, audited=False) as two,
         asyncio.Runner() as runner,
     ):
-        whole, other = (Database(Settings(database_url=url, max_cost=10**9, max_aliases=1000)) for url in (one, two))
+        whole, other = (Database(unhurried(url, max_cost=10**9, max_aliases=1000)) for url in (one, two))
         KNOWING[whole.dialect.name] = schema.engine(whole)
         who = Asked(whole, VIEWERS[kind], BEA if kind == BOUND else None)
         yield Pair(runner, who, Asked(other, OPEN) if change is hide else replace(who, database=other), runner.run(load(whole)))

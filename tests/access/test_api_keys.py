@@ -19,10 +19,11 @@ from graph.base import utc_now
 from graph.database import Database
 from graph.database.failures import Unavailable
 from graph.scope import Viewer
-from tests.conftest import Ask, Statements, asking, unhurried
+from tests.conftest import Ask, Statements, asking
 from tests.sockets import listening, until
 from tests.subscribers import event_stream, socket
 from tests.tokens import token
+from tests.unhurried import unhurried
 
 SHOP = "varied"
 COUNT = "{ items { totalCount } }"

@@ -37,13 +37,13 @@ from graph.feed.sequence import number_some
 from graph.read.types.permissions import is_unbound, root_types, scope_of, sendable
 from graph.schema import schema
 from graph.scope import IMPLIED
-from graph.settings import Settings
 from tests import stock
 from tests.conftest import Ask, Statements, asking
 from tests.drawn import selection
 from tests.sockets import listening, until
 from tests.subscribers import event_stream
 from tests.tokens import AUTH, token
+from tests.unhurried import unhurried
 
 SDL: Any = schema._schema
 TABLE = Path(__file__).with_name("root_fields.md")
@@ -195,7 +195,7 @@ async def stage(shop_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr("graph.access.credentials.LOOK_SECONDS", 3_600)
     async with AsyncExitStack() as stack:
         ask = await stack.enter_async_context(
-            asking(Settings(database_url=shop_url, jwt_audience="shop", max_cost=10**9, max_aliases=1_000, **AUTH))
+            asking(unhurried(shop_url, jwt_audience="shop", max_cost=10**9, max_aliases=1_000, **AUTH))
         )
         server = await stack.enter_async_context(listening(ask.app))
         while await number_some(ask.database):

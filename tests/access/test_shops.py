@@ -12,11 +12,12 @@ import pytest
 
 from graph.access import api_keys, credentials
 from graph.settings import Settings
-from tests.conftest import Statements, unhurried
+from tests.conftest import Statements
 from tests.many_shops import Shops, many_shops
 from tests.sockets import listening, until
 from tests.subscribers import event_stream, socket
 from tests.tokens import AUTH, LEFT_OUT, token
+from tests.unhurried import unhurried
 
 COUNT = "{ items { totalCount } }"
 FOLLOW = "subscription { changes { cursor } }"

@@ -18,6 +18,7 @@ from tests.conftest import Ask, asking
 from tests.sockets import Listening, listening, until
 from tests.subscribers import Socket, event_stream, socket
 from tests.tokens import AUTH, bearer, credentials_of, speaking_as, token
+from tests.unhurried import unhurried
 
 FOLLOW = "subscription { changes { cursor } }"
 CREATE = 'mutation { createItem(input: {sku: "NEW", name: "New", price: "1"}) { item { sku } } }'
@@ -42,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 async def ask(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
     monkeypatch.setattr("graph.access.credentials.LOOK_SECONDS", 0.05)
-    async with asking(Settings(database_url=empty_url, init_timeout_seconds=60, jwt_leeway_seconds=0.001, **AUTH)) as asker:
+    async with asking(unhurried(empty_url, init_timeout_seconds=60, jwt_leeway_seconds=0.001, **AUTH)) as asker:
         yield asker
 
 

@@ -11,9 +11,9 @@ import pytest
 from graph.database import Database, capabilities
 from graph.database.backends import BACKENDS, SCHEMES
 from graph.schema import schema
-from graph.settings import Settings
 from tests.engines import Engines
 from tests.test_layout import FILES, PACKAGE
+from tests.unhurried import unhurried
 
 #: Words that name a kind of database, its driver or its dialect.
 NAMES = {"postgresql", "postgres", "asyncpg", "sqlite", "aiosqlite", "sqlite3"}
@@ -124,7 +124,7 @@ def test_the_rule_allows_spelling() -> None:
 
 def test_every_kind_is_found_by_its_urls_and_its_dialect(engines: Engines) -> None:
     url = engines.new("nothing")
-    database = Database(Settings(database_url=url))
+    database = Database(unhurried(url))
     assert SCHEMES[url.partition("://")[0]].CAPABILITIES is database.capabilities is capabilities(database.dialect)
     engines.drop(url)
     assert len({id(backend.CAPABILITIES) for backend in BACKENDS.values()}) == len(BACKENDS)
@@ -132,8 +132,8 @@ def test_every_kind_is_found_by_its_urls_and_its_dialect(engines: Engines) -> No
 
 async def test_databases_of_one_kind_and_settings_share_documents_and_plans(engines: Engines) -> None:
     urls = [engines.new("empty"), engines.new("northwind")]
-    one, other = (Database(Settings(database_url=url)) for url in urls)
-    elsewhere = Database(Settings(database_url=urls[0], max_depth=3))
+    one, other = (Database(unhurried(url)) for url in urls)
+    elsewhere = Database(unhurried(urls[0], max_depth=3))
     try:
         assert schema.engine(one) is schema.engine(one) is schema.engine(other)
         assert schema.engine(elsewhere) is not schema.engine(one)

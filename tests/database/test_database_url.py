@@ -22,9 +22,10 @@ from graph.database.link import Opening, connect_arguments, tell
 from graph.database.protocol import DatabaseUrl
 from graph.settings import DatabaseUrlError, Settings
 from tests import wire
-from tests.conftest import asking, unhurried
+from tests.conftest import asking
 from tests.engines import Postgres
 from tests.examples import examples
+from tests.unhurried import unhurried
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ async def test_what_the_server_is_told_arrives(postgres_url: str) -> None:
     url = place(postgres_url, query="application_name=till%201&options=-c%20geqo%3Doff%20-c%20work_mem%3D5MB")
     connection = await opened(url)
     try:
-        async with asking(Settings(database_url=url)) as ask:
+        async with asking(unhurried(url)) as ask:
             await ask.data("{ customers { totalCount } }")
             names = await connection.fetch("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
             assert [row[0] for row in names] == ["till 1", "till 1"]
@@ -410,7 +411,7 @@ async def test_what_the_server_is_told_arrives(postgres_url: str) -> None:
 async def test_our_name_is_told_where_the_url_names_none(postgres_url: str) -> None:
     connection = await opened(postgres_url)
     try:
-        async with asking(Settings(database_url=postgres_url)) as ask:
+        async with asking(unhurried(postgres_url)) as ask:
             await ask.data("{ customers { totalCount } }")
             names = await connection.fetch("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
     finally:
@@ -427,7 +428,7 @@ async def test_times_are_spelled_alike_whatever_a_database_or_a_url_says(postgre
     finally:
         await connection.close()
     order = '{items: [{item: {create: {sku: "A", name: "A", price: "1"}}, quantity: 1}], orderDate: "2001-02-03T04:05:06.7Z"}'
-    async with asking(Settings(database_url=place(postgres_url, query=query))) as ask:
+    async with asking(unhurried(place(postgres_url, query=query))) as ask:
         given = f'{{name: "Ada", email: "ada@example.org", orders: [{order}]}}'
         shown = "customer { orders { nodes { orderDate } } } errors { message }"
         created = await ask.data(f"mutation {{ createCustomer(input: {given}) {{ {shown} }} }}")

@@ -16,11 +16,12 @@ from graph.database.failures import READ_ONLY, Unavailable, sqlstate
 from graph.database.server_connections import SILENCE_SECONDS
 from graph.observations import StatementFinished, listening
 from tests.audit import audit_url, rows_of
-from tests.conftest import UNHURRIED, Ask, unhurried
+from tests.conftest import Ask
 from tests.later import put_forward
 from tests.networks import network
 from tests.remote import Answer, send, until
 from tests.standbys import CREATE, FIND, Pair, item_by, new_item, paired, replicated
+from tests.unhurried import UNHURRIED, unhurried
 
 TOKEN = "x-ordergraph-read-after"
 SLOW = '{ items(where: {name: {contains: "zz"}}) { totalCount } }'

@@ -22,6 +22,7 @@ from graph.settings import Settings
 from tests.conftest import Ask, asking, opened
 from tests.engines import Sqlite
 from tests.sockets import PATIENCE
+from tests.unhurried import unhurried
 from tests.words import count, done
 
 #: A statement that takes for ever.
@@ -129,7 +130,7 @@ async def test_a_write_that_takes_too_long_is_interrupted_and_leaves_the_writer_
 
 async def test_a_bulk_change_that_takes_too_long_answers_and_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graph.database.file_connections.STEPS", 100)
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         before = await ask.raw("{ orderSummary { totalAmount { sum } } }")
         file: Any = ask.app.state.database.primary
         file._seconds, seconds = -1.0, file._seconds

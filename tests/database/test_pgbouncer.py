@@ -28,6 +28,7 @@ from tests.servers import Client, serving
 from tests.standbys import FIND, Pair, new_item, replicated
 from tests.subscribers import socket
 from tests.test_commands import command, refused
+from tests.unhurried import unhurried
 
 pytestmark = pytest.mark.pgbouncer
 
@@ -68,7 +69,8 @@ def pooled(direct: str) -> Iterator[str]:
 
 @pytest.fixture
 async def ask(pooled: str) -> AsyncIterator[Ask]:
-    async with asking(Settings(database_url=pooled, pgbouncer=True)) as ask:
+    limits = {"request_timeout_seconds": 90.0, "lock_timeout_seconds": 30.0}
+    async with asking(unhurried(pooled, pgbouncer=True, **limits)) as ask:
         yield ask
 
 
@@ -175,8 +177,7 @@ async def test_subscribers_of_two_servers_are_told_every_change_in_one_order(pos
 async def test_a_pooler_that_ends_in_the_middle_of_writes(direct: str) -> None:
     """Whatever each write is told is true, and reads and writes are answered again when the pooler is back."""
     with pooler(direct) as url:
-        settings = Settings(database_url=url, pgbouncer=True, request_timeout_seconds=5.0, pool_timeout_seconds=1.0)
-        async with asking(settings) as ask:
+        async with asking(unhurried(url, pgbouncer=True)) as ask:
             await create(ask, "warm")
             asked = [asyncio.ensure_future(create(ask, f"n{n}")) for n in range(30)]
             await asked[0]
@@ -212,7 +213,7 @@ async def test_nothing_is_left_in_a_session(ask: Ask, direct: str) -> None:
         found.extend(tuple(row) for row in await database.rows_within(session, shown, []))
 
     await database.transaction(session, work)
-    assert found == [("5s", "2s", "7s", "1s")]
+    assert found == [("1min", "30s", "90s", "1s")]
     stranger = await asyncpg.connect(database.settings.database_url, statement_cache_size=0)
     for _ in range(8):
         assert tuple(await stranger.fetchrow(shown)) == ("0", "0", "0", "0")
@@ -222,7 +223,7 @@ async def test_nothing_is_left_in_a_session(ask: Ask, direct: str) -> None:
 
 async def test_a_wait_for_a_lock_ends(pooled: str, direct: str) -> None:
     holder = await asyncpg.connect(direct)
-    async with asking(Settings(database_url=pooled, pgbouncer=True, lock_timeout_seconds=0.1)) as ask, holder.transaction():
+    async with asking(unhurried(pooled, pgbouncer=True, lock_timeout_seconds=0.1)) as ask, holder.transaction():
         await holder.execute("SELECT FROM item FOR UPDATE")
         answer = await send(ask, 'mutation { updateItem(input: {id: "Item:1", name: "x"}) { item { id } errors { code } } }')
         assert payload(answer)["errors"] == [{"code": "TRY_AGAIN"}]
@@ -230,11 +231,13 @@ async def test_a_wait_for_a_lock_ends(pooled: str, direct: str) -> None:
 
 
 async def test_a_read_that_is_given_up_is_cancelled_behind_the_pooler(pooled: str, direct: str) -> None:
-    settings = Settings(database_url=pooled, pgbouncer=True, statement_timeout_seconds=0.5, lock_timeout_seconds=0.5)
-    async with asking(settings) as ask:
+    async with asking(unhurried(pooled, pgbouncer=True)) as ask:
         database: Database = ask.app.state.database
+        primary: Any = database.primary
+        limit, primary._read_seconds = primary._read_seconds, 0.5
         with pytest.raises(Exception, match="TimeoutError"):
             await database.fetch("SELECT pg_sleep(60)", [])
+        primary._read_seconds = limit
 
         async def over() -> bool:
             sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from graph.database import Database
 from graph.database.pool import Pool, pool_of
-from graph.settings import Settings
+from tests.unhurried import unhurried
 
 PID = sa.text("SELECT pg_backend_pid()")
 
@@ -17,7 +17,7 @@ PID = sa.text("SELECT pg_backend_pid()")
 @pytest.fixture
 async def two(postgres_url: str) -> AsyncIterator[Database]:
     """A database with two connections."""
-    database = Database(Settings(database_url=postgres_url, pool_size=2))
+    database = Database(unhurried(postgres_url, pool_size=2))
     yield database
     await database.close()
 

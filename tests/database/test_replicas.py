@@ -26,11 +26,12 @@ from graph.feed.outbox import ChangeRow
 from graph.settings import Settings, SettingsError
 from tests import sockets
 from tests.audit import rows_of
-from tests.conftest import Ask, Statements, asking, unhurried
+from tests.conftest import Ask, Statements, asking
 from tests.remote import until
 from tests.sockets import listening
 from tests.standbys import CREATE, FIND, Pair, Told, item_by, new_item, replicated
 from tests.subscribers import socket
+from tests.unhurried import unhurried
 
 TOKEN = "x-ordergraph-read-after"
 PRIMARY = "postgresql://shop:s3cr3t@db/orders"
@@ -372,7 +373,7 @@ async def test_a_cursor_that_is_newer_than_the_standby_is_not_expired(pair: Pair
 
 
 async def test_without_replicas_nothing_is_told_and_nothing_asked(postgres_url: str, statements: Statements) -> None:
-    async with asking(Settings(database_url=postgres_url)) as ask:
+    async with asking(unhurried(postgres_url)) as ask:
         sku, mutation = new_item()
         answer = await ask.client.post("/graphql", json={"query": mutation})
         assert TOKEN not in answer.headers

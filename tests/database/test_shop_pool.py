@@ -13,7 +13,7 @@ from graph.database import Database
 from graph.database import shop_pool as pools
 from graph.database.pool import pool_of
 from graph.database.shops import Databases
-from tests.conftest import unhurried
+from tests.unhurried import unhurried
 
 SHOPS = [f"s{number}" for number in range(5)]
 

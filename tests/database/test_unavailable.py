@@ -21,12 +21,13 @@ from graph.database.failures import Unavailable
 from graph.database.readers import Readers
 from tests import postgres
 from tests.audit import rows_of
-from tests.conftest import Ask, asking, unhurried
+from tests.conftest import Ask, asking
 from tests.engines import Postgres, Sqlite
 from tests.faults import Places, places, refusing
 from tests.later import WHOLE_REQUEST, end_of_transactions
 from tests.remote import send
 from tests.stock import item
+from tests.unhurried import unhurried
 from tests.words import ERRORS, done
 
 AskWith = Callable[..., AbstractAsyncContextManager[Ask]]

@@ -16,17 +16,17 @@ from graph.exchange.exports import Export, for_pages
 from graph.exchange.outgoing import write_folder, write_lines, write_objects
 from graph.operations.request_errors import RequestRefused
 from graph.schema import schema
-from graph.settings import Settings
 from tests.conftest import Ask, opened
 from tests.engines import Engines
 from tests.exchange.files import bring, line, lines_file
+from tests.unhurried import unhurried
 
 SHOP = "varied"
 
 
 async def written(url: str, path: Path | None = None, *, kind: str = "objects", where: str | None = None) -> str:
     """What an export writes."""
-    database = Database(for_pages(Settings(database_url=url)))
+    database = Database(for_pages(unhurried(url)))
     out = io.StringIO()
     try:
         export = Export(schema.engine(database), Context(database), where)

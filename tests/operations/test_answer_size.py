@@ -10,8 +10,8 @@ import pytest
 
 from graph.database.failures import Unavailable
 from graph.operations.budget import SMALL, Budget, Share
-from graph.settings import Settings
 from tests.conftest import Ask, asking
+from tests.unhurried import unhurried
 from tests.words import count, done
 
 SHOP = "varied"
@@ -44,7 +44,7 @@ QUERIES = {
 @pytest.mark.parametrize("text", TEXTS)
 async def test_an_answer_of_one_byte_too_many_is_refused(empty_url: str, text: str) -> None:
     sizes = {}
-    async with asking(Settings(database_url=empty_url)) as ask:
+    async with asking(unhurried(empty_url)) as ask:
         await notes(ask, TEXTS[text], 3)
         for name, query in QUERIES.items():
             answer = await ask.raw(query)
@@ -52,7 +52,7 @@ async def test_an_answer_of_one_byte_too_many_is_refused(empty_url: str, text: s
             assert answer.count(orjson.dumps(TEXTS[text])) >= 2
     for name, query in QUERIES.items():
         for limit in (sizes[name], sizes[name] - 1):
-            async with asking(Settings(database_url=empty_url, max_answer_bytes=limit)) as ask:
+            async with asking(unhurried(empty_url, max_answer_bytes=limit)) as ask:
                 told = await ask(query)
                 assert ("errors" not in told) if limit == sizes[name] else too_large(told, limit), (name, told)
 
@@ -65,7 +65,7 @@ def item(sku: str, letters: int) -> str:
 
 
 async def test_a_mutation_whose_payload_is_too_large_changes_nothing(empty_url: str) -> None:
-    async with asking(Settings(database_url=empty_url, max_answer_bytes=4_000)) as ask:
+    async with asking(unhurried(empty_url, max_answer_bytes=4_000)) as ask:
         payload = (await ask.data("mutation { " + item("A", 3_000) + " }"))["createItem"]
         (error,) = payload["errors"]
         assert (payload["item"], error["code"], error["path"]) == (None, "ANSWER_TOO_LARGE", ["input"])
@@ -88,7 +88,7 @@ async def test_a_list_is_kept_as_a_whole_or_not_at_all_where_it_is_too_large(emp
       createItems(input: {items: $rows, onError: CONTINUE}) { results { item { name } errors { code } } errors { code path } }
     }"""
     rows = [{"sku": f"S{number}", "name": "n" * 1_500, "price": 1} for number in range(3)]
-    async with asking(Settings(database_url=empty_url, max_answer_bytes=4_000)) as ask:
+    async with asking(unhurried(empty_url, max_answer_bytes=4_000)) as ask:
         payload = (await ask.data(query, {"rows": rows}))["createItems"]
         assert payload["errors"] == [{"code": "ANSWER_TOO_LARGE", "path": ["input"]}]
         assert await count(ask) == (0, 0, 0)
@@ -101,7 +101,7 @@ async def test_a_key_of_a_mutation_that_was_too_large_is_free_and_a_repeated_one
     field = 'createItem(input: {sku: "A", name: "%s", price: 1}) @idempotent(key: "k")'
     keyed = f"mutation {{ {field} {{ item {{ id %s }} errors {{ code }} }} }}"
     name, wide = "n" * 1_500, "a: name b: name c: name"
-    async with asking(Settings(database_url=empty_url, max_answer_bytes=4_000)) as ask:
+    async with asking(unhurried(empty_url, max_answer_bytes=4_000)) as ask:
         assert (await ask.data(keyed % (name, wide)))["createItem"]["errors"] == [{"code": "ANSWER_TOO_LARGE"}]
         assert await count(ask) == (0, 0, 0)
         first = (await ask.data(keyed % (name, "name")))["createItem"]
@@ -117,7 +117,7 @@ async def test_rows_that_errors_name_count(empty_url: str) -> None:
         errors { code ... on UniqueError { existing { ... on Item { a: name b: name c: name } } } }
       }
     }"""
-    async with asking(Settings(database_url=empty_url, max_answer_bytes=4_000)) as ask:
+    async with asking(unhurried(empty_url, max_answer_bytes=4_000)) as ask:
         await done(ask, "createItem", {"sku": "A", "name": "n" * 1_500, "price": "1"})
         answer = await ask(query)
         assert answer["data"] == {"createItem": {"errors": [{"code": "UNIQUE", "existing": None}]}}
@@ -132,7 +132,7 @@ async def test_errors_that_tell_the_input_too_often_are_not_told(empty_url: str)
       ok: createItem(input: {{sku: "A", name: "n", price: 1}}) {{ item {{ sku }} errors {{ code }} }}
       createOrder(input: {{customer: {{email: $key}}}}) {{ errors {{ code ... on ReferenceNotFoundError {{ {keys} }} }} }}
     }}"""
-    async with asking(Settings(database_url=empty_url, max_answer_bytes=60_000)) as ask:
+    async with asking(unhurried(empty_url, max_answer_bytes=60_000)) as ask:
         answer = await ask.raw(refused, {"key": "k" * 9_000})
         assert len(answer) <= 60_000
         told = orjson.loads(answer)

@@ -15,10 +15,10 @@ from httpx2 import Response
 
 from graph.operations.engine import Engine
 from graph.operations.learning import Learner
-from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.engines import Sqlite
 from tests.sockets import until
+from tests.unhurried import unhurried
 
 NUMBERS = count()
 KNOWN = "{ items { totalCount } }"
@@ -29,7 +29,7 @@ ANSWER = {"data": {"items": {"totalCount": 0}}}
 async def ask(sqlite_engines: Sqlite) -> AsyncIterator[Ask]:
     """An app that knows nothing yet. What is learned is the same on both databases."""
     url = sqlite_engines.new("empty")
-    async with asking(Settings(database_url=url, max_plans=500 + next(NUMBERS))) as asker:  # alike settings share what they know
+    async with asking(unhurried(url, max_plans=500 + next(NUMBERS))) as asker:  # alike settings share what they know
         yield asker
     sqlite_engines.drop(url)
 

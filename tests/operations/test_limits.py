@@ -11,8 +11,8 @@ from graphql import get_introspection_query
 from graph.context import Context
 from graph.operations.explain import explain
 from graph.operations.request_errors import RequestRefused
-from graph.settings import Settings
 from tests.conftest import Ask, Statements, asking
+from tests.unhurried import unhurried
 from tests.words import code
 
 SHOP = "varied"
@@ -64,7 +64,7 @@ async def test_just_within_the_limits(shop: Ask) -> None:
 async def test_what_a_raised_limit_allows_is_answered_or_refused_before_anything_runs(
     shop_url: str, statements: Statements
 ) -> None:
-    raised = Settings(database_url=shop_url, max_depth=400, max_cost=10**9, introspection=False)
+    raised = unhurried(shop_url, max_depth=400, max_cost=10**9, introspection=False)
     deep = "customer { orders(first: 1) { nodes { %s } } }"
     seen = set()
     async with asking(raised) as ask:

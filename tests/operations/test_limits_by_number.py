@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from graph.settings import Settings
 from tests.conftest import Statements, asking
+from tests.unhurried import unhurried
 
 SMALL: dict[str, int] = {
     "max_tokens": 120,
@@ -123,7 +123,7 @@ LIMITS: dict[str, Limit] = {
 
 async def test_every_limit_is_told_by_its_number_and_the_next_request_is_served(empty_url: str, statements: Statements) -> None:
     """Faults 10 and 11: a bomb is refused for what it is, before anything is parsed further, planned or sent to the database."""
-    async with asking(Settings(database_url=empty_url, **SMALL)) as ask:  # type: ignore[arg-type]  # numbers, as their fields are
+    async with asking(unhurried(empty_url, **SMALL)) as ask:
 
         async def send(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
             sent = json.dumps(body).encode()

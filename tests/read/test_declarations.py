@@ -29,8 +29,8 @@ from graph.read.types.mirror import MIRRORS, MirrorError, Node, mirror
 from graph.read.types.scalars import DEFINITIONS, BigInt, Date, DateTime
 from graph.read.types.scalars import Money as Decimal
 from graph.schema import Schema
-from graph.settings import Settings
 from graph.texts import CodePointText
+from tests.unhurried import unhurried
 
 
 class Base(DeclarativeBase):
@@ -294,7 +294,7 @@ def execute(bare_url: str) -> Iterator[Any]:
     schema = built(book, searchable=True)
     check(schema._schema)
     with asyncio.Runner() as runner:
-        database = Database(Settings(database_url=bare_url))
+        database = Database(unhurried(bare_url))
 
         async def fill() -> None:
             async with database.engine.begin() as connection:

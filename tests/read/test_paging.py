@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.models import Item
-from graph.settings import Settings
 from tests import generated
 from tests.conftest import Ask, asking
 from tests.examples import examples, some
+from tests.unhurried import unhurried
 from tests.walk import PAGES, ROOTS, SORTS, Row, attribute, found, global_id, load, ordered
 
 SHOP = "varied"
@@ -38,7 +38,7 @@ class Walk:
 @pytest.fixture
 def walked(shop_url: str) -> Iterator[Walk]:
     with asyncio.Runner() as runner:
-        app = asking(Settings(database_url=shop_url, max_page_size=1000, max_cost=10**6))
+        app = asking(unhurried(shop_url, max_page_size=1000, max_cost=10**6))
         ask = runner.run(app.__aenter__())
         yield Walk(runner, ask, runner.run(load(ask.app.state.database)))
         runner.run(app.__aexit__(None, None, None))

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import unhurried
 from tests.many_shops import many_shops
 from tests.sockets import listening, until
 from tests.subscribers import event_stream
 from tests.tokens import AUTH, token
+from tests.unhurried import unhurried
 
 pytestmark = pytest.mark.long
 

@@ -19,12 +19,13 @@ from graph.operations.persisted import hash_of
 from graph.serve import health, kept_shops
 from graph.shops import registry
 from graph.shops.directory import Directory
-from tests.conftest import Statements, unhurried
+from tests.conftest import Statements
 from tests.many_shops import Shops, many_shops
 from tests.serve.test_logs import Caught, caught
 from tests.sockets import Listening, listening, until
 from tests.subscribers import Socket, event_stream, socket
 from tests.tokens import AUTH, token
+from tests.unhurried import unhurried
 
 __all__ = ["caught"]
 

@@ -21,9 +21,10 @@ from graph.database.turns import Turns
 from graph.observations import Operation, OperationFinished, RequestShed, SubscribersCame
 from graph.serve import metrics
 from graph.serve.turned_away import NO_ROOM, head_too_large, turned_away, whole_response
-from tests.conftest import Ask, asking, unhurried
+from tests.conftest import Ask, asking
 from tests.faults import passing, places
 from tests.serve.test_logs import Caught, caught
+from tests.unhurried import unhurried
 
 __all__ = ["caught"]
 

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import asking, unhurried
+from tests.conftest import asking
 from tests.examples import examples
 from tests.sockets import NEVER, listening, until
 from tests.subscribers import socket
+from tests.unhurried import unhurried
 
 QUERIES = [
     "{ __typename }",

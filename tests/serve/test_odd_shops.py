@@ -11,11 +11,11 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from tests.conftest import unhurried
 from tests.many_shops import Shops, many_shops
 from tests.sockets import Listening, listening
 from tests.subscribers import socket
 from tests.tokens import AUTH, token
+from tests.unhurried import unhurried
 
 ITEMS = "{ items { nodes { sku } } }"
 QUERY = b"/graphql?query=" + quote(ITEMS).encode()

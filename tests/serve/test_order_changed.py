@@ -16,9 +16,10 @@ import pytest
 
 from graph.feed import hub
 from graph.feed.positions import cursor_at
-from tests.conftest import Ask, Statements, asking, unhurried
+from tests.conftest import Ask, Statements, asking
 from tests.sockets import PATIENCE, Listening, listening, request, until
 from tests.subscribers import Socket, event_stream, socket
+from tests.unhurried import unhurried
 
 DOCUMENT = Path(__file__).parents[2] / "docs/subscriptions.md"
 STATES = """subscription ($order: ID, $customer: ID, $after: String) {

@@ -24,11 +24,12 @@ from websockets.exceptions import WebSocketException
 from graph import migrate
 from graph.feed.positions import position_of
 from tests import postgres
-from tests.conftest import asking, unhurried
+from tests.conftest import asking
 from tests.serve.test_workers import ON_POSTGRESQL, served_by, workers_of
 from tests.servers import Client, Served, start
 from tests.sockets import PATIENCE, listening, until
 from tests.subscribers import event_stream, socket
+from tests.unhurried import unhurried
 
 QUERY = "subscription ($after: String) { orderChanged(after: $after) { cursor orderId order { id version note } } }"
 CHANGE = "cursor kind type entityId version fields at"

@@ -22,9 +22,10 @@ from graph.schema import schema
 from graph.serve import slow_turns
 from graph.serve.slow_turns import take_turns
 from graph.write.idempotency import KEYS
-from tests.conftest import Statements, unhurried
+from tests.conftest import Statements
 from tests.many_shops import Shops, many_shops
 from tests.sockets import NEVER, PATIENCE, until
+from tests.unhurried import unhurried
 
 CREATE = """mutation ($sku: String!) {
     createItem(input: {sku: $sku, name: $sku, price: "1"}) @idempotent(key: $sku) { errors { code } }

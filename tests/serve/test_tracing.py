@@ -18,11 +18,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from graph.serve import tracing
 from graph.settings import Settings
-from tests.conftest import Ask, Statements, asking, unhurried
+from tests.conftest import Ask, Statements, asking
 from tests.faults import passing, places
 from tests.many_shops import many_shops
 from tests.serve.test_logs import Caught, caught
 from tests.sockets import NEVER
+from tests.unhurried import unhurried
 
 __all__ = ["caught"]
 

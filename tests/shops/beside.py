@@ -25,11 +25,12 @@ from graph.serve.app import create_app
 from graph.settings import Settings
 from graph.shops.deployment import Deployment
 from tests.audit import fetch, rows_of
-from tests.conftest import UNHURRIED, given_back
+from tests.conftest import given_back
 from tests.engines import Aside
 from tests.sockets import listening as served
 from tests.sockets import until
 from tests.subscribers import Socket, socket
+from tests.unhurried import UNHURRIED
 from tests.write.machine.play import EVERYTHING
 
 #: Two that are played, and one that nobody writes to.

@@ -20,6 +20,7 @@ from graph.database import Database
 from graph.write.errors import MutationError, Refused, ordered
 from graph.write.unit import EXPLANATIONS, Unit
 from tests.renamed import NAMES, renamed
+from tests.unhurried import unhurried
 
 
 class Base(DeclarativeBase):
@@ -120,9 +121,8 @@ def some(value: Any) -> Any:
 @pytest.fixture(params=["", *NAMES])
 async def tables(bare_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """The tables, whose constraints the driver calls by their names, or otherwise."""
-    from graph.settings import Settings
 
-    database = Database(Settings(database_url=bare_url))
+    database = Database(unhurried(bare_url))
     async with database.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     with renamed(request.param) if request.param else nullcontext():

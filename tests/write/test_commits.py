@@ -16,7 +16,6 @@ from graph import migrate
 from graph.database import Database
 from graph.database.failures import CommitUnknown, TransientError, Unavailable, verdict_of
 from graph.observations import WriteEnded
-from graph.settings import Settings
 from tests import postgres
 from tests.audit import checked_out, rows_of
 from tests.conftest import Ask, asking
@@ -26,6 +25,7 @@ from tests.later import end_of_transactions
 from tests.networks import notice
 from tests.remote import Remote, payload, remote_at, send, until
 from tests.stock import item
+from tests.unhurried import unhurried
 
 SHOP = [item("A", 1, 500), item("B", 1)]
 
@@ -255,7 +255,7 @@ def size_of(url: str) -> int:
 async def test_a_file_that_cannot_be_written_when_a_transaction_commits(sqlite_engines: Sqlite, directive: str) -> None:
     """SQLite may have written a part of it: nobody says that nothing was."""
     url = sqlite_engines.new("empty")
-    async with asking(Settings(database_url=url)) as ask:
+    async with asking(unhurried(url)) as ask:
         assert payload(await send(ask, f"mutation {{ {create('there')} }}"))["errors"] == []
         with files_end_at(size_of(url + "-wal")):
             answer = await send(ask, f"mutation {directive} {{ {create('keyed', 'k')} {create('other')} }}")

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from graph.base import utc_now
 from graph.database import Database
-from graph.settings import Settings
 from graph.write.expired_keys import purge
 from graph.write.idempotency import KEYS
 from tests.conftest import Ask, Statements
 from tests.stock import customer, item
+from tests.unhurried import unhurried
 from tests.words import ERRORS, count, done, stocks
 
 ONCE = f"""mutation Once($input: CreateCustomerInput!, $key: String!) {{
@@ -165,7 +165,7 @@ async def test_keys_expire_and_are_purged(ask_with: Callable[..., AbstractAsyncC
         assert codes(await once(ask, "k", eve())) == ["UNIQUE"]
         assert codes(await once(ask, "k", eve(email="other@example.com"))) == []
         assert await purge(database) == 0
-    short = Database(Settings(database_url=database.settings.database_url, idempotency_seconds=3_600))
+    short = Database(unhurried(database.settings.database_url, idempotency_seconds=3_600))
     await grow_old(database)
     assert await purge(short) == 2
     await short.close()

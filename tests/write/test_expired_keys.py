@@ -20,8 +20,9 @@ from graph.write import expired_keys
 from graph.write.expired_keys import keep_purging, purge, purge_some
 from graph.write.idempotency import KEYS
 from tests.audit import rows_of
-from tests.conftest import Ask, Statements, asking, opened, unhurried
+from tests.conftest import Ask, Statements, asking, opened
 from tests.remote import until
+from tests.unhurried import unhurried
 from tests.write.crowd import another_writer
 
 CREATE = (
@@ -81,7 +82,7 @@ async def test_several_servers_at_once_do_no_harm(database: Database) -> None:
 async def test_a_key_that_somebody_holds_is_not_waited_for(empty_url: str) -> None:
     await keep(empty_url, 12)
     held = "UPDATE idempotency_key SET answer = '[]' WHERE key IN ('2-0', '2-1')"
-    database = Database(Settings(database_url=empty_url, lock_timeout_seconds=0.01))
+    database = Database(unhurried(empty_url, lock_timeout_seconds=0.01))
     try:
         async with another_writer(empty_url, held) as end:
             if empty_url.startswith("sqlite"):  # which has one writer
@@ -111,7 +112,7 @@ async def test_a_step_waits_for_its_turn_among_the_writes(empty_url: str) -> Non
 
 
 def settings_of(url: str) -> Settings:
-    return Settings(database_url=url, idempotency_purge_seconds=0.01)
+    return unhurried(url, idempotency_purge_seconds=0.01)
 
 
 async def created(ask: Ask) -> Any:

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph.base import Money
 from graph.database import Database
-from graph.settings import Settings
 from graph.write.free_values import Move, move_aside
+from tests.unhurried import unhurried
 
 DAY = date(2026, 1, 1)
 LETTERS = string.ascii_uppercase
@@ -32,7 +32,7 @@ DENSE: dict[str, tuple[Any, str, Sequence[Any]]] = {
 
 @pytest.fixture
 async def bare(bare_url: str) -> AsyncIterator[Database]:
-    database = Database(Settings(database_url=bare_url))
+    database = Database(unhurried(bare_url))
     yield database
     await database.close()
 

@@ -28,7 +28,6 @@ from graph.read.types.mirror import MIRRORS, Node, mirror
 from graph.read.types.scalars import DEFINITIONS, Date, DateTime
 from graph.read.types.scalars import Money as Decimal
 from graph.schema import Schema
-from graph.settings import Settings
 from graph.texts import Email
 from graph.write.answers import Answer, Payload, answer, row_of
 from graph.write.columns import key_in_id
@@ -38,6 +37,7 @@ from graph.write.mutation_inputs import given as sent
 from graph.write.resolvers import mutation
 from graph.write.unit import Unit
 from tests.examples import examples
+from tests.unhurried import unhurried
 
 
 class Base(DeclarativeBase):
@@ -303,7 +303,7 @@ class Books:
     """One book on a database."""
 
     def __init__(self, runner: asyncio.Runner, url: str) -> None:
-        self.runner, self.database = runner, Database(Settings(database_url=url))
+        self.runner, self.database = runner, Database(unhurried(url))
         self.run(self._each(Base.metadata.create_all))
         if self.database.dialect.name == "postgresql":  # the keys of the start are not drawn
             for table in ("sheet", "coupon"):

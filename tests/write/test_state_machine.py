@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 import hypothesis
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
-from graph.settings import Settings
 from tests.audit import audit_url, checked_out
 from tests.conftest import asking
 from tests.examples import THOROUGH, examples
+from tests.unhurried import unhurried
 from tests.write.machine.customers import CustomerRules
 from tests.write.machine.items import ItemRules
 from tests.write.machine.model import Ordered, Placed
@@ -46,7 +46,7 @@ class ShopMachine(CustomerRules, ItemRules, OrderRules):
 def test_random_mutations_do_to_the_shop_what_they_do_to_its_model(empty_url: str) -> None:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        settings = Settings(database_url=empty_url, max_cost=50_000)
+        settings = unhurried(empty_url, max_cost=50_000)
         ask = runner.run(stack.enter_async_context(asking(settings)))
 
         class Machine(ShopMachine):

@@ -14,10 +14,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from graph.base import NAMING_CONVENTION, Created, Key, Updated
 from graph.base import Base as ProductBase
 from graph.database import Database
-from graph.settings import Settings
 from graph.write.plain_rows import OnConflict, Plain, insert_rows
 from graph.write.unit import Unit
 from graph.write.upserts import upsert_rows
+from tests.unhurried import unhurried
 from tests.write.test_any_entity import attempt
 
 
@@ -113,7 +113,7 @@ class ChangeMarkedInput:
 
 @pytest.fixture
 async def tags(bare_url: str) -> AsyncIterator[Database]:
-    database = Database(Settings(database_url=bare_url))
+    database = Database(unhurried(bare_url))
     async with database.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     yield database
