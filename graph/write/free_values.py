@@ -7,6 +7,8 @@ refused here: where there is no such value, nothing is changed.
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 import string
 import sys
@@ -138,7 +140,7 @@ def _free(column: Any, least: Any, greatest: Any, old: Any, there: set[Any]) -> 
     unit = _unit(column, greatest)
     steps = 0 if unit is None else _steps(least, greatest, unit)
     if isinstance(greatest, str):
-        return [_alike(old) for _ in range(FEW)]
+        return _others_alike(old, there)
     if steps > COUNTED:
         return [least + unit * number for number in random.sample(range(1, steps), FEW)]
     return [value for number in range(1, steps) if (value := least + unit * number) not in there]
@@ -161,10 +163,23 @@ def _unit(column: Any, value: Any) -> Any:
     return next((unit for type_, unit in UNITS.items() if isinstance(value, type_)), None)
 
 
-def _alike(text: str) -> str:
-    """Another text of the same form: letters for letters, digits for digits."""
+def _kinds(text: str) -> list[str]:
+    """What may stand at each place of a text of the same form: letters for letters, digits for digits."""
     kinds = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
-    return "".join(next((random.choice(kind) for kind in kinds if char in kind), char) for char in text)
+    return [next((kind for kind in kinds if char in kind), char) for char in text]
+
+
+def _alike(text: str) -> str:
+    """Another text of the same form."""
+    return "".join(map(random.choice, _kinds(text)))
+
+
+def _others_alike(text: str, there: set[str]) -> list[str]:
+    """Texts of the same form that are not there, or some that most likely are not, where there are many of that form."""
+    kinds = _kinds(text)
+    if math.prod(map(len, kinds)) > COUNTED:
+        return [_alike(text) for _ in range(FEW)]
+    return [found for found in map("".join, itertools.product(*kinds)) if found not in there]
 
 
 def _any_time() -> time:

@@ -65,7 +65,7 @@ async def test_two_rows_swap_where_one_value_in_five_is_left(bare: Database, nam
         assert {there[0], there[-1]} - set(after), "one at least is free to be taken"
 
 
-@pytest.mark.parametrize("name", ["few numbers", "numbers", "money", "days"])
+@pytest.mark.parametrize("name", ["few numbers", "numbers", "money", "days", "letters"])
 async def test_two_rows_swap_where_one_value_is_left(bare: Database, name: str) -> None:
     type_, check, every = DENSE[name]
     there = [value for number, value in enumerate(every) if number != len(every) // 2]
