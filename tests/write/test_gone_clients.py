@@ -86,7 +86,7 @@ async def test_a_write_that_is_given_up_between_its_rows_holds_no_lock(shop: Ask
 
 async def nobody_in_transaction(url: str) -> None:
     """See that no transaction stays open. One that was given up is ended by a connection beside it, in a moment."""
-    for _ in range(500):
+    for _ in range(3_000):
         if await rows_of(url, IN_TRANSACTION) == [[(0,)]]:
             return
         await asyncio.sleep(0.01)
