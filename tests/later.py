@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Limits by which of a request the end of its transactions is what comes first, which have nine tenths of its time.
+#: Limits by which of a request the end of its transactions is what comes first.
 WHOLE_REQUEST = dict.fromkeys(("request_timeout_seconds", "statement_timeout_seconds", "lock_timeout_seconds"), 200.0)
 
 
@@ -24,8 +24,11 @@ def put_forward(seconds: float) -> None:
 
 
 def end_of_transactions() -> None:
-    """The time is over that the transactions of requests have under `WHOLE_REQUEST`; that of the requests is not."""
-    put_forward(190.0)
+    """The time is over of requests under `WHOLE_REQUEST`, as where the process stood still: their transactions are given up.
+
+    They have the last tenth of their time from now on to be answered in.
+    """
+    put_forward(WHOLE_REQUEST["request_timeout_seconds"])
 
 
 async def as_time_flies(work: Awaitable[T]) -> T:

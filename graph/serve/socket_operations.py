@@ -27,6 +27,7 @@ from graph.observations import Operation
 from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.serve.admission import Admission
+from graph.serve.answer_time import AnswerTime
 from graph.serve.own_writes import EXTENSION, in_extensions
 from graph.serve.requests import Asked
 from graph.serve.responses import answer_body, refusal_body
@@ -106,15 +107,20 @@ class SocketOperation:
         try:
             async with asyncio.timeout(seconds) as deadline:
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
-                over = (deadline.when() or 0) - seconds / 10
+                given_up = (deadline.when() or 0) - seconds / 10
                 document = await self.engine.document(asked.query, asked.operation_name, asked.size)
                 if document.kind is OperationType.SUBSCRIPTION:
                     observed.status = 200
                     return None
-                context = Context(self.front.database, self.sender.viewer, deadline=over, share=share, spend=self.sender.spend)
+                context = Context(
+                    self.front.database, self.sender.viewer, deadline=given_up, share=share, spend=self.sender.spend
+                )
                 context.read_after = in_extensions(asked.extensions)
                 try:
-                    answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, size=asked.size)
+                    with AnswerTime(deadline, given_up, seconds / 10):
+                        answer = await self.engine.run(
+                            asked.query, asked.variables, asked.operation_name, context, size=asked.size
+                        )
                 finally:
                     await context.close()
         except TimeoutError:

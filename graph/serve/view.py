@@ -23,6 +23,7 @@ from graph.operations.budget import Share
 from graph.operations.engine import Engine
 from graph.operations.request_errors import RequestRefused, refused
 from graph.serve import own_writes
+from graph.serve.answer_time import AnswerTime
 from graph.serve.caching import SAFE, cache_headers, is_kept
 from graph.serve.compression import PAYS_BYTES, compressed
 from graph.serve.correlation import REQUEST_ID, traceparent
@@ -130,11 +131,13 @@ class GraphQLView:
                 if accept.media is None:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
-                context = Context(front.database, sender.viewer, deadline=over - half / 5, share=share, spend=sender.spend)
+                given_up = over - half / 5
+                context = Context(front.database, sender.viewer, deadline=given_up, share=share, spend=sender.spend)
                 if front.database.replicas is not None:
                     context.read_after = own_writes.brought(self.settings, scope, asked.extensions, front.database.shop)
                 only_queries = scope["method"] != "POST"
-                status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
+                with AnswerTime(deadline, given_up, half / 5):
+                    status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
         except ClientGone:
             return None
         except Exception as error:  # every failure has an answer, and none of them shows its insides

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 from sqlalchemy import event, make_url
 from sqlalchemy.util import await_only
@@ -26,7 +27,9 @@ from tests.engines import Postgres, Sqlite
 from tests.faults import Places, places, refusing
 from tests.later import WHOLE_REQUEST, end_of_transactions
 from tests.remote import send
+from tests.sockets import listening
 from tests.stock import item
+from tests.subscribers import socket
 from tests.unhurried import unhurried
 from tests.words import ERRORS, done
 
@@ -211,6 +214,23 @@ async def test_a_request_over_its_time_keeps_what_was_committed(ask_with: AskWit
             assert (answer.status, answer.codes) == (200, [])
             assert data == dict.fromkeys(data, AGAIN)
             assert await items(empty_url) == [("A", 5)]
+
+
+async def test_a_socket_hears_what_was_committed_when_the_time_of_an_operation_is_over(ask_with: AskWith) -> None:
+    settings = {**WHOLE_REQUEST, "heartbeat_seconds": 3_600.0}
+    async with ask_with(**settings) as ask, listening(ask.app) as server, socket(server.port) as client:
+        await done(ask, "createItem", {"sku": "A", "name": "A", "price": "1", "stock": 5})
+        await client.init()
+
+        def wait(place: Places) -> None:
+            if place.seen[-1].startswith("UPDATE item"):
+                await_only(too_long())
+
+        with places(ask.app.state.database, wait):
+            await client.subscribe("1", MUTATIONS["a later field"])
+            told = orjson.loads(await client.connection.recv())
+        data = {key: payload and plain(payload) for key, payload in told["payload"]["data"].items()}
+        assert data == {"c": CREATED, "a": AGAIN, "d": None}
 
 
 async def test_what_was_committed_is_told_though_a_row_that_an_error_names_cannot_be_read(

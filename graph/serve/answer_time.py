@@ -1,0 +1,30 @@
+"""The time in which a request is answered whose transactions were given up, so that what was committed before is told.
+
+What goes in: the limit of the request, when its transactions are given up, for how many seconds it is answered then. What comes
+out: a block in which the limit is over so long after that has happened, and not after it was to happen: where the process stood
+still meanwhile both would be over at once, and nobody be told what was committed. Nothing is refused here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class AnswerTime:
+    """`with AnswerTime(limit, given_up, seconds):` within `async with limit`; times are those of the loop."""
+
+    __slots__ = ("_limit", "_loop", "_seconds", "_timer")
+
+    def __init__(self, limit: asyncio.Timeout, given_up: float, seconds: float) -> None:
+        self._limit, self._seconds = limit, seconds
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(given_up, self._begin)
+
+    def __enter__(self) -> None:
+        self._limit.reschedule(None)
+
+    def _begin(self) -> None:
+        self._limit.reschedule(self._loop.time() + self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
