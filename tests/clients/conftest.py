@@ -11,6 +11,7 @@ from tests.clients.programs import Workshop
 from tests.conftest import made
 from tests.engines import Engines
 from tests.servers import start
+from tests.sockets import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +32,4 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield served.url
         finally:
             served.process.terminate()
-            assert served.process.wait(20) == 0
+            assert served.process.wait(PATIENCE) == 0
