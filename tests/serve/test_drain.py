@@ -87,9 +87,10 @@ def client_of(served: Served, **more: Any) -> httpx2.AsyncClient:
 async def draining(http: httpx2.AsyncClient) -> tuple[int, Any, str]:
     """What is answered to who asks how a server is, once that is that it ends."""
     async with asyncio.timeout(PATIENCE):
-        while (found := await answers(http, "/readyz"))[0] != 503:
-            pass
-    return found
+        while True:
+            with suppress(httpx2.RemoteProtocolError):  # a connection on which nothing was asked yet, when it began to end
+                if (found := await answers(http, "/readyz"))[0] == 503:
+                    return found
 
 
 #: Clients whose connections are not used again.
