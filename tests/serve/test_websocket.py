@@ -26,6 +26,7 @@ from graph.settings import Settings
 from tests.conftest import Ask, asking
 from tests.sockets import NEVER, PATIENCE, Listening, Peer, handshake, listening, request, until
 from tests.subscribers import PROTOCOL, Socket, socket
+from tests.unhurried import unhurried
 
 CREATE = """mutation ($name: String!) {
   createCustomer(input: {name: $name, email: "ada@example.org"}) { customer { name } errors { code } }
@@ -36,10 +37,7 @@ FOLLOW = "subscription ($types: [ChangedType!]) { changes(types: $types) { curso
 
 @pytest.fixture
 async def ask(empty_url: str) -> AsyncIterator[Ask]:
-    settings = Settings(
-        database_url=empty_url, init_timeout_seconds=NEVER, request_timeout_seconds=NEVER, max_socket_operations=3
-    )
-    async with asking(settings) as asker:
+    async with asking(unhurried(empty_url, init_timeout_seconds=NEVER, max_socket_operations=3)) as asker:
         yield asker
 
 
