@@ -7,6 +7,7 @@ session is made when first used and must be closed by whoever made the context, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,21 @@ if TYPE_CHECKING:
     from graph.read.payloads.running import RunningMutation
 
 
+#: Where no request is over at any time.
+NO_LIMIT = nullcontext()
+
+
 @dataclass(slots=True)
 class Context:
     """One request, or over a WebSocket one operation. `viewer` is who asks, None where nobody has to say so; `client`, by which
     idempotency keys are kept apart, and `scope`, what he may see, follow from him.
 
     `running` is the mutation being run and how far it is, set by the engine before its first field. `committed` says, once it is
-    closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock. `share` is what
-    the answer has of the bytes that all may have together, until it is sent. `spend` takes what an operation costs from what its
-    sender may spend; it may refuse. Where there are replicas `read_after` is what his queries must see, and `wrote` what later
-    ones must, because he has written it meanwhile.
+    closed, whether a COMMIT was sent. `deadline` is when a transaction must be over, by the event loop's clock; in a block of
+    `answer_time` there is time to answer after that (`graph.serve.answer_time`). `share` is what the answer has of the bytes that
+    all may have together, until it is sent. `spend` takes what an operation costs from what its sender may spend; it may refuse.
+    Where there are replicas `read_after` is what his queries must see, and `wrote` what later ones must, because he has written
+    it meanwhile.
     """
 
     database: Database
@@ -40,6 +46,7 @@ class Context:
     running: RunningMutation | None = None
     committed: bool = False
     deadline: float | None = None
+    answer_time: AbstractContextManager[None] = NO_LIMIT
     share: Share | None = None
     spend: Callable[[int], None] | None = None
     read_after: ReadAfter | None = None

@@ -159,8 +159,9 @@ class Engine:
         with refusals_told(document, context):
             variables = self.variables(document, raw_variables, context)
             planned = await self.planned(document, variables, context.scope)
-            async with context.database.line.first:
-                return await self._mutation(document, variables, planned, context)
+            with context.answer_time:
+                async with context.database.line.first:
+                    return await self._mutation(document, variables, planned, context)
 
     async def document(self, text: str, operation_name: str | None, size: int = 0) -> Document:
         """A validated document, in a request of this size. Raises `RequestRefused`."""

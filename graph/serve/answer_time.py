@@ -13,18 +13,17 @@ import asyncio
 class AnswerTime:
     """`with AnswerTime(limit, given_up, seconds):` within `async with limit`; times are those of the loop."""
 
-    __slots__ = ("_limit", "_loop", "_seconds", "_timer")
+    __slots__ = ("_given_up", "_limit", "_seconds", "_timer")
 
     def __init__(self, limit: asyncio.Timeout, given_up: float, seconds: float) -> None:
-        self._limit, self._seconds = limit, seconds
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_at(given_up, self._begin)
+        self._limit, self._given_up, self._seconds = limit, given_up, seconds
 
     def __enter__(self) -> None:
         self._limit.reschedule(None)
+        self._timer = asyncio.get_running_loop().call_at(self._given_up, self._begin)
 
     def _begin(self) -> None:
-        self._limit.reschedule(self._loop.time() + self._seconds)
+        self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()

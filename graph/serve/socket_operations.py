@@ -113,14 +113,16 @@ class SocketOperation:
                     observed.status = 200
                     return None
                 context = Context(
-                    self.front.database, self.sender.viewer, deadline=given_up, share=share, spend=self.sender.spend
+                    self.front.database,
+                    self.sender.viewer,
+                    deadline=given_up,
+                    answer_time=AnswerTime(deadline, given_up, seconds / 10),
+                    share=share,
+                    spend=self.sender.spend,
                 )
                 context.read_after = in_extensions(asked.extensions)
                 try:
-                    with AnswerTime(deadline, given_up, seconds / 10):
-                        answer = await self.engine.run(
-                            asked.query, asked.variables, asked.operation_name, context, size=asked.size
-                        )
+                    answer = await self.engine.run(asked.query, asked.variables, asked.operation_name, context, size=asked.size)
                 finally:
                     await context.close()
         except TimeoutError:

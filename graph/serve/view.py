@@ -132,12 +132,14 @@ class GraphQLView:
                     raise refused("NOT_ACCEPTABLE", f"Accept {GRAPHQL_RESPONSE} or {JSON}.", 406)
                 # A transaction is given up earlier, so that what was committed before it can still be answered.
                 given_up = over - half / 5
-                context = Context(front.database, sender.viewer, deadline=given_up, share=share, spend=sender.spend)
+                answer_time = AnswerTime(deadline, given_up, half / 5)
+                context = Context(
+                    front.database, sender.viewer, deadline=given_up, answer_time=answer_time, share=share, spend=sender.spend
+                )
                 if front.database.replicas is not None:
                     context.read_after = own_writes.brought(self.settings, scope, asked.extensions, front.database.shop)
                 only_queries = scope["method"] != "POST"
-                with AnswerTime(deadline, given_up, half / 5):
-                    status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
+                status, body = await self._run(asked, context, operation.request_id, only_queries=only_queries)
         except ClientGone:
             return None
         except Exception as error:  # every failure has an answer, and none of them shows its insides
