@@ -15,6 +15,7 @@ from functools import partial
 from threading import Thread
 from typing import Any, Self
 
+import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL
@@ -30,7 +31,7 @@ from graph.database.stored import STORED
 from graph.database.turns import Turns
 from graph.settings import Settings
 
-#: How long is waited at the end for the threads of connections that were given up.
+#: How long is waited at the end for the threads of connections that were given up, or whose opening was.
 ENDING_SECONDS = 5.0
 
 
@@ -48,16 +49,22 @@ class File:
             max_overflow=0,
             pool_timeout=settings.pool_timeout_seconds,
             hide_parameters=True,
-            connect_args={"isolation_level": None, "timeout": settings.lock_timeout_seconds},
+            connect_args={
+                "isolation_level": None,
+                "timeout": settings.lock_timeout_seconds,
+                "async_creator_fn": self._opening,
+            },
         )
         engine = self.engine.sync_engine
         engine.dialect.colspecs = {**engine.dialect.colspecs, **STORED}
         path, owners = target.url.database or "", Owners()
         event.listen(engine, "connect", partial(_on_connect, path, owners, writer_bytes(settings)))
+        event.listen(engine, "connect", self._on_opened)
         event.listen(engine, "do_connect", lambda *_: put_aside(path, owners))
         event.listen(engine, "begin", begin_at_once)
         event.listen(engine, "before_cursor_execute", self._on_statement)
         event.listen(engine, "invalidate", self._on_invalidate)
+        #: Threads that end some time, or of connections that are being opened: nobody may wait for one any more.
         self._ending: set[Thread] = set()
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
@@ -137,7 +144,8 @@ class File:
         """Close every connection."""
         await self.engine.dispose()
         self._readers.close()
-        for each in self._ending:  # it tells this loop how its last call ended, and is interrupted at its limit
+        # Each tells this loop how its last call ended, and is interrupted at its limit.
+        for each in filter(Thread.is_alive, self._ending):
             await asyncio.to_thread(each.join, ENDING_SECONDS)
 
     def _on_invalidate(self, connection: Any, record: Any, error: BaseException | None) -> None:
@@ -149,8 +157,25 @@ class File:
         driver.time_limit.given_up = True
         with suppress(Exception), closing(driver.rollback()) as begun:
             begun.send(None)
-        thread: Thread = driver._thread  # noqa: SLF001  # nothing else says when it has ended
-        self._ending = {each for each in self._ending if each.is_alive()} | {thread}
+        self._wait_for(thread_of(driver))
+
+    def _opening(self, *arguments: Any, **named: Any) -> aiosqlite.Connection:
+        made = aiosqlite.connect(*arguments, **named)
+        thread_of(made).daemon = True
+        self._wait_for(thread_of(made))
+        return made
+
+    def _wait_for(self, thread: Thread) -> None:
+        self._ending = {*filter(Thread.is_alive, self._ending), thread}
+
+    def _on_opened(self, connection: Any, record: Any) -> None:
+        self._ending.discard(thread_of(connection.driver_connection))
+
+
+def thread_of(driver: Any) -> Thread:
+    """The thread of a connection."""
+    thread: Thread = driver._thread  # noqa: SLF001  # nothing else says when it has ended
+    return thread
 
 
 def writer_bytes(settings: Settings) -> int:

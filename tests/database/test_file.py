@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from time import monotonic
 from typing import Any
 
@@ -66,6 +66,32 @@ async def test_who_closes_waits_for_the_threads_of_connections_that_were_given_u
             task.cancel()
             await asyncio.sleep(0.01)
     assert task.cancelled()
+    assert [thread.is_alive() for thread in threads] == [True]
+    loop.call_later(0.1, go.set)
+    await database.close()
+    assert go.is_set()
+    assert [thread.is_alive() for thread in threads] == [False]
+
+
+async def test_who_closes_waits_for_the_threads_of_connections_whose_opening_was_given_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.database.file_connections.ENDING_SECONDS", PATIENCE)
+    loop, held, go, threads, connect = asyncio.get_running_loop(), asyncio.Event(), Event(), list[Any](), sqlite3.connect
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        threads.append(current_thread())
+        loop.call_soon_threadsafe(held.set)
+        go.wait(PATIENCE)
+        return connect(*arguments, **named)
+
+    monkeypatch.setattr(sqlite3, "connect", slowly)
+    async with database.session() as session:
+        task = asyncio.create_task(database.transaction(session, session.connection))
+        await held.wait()
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0.01)
     assert [thread.is_alive() for thread in threads] == [True]
     loop.call_later(0.1, go.set)
     await database.close()
