@@ -23,7 +23,9 @@ class AnswerTime:
         self._timer = asyncio.get_running_loop().call_at(self._given_up, self._begin)
 
     def _begin(self) -> None:
-        self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        self._limit.reschedule(max(self._given_up, asyncio.get_running_loop().time()) + self._seconds)
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        if self._limit.when() is None:  # what is to be done after the block has its limit, too
+            self._begin()
