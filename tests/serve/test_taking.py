@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,6 +12,7 @@ import pytest
 
 from graph.serve import taking as taking_
 from graph.serve.taking import LOOK_SECONDS, LOOKS, Headcount, OpenConnections, Taking
+from tests.later import put_forward
 from tests.sockets import PATIENCE
 
 #: A loop's own clock decides who is first; whoever has more leaves to the other.
@@ -127,7 +127,7 @@ async def test_who_stood_still_looks_again_before_he_takes_what_he_left(listener
     """All may have stood still, and he to whom it was left be about to look."""
     async with second_left(listener) as (_, connections):
         await asyncio.sleep(LOOK_SECONDS / 2)
-        time.sleep(2 * LOOKS * LOOK_SECONDS)  # noqa: ASYNC251  # the loop stands still
+        put_forward(2 * LOOKS * LOOK_SECONDS)
         for _ in range(LOOKS // 2):
             await asyncio.sleep(0)
         assert connections.coming == 0
