@@ -76,9 +76,15 @@ async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) ->
 
 async def draw_alone(context: Context, dialect: Dialect, draw: Draw) -> dict[int, int]:
     """Draw by a statement that does nothing else; the keys by the `id` of their row."""
-    sql, names = _alone(dialect)
-    draw.take(await context.database.fetch_within(context.session, sql, [draw.parameters[name] for name in names]))
+    draw.take(await _ask(context, dialect, draw.parameters))
     return draw.keys
+
+
+async def _ask(context: Context, dialect: Dialect, told: Mapping[str, Any]) -> Sequence[int]:
+    """The keys that a draw gives, table after table, those of each in ascending order."""
+    sql, names = _alone(dialect)
+    drawn: Sequence[int] = await context.database.fetch_within(context.session, sql, [told[name] for name in names])
+    return drawn
 
 
 async def next_keys(context: Context, dialect: Dialect, numbers: Mapping[type[Base], int]) -> dict[type[Base], Sequence[int]]:
@@ -93,12 +99,10 @@ async def next_keys(context: Context, dialect: Dialect, numbers: Mapping[type[Ba
         last = {str(name): int(key) for name, key in await context.database.rows_within(context.session, _last(dialect), [])}
         begins = {model: last.get(model.__tablename__, 0) + 1 for model in wanted}
         return {model: range(begins[model], begins[model] + number) for model, number in wanted.items()}
-    sql, names = _alone(dialect)
-    told = _told(wanted, dialect)
-    drawn: Sequence[int] = await context.database.fetch_within(context.session, sql, [told[name] for name in names])
+    drawn = await _ask(context, dialect, _told(wanted, dialect))
     found, start = dict[type[Base], Sequence[int]](), 0
     for model, number in wanted.items():
-        found[model] = sorted(drawn[start : start + number])
+        found[model] = drawn[start : start + number]
         start += number
     return found
 

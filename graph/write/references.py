@@ -7,7 +7,7 @@ look at. What is refused here: a reference that leads nowhere, as REFERENCE_NOT_
 from __future__ import annotations
 
 from collections import defaultdict, namedtuple
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -50,8 +50,7 @@ async def look_up(graphs: Sequence[Graph]) -> None:
     for model, waiting in sorted(by_model.items(), key=lambda each: rank(each[0])):
         found = await _rows(waiting[0][0], model, [reference for _, reference in waiting], draw, lock)
         if draw is not None:
-            for graph in graphs:
-                graph.keys = draw.keys
+            _give(graphs, draw.keys)
             draw = None
         for graph, reference in waiting:
             row = found.get((reference.attribute, reference.value))
@@ -63,9 +62,13 @@ async def look_up(graphs: Sequence[Graph]) -> None:
                 graph.assign(owner, foreign_key, getattr(row, key), reference.path)
             graph.targets[id(owner), relation.key] = row
     if draw is not None and len(graphs) > 1:  # else each would draw for itself
-        keys = await draw_alone(graphs[0].context, graphs[0].dialect, draw)
-        for graph in graphs:
-            graph.keys = keys
+        _give(graphs, await draw_alone(graphs[0].context, graphs[0].dialect, draw))
+
+
+def _give(graphs: Sequence[Graph], keys: Mapping[int, int]) -> None:
+    """Let graphs give their rows keys that were drawn, beside those that they have from before."""
+    for graph in graphs:
+        graph.keys = {**graph.keys, **keys}
 
 
 @cache

@@ -19,6 +19,7 @@ from graph.context import Context
 from graph.database import Database
 from graph.write.errors import MutationError, Refused, ordered
 from graph.write.unit import EXPLANATIONS, Unit
+from tests.conftest import Statements
 from tests.renamed import NAMES, renamed
 from tests.unhurried import unhurried
 
@@ -210,6 +211,26 @@ async def test_a_natural_key_that_is_stored_in_another_form(tables: Database) ->
     assert await attempt(tables, create(ShelfInput(code="a", aisle=1, boxes=boxes[:1]))) == []
     errors = await attempt(tables, create(ShelfInput(code="b", aisle=1, boxes=boxes)))
     assert short(errors) == [("REFERENCE_NOT_FOUND", "input.0.boxes.1.owner.token", "fk_Box_owner_id")]
+
+
+async def test_keys_that_were_drawn_stay_drawn_when_more_are(tables: Database, statements: Statements) -> None:
+    async with tables.engine.begin() as connection:
+        await connection.execute(sa.insert(Owner).values(name="me"))
+    owner = some(OwnerReference(id=some("Owner:1"), token=None, create=None))
+
+    async def work(unit: Unit) -> None:
+        statements.clear()
+        for code in "ab":
+            boxes = [BoxInput(slot=slot, weight=1, owner=owner) for slot in (1, 2)]
+            unit.session.add(unit.create(Shelf, ShelfInput(code=code, aisle=1, boxes=boxes)))  # type: ignore[type-var]  # made when the test runs
+            await unit.look_up()
+        drawn = len(unit.keys)
+        await unit.flush()
+        assert drawn == len(unit.keys) == (0 if tables.capabilities.drawn_keys is None else 6)
+
+    assert await attempt(tables, work) == []
+    draws = [sql for sql in statements.sql if "nextval" in sql]
+    assert len(draws) == (0 if tables.capabilities.drawn_keys is None else 2)
 
 
 async def test_a_row_pointed_to_is_deleted_after_it_was_looked_up(tables: Database) -> None:
