@@ -64,7 +64,7 @@ class File:
         event.listen(engine, "begin", begin_at_once)
         event.listen(engine, "before_cursor_execute", self._on_statement)
         event.listen(engine, "invalidate", self._on_invalidate)
-        #: Threads that end some time, or of connections that are being opened: nobody may wait for one any more.
+        #: Threads of connections that were given up, or are being opened and may be: nobody else waits for their end.
         self._ending: set[Thread] = set()
         # A file has one writer at a time: the others wait for their turn instead of polling its lock.
         self.turns = Turns(1, settings.pool_timeout_seconds)
@@ -161,7 +161,7 @@ class File:
 
     def _opening(self, *arguments: Any, **named: Any) -> aiosqlite.Connection:
         made = aiosqlite.connect(*arguments, **named)
-        thread_of(made).daemon = True
+        thread_of(made).daemon = True  # as SQLAlchemy has it
         self._wait_for(thread_of(made))
         return made
 

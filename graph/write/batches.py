@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 
 from graph.base import Base
 from graph.database import capabilities
-from graph.database.insert_texts import unique_columns
 from graph.write.answers import Answer, Payload, Result, row_of
 from graph.write.errors import ROOT, MutationError, Path, Refused, Row, try_again
 from graph.write.record import savepoint
 from graph.write.references import look_up
+from graph.write.unique_keys import unique_keys
 from graph.write.unit import EXPLANATIONS, Unit
 
 
@@ -63,11 +63,11 @@ def _in_turn(unit: Unit, model: type[Base], rows: Sequence[Base]) -> Sequence[in
 
     As they were sent where one writes at a time, and gives them their ids as they are written.
     """
-    names = list(unique_columns(model.__mapper__.local_table))
-    if capabilities(unit.dialect).one_writer or len(names) != 1:
+    keys = unique_keys(model.__mapper__.local_table)
+    if capabilities(unit.dialect).one_writer or len(keys) != 1:
         return range(len(rows))
-    values = [row.__dict__.get(names[0]) for row in rows]
-    return sorted(range(len(rows)), key=lambda index: (values[index] is None, values[index]))
+    values = [[row.__dict__.get(column.key) for column in keys[0].columns] for row in rows]
+    return sorted(range(len(rows)), key=lambda index: [(value is None, value) for value in values[index]])
 
 
 async def _save(unit: Unit, row: Base) -> Row | list[MutationError] | None:
