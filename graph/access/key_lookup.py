@@ -21,7 +21,8 @@ from graph.access.api_keys import API_KEYS, digest_of, identity_of, prefix_of
 from graph.access.claims import BadCredentials, scopes_in
 from graph.database import Database, once_a_kind
 from graph.read.planning.arguments import Given
-from graph.read.sql.constructs import JoinedRows, member, unchanged
+from graph.read.sql.bound_lists import member, unchanged
+from graph.read.sql.constructs import JoinedRows
 from graph.read.sql.json import as_null, joined, json_list, json_tuple
 from graph.read.sql.statement import Statement
 from graph.read.sql.writer import Writer
@@ -84,7 +85,7 @@ class KeyLookup:
 def keys_of_prefixes(dialect: sa.Dialect) -> Statement:
     """The keys of some prefixes that were not taken back, as one text."""
     writer, key = Writer(dialect, SERVER), API_KEYS.c
-    asked = member(dialect, key.prefix, unchanged, partial(writer.bind, Given(("prefixes",))), negated=False)
+    asked = member(dialect, key.prefix, unchanged, partial(writer.bind, Given(("prefixes",))), keys=True)
     texts = [escaped(each) for each in (key.prefix, key.digest, key.name, key.scopes)]
     row = joined(json_tuple([*texts, as_null([key.customer], nullable=True), as_null(moment(key.expires_at), nullable=True)]))
     found = sa.select(JoinedRows(row)).where(asked, key.revoked_at.is_(None)).scalar_subquery()

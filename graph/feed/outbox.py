@@ -28,8 +28,8 @@ from graph.database.insert_texts import behind
 from graph.database.read_after import ReadAfter
 from graph.feed.positions import TAG, cursor_at
 from graph.read.planning.arguments import Given
+from graph.read.sql.bound_lists import object_rows
 from graph.read.sql.connections import cursor_text
-from graph.read.sql.constructs import object_rows
 from graph.read.sql.statement import Statement
 from graph.read.sql.writer import Writer
 from graph.read.types.encodings import literal

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from graph.base import Base
 from graph.database import capabilities
-from graph.read.sql.constructs import driver_values, value_rows
+from graph.read.sql.bound_lists import driver_values, value_rows
 from graph.write.object_graph import Graph
 
 #: Parameters of one statement, which every build of SQLite takes.

@@ -23,6 +23,7 @@ from sqlalchemy import Dialect
 from graph.base import Base
 from graph.context import Context
 from graph.database import capabilities, once_a_kind
+from graph.read.sql.bound_lists import padded
 from graph.write.pending import put
 
 #: The names of what a draw is told.
@@ -60,7 +61,8 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
 def _told(numbers: Mapping[type[Base], int], dialect: Dialect) -> dict[str, list[Any]]:
     """What a draw of so many keys for each class is told."""
     tables, attributes = [_table(model, dialect) for model in numbers], [_key(model) for model in numbers]
-    return dict(zip(PARAMETERS, (tables, attributes, list(numbers.values())), strict=True))
+    lists = padded(tables), padded(attributes), padded(list(numbers.values()), 0)
+    return dict(zip(PARAMETERS, lists, strict=True))
 
 
 async def give_keys(context: Context, dialect: Dialect, keys: dict[int, int]) -> None:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 
 from graph.base import Base
-from graph.read.sql.constructs import member, unchanged
+from graph.read.sql.bound_lists import member, unchanged
 from graph.write.columns import mirror_if_any
 from graph.write.errors import Row
 from graph.write.locks import Lock, locked
@@ -72,9 +72,10 @@ def lineage(model: type[Base]) -> Lineage | None:
 
 
 def among(graph: Graph, column: Any, keys: Iterable[Any]) -> ColumnElement[bool]:
-    """The condition that a column holds one of these values: one parameter, whatever their number."""
+    """The condition that a column holds one of these keys: one parameter, whatever their number."""
+    listed = list(keys)
     return member(
-        graph.dialect, column, unchanged, lambda type_, whole: sa.bindparam(None, whole(list(keys)), type_, unique=True), False
+        graph.dialect, column, unchanged, lambda type_, whole: sa.bindparam(None, whole(listed), type_, unique=True), keys=True
     )
 
 

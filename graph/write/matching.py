@@ -24,8 +24,8 @@ from graph.base import MAX_SUBTOTAL, Base, Money
 from graph.read.planning.arguments import Source, resolve
 from graph.read.planning.filters import EVERYTHING
 from graph.read.rows import Door
+from graph.read.sql.bound_lists import unchanged
 from graph.read.sql.conditions import Conditions
-from graph.read.sql.constructs import unchanged
 from graph.read.types.filter_inputs import mirror_of_where
 from graph.read.types.scalars import global_id, id_form
 from graph.texts import EDGES

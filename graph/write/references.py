@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeEngine
 from graph.base import Base
 from graph.database import Capabilities, capabilities
 from graph.read.rows import Door
-from graph.read.sql.constructs import member, unchanged
+from graph.read.sql.bound_lists import member, unchanged
 from graph.read.sql.statement import constant
 from graph.scope import Scope
 from graph.write.columns import attribute_name, stored, target_attributes
@@ -157,7 +157,7 @@ def _compile(
             encoders[attribute] = whole
             return sa.bindparam(attribute, type_=type_)
 
-        return member(dialect, getattr(target, attribute), unchanged, bind, False)
+        return member(dialect, getattr(target, attribute), unchanged, bind, keys=True)
 
     select = locked(sa.select(*columns).where(sa.or_(*map(among, attributes))), target, lock)
     statement = drawing(select, dialect) if draws else select

@@ -38,7 +38,7 @@ KINDS = {
     )
 } | {"shops/file_homes.py", "shops/schema_homes.py"}
 #: SQL of expressions: types and constructs that are spelled in two ways. What they import of a dialect are its types.
-EXPRESSIONS = {"read/sql/constructs.py", "texts.py"}
+EXPRESSIONS = {"read/sql/constructs.py", "read/sql/bound_lists.py", "texts.py"}
 #: How SQLAlchemy is told another spelling for a dialect; only there its name may stand.
 SPELLING = {"compiles", "with_variant"}
 #: Words of SQL that one kind alone understands.

@@ -17,7 +17,7 @@ from graph.read.planning.arguments import Source
 from graph.read.planning.filters import selective
 from graph.read.planning.plan import Compare, Either, Every, Filter, IsNull, IsTrue, Not, Related, Search
 from graph.read.rows import Door
-from graph.read.sql.constructs import member, unchanged
+from graph.read.sql.bound_lists import member, unchanged
 from graph.read.types.mirror import MIRRORS, plain_pair
 from graph.read.types.scalars import MAX_KEY, parse_id
 from graph.texts import CodePointText, Trimmed
@@ -82,7 +82,8 @@ class Conditions:
                 column,
                 encode,
                 lambda type_, whole: self.binder.bind(source, type_, whole),
-                operator == "not_in",
+                negated=operator == "not_in",
+                keys=filter_.attribute == "id",
             )
             return and_(column.is_not(None), found) if operator == "not_in" else found  # an empty list lets null through
         value = self.binder.bind(source, column.type, encode)

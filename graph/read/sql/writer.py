@@ -39,9 +39,10 @@ from graph.read.planning.plan import (
 )
 from graph.read.rows import VIEWER, Door
 from graph.read.sql.aggregates import SummaryWriter
+from graph.read.sql.bound_lists import id_rows, member, unchanged
 from graph.read.sql.conditions import Conditions, key_reader, type_of
 from graph.read.sql.connections import PageWriter, cursor_text
-from graph.read.sql.constructs import ByteLength, JoinedRows, Lacking, id_rows, member, unchanged, within_bytes
+from graph.read.sql.constructs import ByteLength, JoinedRows, Lacking, within_bytes
 from graph.read.sql.json import encode, encode_id, joined, json_list, json_object, or_null
 from graph.read.sql.statement import EXPIRED, KEYS, LIMIT, META, Parameter, Statement, constant
 from graph.read.sql.viewer_json import viewer_parts
@@ -155,9 +156,7 @@ class Writer:
     def _rows(self, root: RowsByKey) -> Select[Any]:
         mirror = MIRRORS[root.entity.type_name]
         row = self.row(mirror)
-        listed = member(
-            self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), negated=False
-        )
+        listed = member(self.dialect, row.id, unchanged, lambda type_, whole: self.bind(Given((KEYS,)), type_, whole), keys=True)
         text = joined(self.object(root.entity, row, IN_PAYLOAD), root.entity.lists)
         object_ = select(row.id.label("k"), text.label("j")).where(listed)
         each = object_.subquery(self.alias())
