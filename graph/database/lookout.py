@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from graph.database.link import Link, Opening
-from graph.database.protocol import DatabaseUrl
+from graph.database.protocol import DatabaseUrl, Host
 from graph.database.turns import Turns
 
 logger = logging.getLogger("ordergraph.database")
@@ -70,20 +70,26 @@ class Lookout:
             self._looking = asyncio.get_running_loop().create_task(self._give_up_the_replaced())
 
     async def _give_up_the_replaced(self) -> None:
-        """End what leads to others than the primary, the server of the oldest connection being asked first."""
-        first = self._links[0].host
-        hosts = (first, *(host for host in self._target.hosts if host != first))
+        """See to each host that connections lead to. Where there are two, all are to lead to one in the end."""
+        hosts = dict.fromkeys(link.host for link in self._links)
+        if len(hosts) > 1:
+            self._distrust()  # what runs meanwhile is not cut off
+        await asyncio.gather(*map(self._give_up_if_replaced, hosts))
+
+    async def _give_up_if_replaced(self, host: Host) -> None:
+        """End what leads to a host that does not answer as the primary while another does."""
+        hosts = (host, *(each for each in self._target.hosts if each != host))
         try:
             found: Any = await Opening(replace(self._target, hosts=hosts), ANSWER_SECONDS, **self._options)
         except Exception as error:  # nobody is the primary, or says so; whoever waits learns why by himself
             logger.debug("No primary was found: %r", error)
             return
-        lost = [link for link in self._open() if link.host != found.host]
+        lost = [link for link in self._open() if link.host == host != found.host]
         if lost:
             logger.warning("Another server is the primary now, %s: %d connections are given up", found.host[0], len(lost))
             self._distrust()
-            for link in lost:
-                link.terminate()
+        for link in lost:
+            link.terminate()
         await found.leave()
 
     async def close(self) -> None:
