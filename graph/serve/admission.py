@@ -19,8 +19,9 @@ from time import perf_counter
 from graph.database.turns import Patience
 from graph.operations.aside import Aside
 
-#: A wait that nobody minds; or so many times what a request takes alone, where that is longer.
-BORNE_SECONDS, TIMES_ALONE = 0.025, 2
+#: A wait that nobody minds; or so many times what a request takes alone, where that is longer. It keeps a process busy: four
+#: clients have as many creates answered as sixteen.
+BORNE_SECONDS, TIMES_ALONE = 0.006, 2
 #: Requests that keep a process busy: nobody is ever refused behind fewer.
 BUSY = 4
 #: Requests that are no crowd, whatever they take: nobody is refused behind fewer while it is calm.
@@ -31,8 +32,9 @@ ALIKE = 1.5
 BURST_SECONDS, CALM_SECONDS = 0.1, 0.5
 #: What a request is taken to need alone before one was seen.
 UNKNOWN_SECONDS = 0.1
-#: How many who came too soon are told so at once, and how long after the last ones.
-TOLD_AT_ONCE, PAUSE_SECONDS = 24, 0.01
+#: How many who came too soon are told so at once, at most, and how long after the last ones; and how many while one is served.
+TOLD_AT_ONCE, PAUSE_SECONDS = 60, 0.01
+TOLD_FOR_ONE = 6
 #: Likewise on WebSockets, where it costs more to tell somebody, and nothing to read him later.
 TOLD_ON_SOCKETS = 3
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
@@ -50,9 +52,10 @@ class Admission:
         self._is_alone = False
         self._answers = self._seconds = 0.0  # those of late, and how long they took together
         self._last = 0.0
+        self._was_still = False  # before the last answer
         self._standing_since: float | None = None
         self._refused_at = -CALM_SECONDS
-        self.early, self.early_on_sockets = Early(TOLD_AT_ONCE), Early(TOLD_ON_SOCKETS)
+        self.early, self.early_on_sockets = Early(TOLD_AT_ONCE, self._told), Early(TOLD_ON_SOCKETS, self._told)
 
     def admits(self) -> bool:
         """Whether another request is let in."""
@@ -75,6 +78,10 @@ class Admission:
         Patience.seconds, Patience.until = 2 * borne, now + CALM_SECONDS
         return False
 
+    def _told(self) -> int:
+        """How many may be told while as many are served as a pause has time for."""
+        return int(TOLD_FOR_ONE * PAUSE_SECONDS / self.each_seconds) if self.each_seconds else TOLD_AT_ONCE
+
     def began(self) -> None:
         """A request is there as a whole."""
         self._is_alone = not self.working
@@ -87,22 +94,24 @@ class Admission:
         now = perf_counter()
         took, self._last = now - self._last, now
         self.working -= 1
-        kept = max(0.0, 1.0 - took / MEMORY_SECONDS)
-        self._answers, self._seconds = self._answers * kept + 1.0, self._seconds * kept + took
-        self.each_seconds = self._seconds / self._answers
+        was_still, self._was_still = self._was_still, took > MEMORY_SECONDS
+        if was_still or not self._was_still:  # where all stood still for once, that tells nothing of the next ones
+            kept = max(0.0, 1.0 - took / MEMORY_SECONDS)
+            self._answers, self._seconds = self._answers * kept + 1.0, self._seconds * kept + took
+            self.each_seconds = self._seconds / self._answers
         if self._is_alone:
             self.alone_seconds += (took - self.alone_seconds) * WEIGHT
             self._is_alone = False
 
 
 class Early:
-    """Those who were told when to come back and came sooner: they are told again, so many at once and with a pause behind them.
+    """Those who were told when to come back and came sooner: they are told again, some at once and with a pause behind them.
 
     A crowd that does nothing but ask again would leave no time for those let in.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once = at_once
+    def __init__(self, at_once: int, served: Callable[[], int]) -> None:
+        self.at_once, self._served = at_once, served
         self.waiting: deque[Callable[[], None]] = deque()
 
     def add(self, tell: Callable[[], None]) -> None:
@@ -112,7 +121,7 @@ class Early:
         self.waiting.append(tell)
 
     def _tell(self) -> None:
-        for _ in range(min(self.at_once, len(self.waiting))):
+        for _ in range(min(self.at_once, max(1, self._served()), len(self.waiting))):
             self.waiting.popleft()()
         if self.waiting:
             asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._tell)

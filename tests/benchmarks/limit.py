@@ -79,7 +79,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.fetch = fetch
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(5_000, 20, 50)
         yield
 
 

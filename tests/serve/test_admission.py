@@ -1,0 +1,94 @@
+"""Who is let in, by what was measured of the requests before: after all stood still, and while many come back too soon."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from graph.serve import admission
+from graph.serve.admission import FEW, MEMORY_SECONDS, PAUSE_SECONDS, TOLD_AT_ONCE, TOLD_FOR_ONE, Admission
+from tests.remote import HANGS_SECONDS
+
+MOST_SECONDS = 3.0
+
+
+class Clock:
+    """A time that passes as it is told to."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(admission, "perf_counter", made)
+    return made
+
+
+def served(admitted: Admission, clock: Clock, number: int, each_seconds: float) -> None:
+    """So many requests come at once, and are answered one after the other."""
+    for _ in range(number):
+        admitted.began()
+    for _ in range(number):
+        clock.now += each_seconds
+        admitted.ended()
+
+
+def crowd(admitted: Admission, number: int) -> int:
+    """How many of a crowd that comes at once are let in."""
+    let_in = 0
+    for _ in range(number):
+        if admitted.admits():
+            admitted.began()
+            let_in += 1
+    return let_in
+
+
+def test_after_all_stood_still_for_once_a_crowd_is_let_in_as_before(clock: Clock) -> None:
+    """Each connection was forgotten, a process was stopped: the next answers come as fast as ever."""
+    admitted = Admission(MOST_SECONDS)
+    served(admitted, clock, 100, 0.001)
+    each_seconds = admitted.each_seconds
+    for _ in range(6):
+        admitted.began()
+    clock.now += 6.2
+    for _ in range(6):
+        admitted.ended()
+        clock.now += 0.001
+    assert admitted.each_seconds <= each_seconds
+    assert crowd(admitted, 40) == 40
+
+
+def test_where_answers_stay_far_apart_a_crowd_is_refused(clock: Clock) -> None:
+    admitted = Admission(MOST_SECONDS)
+    served(admitted, clock, 100, 0.001)
+    served(admitted, clock, 3, MEMORY_SECONDS + 0.1)
+    assert admitted.each_seconds > MEMORY_SECONDS
+    assert crowd(admitted, 40) == FEW
+
+
+@pytest.mark.parametrize(
+    ("each_seconds", "told"),
+    [(0.0, TOLD_AT_ONCE), (0.000_1, TOLD_AT_ONCE), (0.002, TOLD_FOR_ONE * 5), (PAUSE_SECONDS, TOLD_FOR_ONE), (1.0, 1)],
+)
+async def test_those_who_come_back_too_soon_are_told_so_as_time_allows(
+    monkeypatch: pytest.MonkeyPatch, each_seconds: float, told: int
+) -> None:
+    admitted, heard, first = Admission(MOST_SECONDS), list[int](), asyncio.Event()
+    admitted.each_seconds = each_seconds
+
+    def tell() -> None:
+        heard.append(1)
+        first.set()
+        monkeypatch.setattr(admission, "PAUSE_SECONDS", 10 * HANGS_SECONDS)  # until the next ones
+
+    for _ in range(2 * TOLD_AT_ONCE):
+        admitted.early.add(tell)
+    async with asyncio.timeout(HANGS_SECONDS):
+        await first.wait()
+    assert len(heard) == told
+    assert len(admitted.early.waiting) == 2 * TOLD_AT_ONCE - told
