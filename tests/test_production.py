@@ -248,11 +248,24 @@ TAKES_AWAY = {"drop_table", "drop_column", "alter_column", "rename_table", "drop
 MIGRATIONS = sorted((ROOT / "migrations/versions").glob("*.py"))
 
 
+def way_up(source: str) -> Iterator[ast.AST]:
+    """What a migration runs on its way up: `upgrade`, and the functions of the module that are named there."""
+    functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    reached, ahead = set[str](), ["upgrade"]
+    while ahead:
+        name = ahead.pop()
+        if name in functions and name not in reached:
+            reached.add(name)
+            for node in ast.walk(functions[name]):
+                yield node
+                if isinstance(node, ast.Name):
+                    ahead.append(node.id)
+
+
 def taken_away(source: str) -> list[str]:
     """What a migration does on its way up that the servers of the version before may not survive."""
-    (upgrade,) = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "upgrade")
     found = []
-    for node in ast.walk(upgrade):
+    for node in way_up(source):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         if node.func.attr in TAKES_AWAY:
@@ -278,3 +291,5 @@ def test_what_takes_away_is_seen() -> None:
     assert taken_away(f"def upgrade():\n    {added.format(', server_default=sa.text(chr(48))')}") == []
     source = "def upgrade():\n    with op.batch_alter_table('item') as batch:\n        batch.drop_column('note')"
     assert taken_away(source) == ["drop_column"]
+    source = "def indexed(): op.drop_index('i')\ndef unused(): op.drop_table('t')\ndef upgrade():\n    indexed()"
+    assert taken_away(source) == ["drop_index"]

@@ -70,7 +70,7 @@ class Lookout:
             self._looking = asyncio.get_running_loop().create_task(self._give_up_the_replaced())
 
     async def _give_up_the_replaced(self) -> None:
-        """See to each host that connections lead to. Where there are two, all are to lead to one in the end."""
+        """See to each host that connections lead to. Where there are two, all are to lead to one as they are taken again."""
         hosts = dict.fromkeys(link.host for link in self._links)
         if len(hosts) > 1:
             self._distrust()  # what runs meanwhile is not cut off

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from time import perf_counter
 
 from graph.database.turns import Patience
@@ -32,13 +33,16 @@ ALIKE = 1.5
 BURST_SECONDS, CALM_SECONDS = 0.1, 0.5
 #: What a request is taken to need alone before one was seen.
 UNKNOWN_SECONDS = 0.1
-#: How many who came too soon are told so at once, at most, and how long after the last ones; and how many while one is served.
+#: How many who came too soon are told so at once, at most, and how long after the last ones.
 TOLD_AT_ONCE, PAUSE_SECONDS = 60, 0.01
-TOLD_FOR_ONE = 6
+#: How many are told while one is served; and after what time everybody has been told, whatever that costs.
+TOLD_FOR_ONE, TOLD_SECONDS = 6, 5.0
 #: Likewise on WebSockets, where it costs more to tell somebody, and nothing to read him later.
 TOLD_ON_SOCKETS = 3
 #: How far back the times between answers count, and how much the newest time of a request that was alone does.
 MEMORY_SECONDS, WEIGHT = 1.0, 1 / 16
+#: How seldom all stand still so that it tells nothing of the next ones.
+SELDOM_SECONDS = 10.0
 
 
 class Admission:
@@ -52,7 +56,7 @@ class Admission:
         self._is_alone = False
         self._answers = self._seconds = 0.0  # those of late, and how long they took together
         self._last = 0.0
-        self._was_still = False  # before the last answer
+        self._still_at = -SELDOM_SECONDS  # when all had stood still
         self._standing_since: float | None = None
         self._refused_at = -CALM_SECONDS
         self.early, self.early_on_sockets = Early(TOLD_AT_ONCE, self._told), Early(TOLD_ON_SOCKETS, self._told)
@@ -78,9 +82,10 @@ class Admission:
         Patience.seconds, Patience.until = 2 * borne, now + CALM_SECONDS
         return False
 
-    def _told(self) -> int:
-        """How many may be told while as many are served as a pause has time for."""
-        return int(TOLD_FOR_ONE * PAUSE_SECONDS / self.each_seconds) if self.each_seconds else TOLD_AT_ONCE
+    def _told(self) -> float:
+        """How many may be told in a pause: so many for each that is served in it, any number where nobody would be held up."""
+        is_free = self.working < BUSY or not self.each_seconds
+        return TOLD_AT_ONCE if is_free else TOLD_FOR_ONE * PAUSE_SECONDS / self.each_seconds
 
     def began(self) -> None:
         """A request is there as a whole."""
@@ -94,14 +99,15 @@ class Admission:
         now = perf_counter()
         took, self._last = now - self._last, now
         self.working -= 1
-        was_still, self._was_still = self._was_still, took > MEMORY_SECONDS
-        if was_still or not self._was_still:  # where all stood still for once, that tells nothing of the next ones
-            kept = max(0.0, 1.0 - took / MEMORY_SECONDS)
-            self._answers, self._seconds = self._answers * kept + 1.0, self._seconds * kept + took
-            self.each_seconds = self._seconds / self._answers
-        if self._is_alone:
+        was_alone, self._is_alone = self._is_alone, False
+        if took > MEMORY_SECONDS and now - self._still_at > SELDOM_SECONDS:
+            self._still_at = now
+            return
+        kept = max(0.0, 1.0 - took / MEMORY_SECONDS)
+        self._answers, self._seconds = self._answers * kept + 1.0, self._seconds * kept + took
+        self.each_seconds = self._seconds / self._answers
+        if was_alone:
             self.alone_seconds += (took - self.alone_seconds) * WEIGHT
-            self._is_alone = False
 
 
 class Early:
@@ -110,8 +116,8 @@ class Early:
     A crowd that does nothing but ask again would leave no time for those let in.
     """
 
-    def __init__(self, at_once: int, served: Callable[[], int]) -> None:
-        self.at_once, self._served = at_once, served
+    def __init__(self, at_once: int, borne: Callable[[], float]) -> None:
+        self.at_once, self._borne = at_once, borne
         self.waiting: deque[Callable[[], None]] = deque()
 
     def add(self, tell: Callable[[], None]) -> None:
@@ -121,7 +127,8 @@ class Early:
         self.waiting.append(tell)
 
     def _tell(self) -> None:
-        for _ in range(min(self.at_once, max(1, self._served()), len(self.waiting))):
+        least = len(self.waiting) * PAUSE_SECONDS / TOLD_SECONDS
+        for _ in range(min(ceil(min(self.at_once, max(least, self._borne()))), len(self.waiting))):
             self.waiting.popleft()()
         if self.waiting:
             asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._tell)

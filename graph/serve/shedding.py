@@ -56,7 +56,7 @@ class Shedding(Base):
             return
         if not self.has_room and not self.refused:
             self._refuse(NO_ROOM)
-        elif self.head_due and self.flow.read_paused:  # it is not the client who is slow
+        elif self.owed or (self.head_due and self.flow.read_paused):  # it is not the client who is slow
             self._wait(self.settings.head_timeout_seconds)
         elif self.head_due and self.in_message and not self.refused:
             self._refuse(HEAD_TOO_SLOW)

@@ -61,7 +61,7 @@ def draw_for(rows: Iterable[Base], dialect: Dialect) -> Draw | None:
 def _told(numbers: Mapping[type[Base], int], dialect: Dialect) -> dict[str, list[Any]]:
     """What a draw of so many keys for each class is told."""
     tables, attributes = [_table(model, dialect) for model in numbers], [_key(model) for model in numbers]
-    lists = padded(tables), padded(attributes), padded(list(numbers.values()), 0)
+    lists = padded(tables, tables[0]), padded(attributes, attributes[0]), padded(list(numbers.values()), 0)
     return dict(zip(PARAMETERS, lists, strict=True))
 
 

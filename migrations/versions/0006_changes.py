@@ -38,8 +38,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_changes_position"), "changes", ["position"], unique=True)
-    op.create_index(op.f("ix_changes_root_type_root_position"), "changes", ["root_type", "root", "position"])
+    given = sa.text("position IS NOT NULL")
+    op.create_index(op.f("ix_changes_position"), "changes", ["position"], unique=True, postgresql_where=given)
+    of_root = ["root_type", "root", "position"]
+    op.create_index(op.f("ix_changes_root_type_root_position"), "changes", of_root, postgresql_where=given)
     waiting = sa.text("position IS NULL")
     op.create_index("ix_changes_waiting", "changes", ["id"], postgresql_where=waiting, sqlite_where=waiting)
     head = op.create_table(

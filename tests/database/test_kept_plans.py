@@ -1,7 +1,7 @@
 """PostgreSQL plans a statement of a mutation a few times, and not for each execution.
 
 A statement whose plan for any values looks dearer than those for the values at hand is planned each time it is run, which can
-take longer than running it: see `graph.read.sql.bound_lists.padded`.
+take longer than running it: see `graph.read.sql.bound_lists.padded_keys`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,19 @@ import asyncio
 import pytest
 
 from graph.serve import admission
-from graph.serve.admission import FEW, MEMORY_SECONDS, PAUSE_SECONDS, TOLD_AT_ONCE, TOLD_FOR_ONE, Admission
+from graph.serve.admission import (
+    BORNE_SECONDS,
+    BURST_SECONDS,
+    BUSY,
+    FEW,
+    MEMORY_SECONDS,
+    PAUSE_SECONDS,
+    TIMES_ALONE,
+    TOLD_AT_ONCE,
+    TOLD_FOR_ONE,
+    TOLD_SECONDS,
+    Admission,
+)
 from tests.remote import HANGS_SECONDS
 
 MOST_SECONDS = 3.0
@@ -63,12 +75,43 @@ def test_after_all_stood_still_for_once_a_crowd_is_let_in_as_before(clock: Clock
     assert crowd(admitted, 40) == 40
 
 
-def test_where_answers_stay_far_apart_a_crowd_is_refused(clock: Clock) -> None:
+def test_one_alone_who_stood_still_does_not_lengthen_the_line(clock: Clock) -> None:
+    admitted = Admission(MOST_SECONDS)
+    for _ in range(100):
+        served(admitted, clock, 1, 0.002)
+    alone_seconds = admitted.alone_seconds
+    served(admitted, clock, 1, 6.2)
+    assert admitted.alone_seconds == alone_seconds
+
+
+@pytest.mark.parametrize("bunch", [1, 2])
+def test_where_answers_stay_far_apart_a_crowd_is_refused(clock: Clock, bunch: int) -> None:
+    """One at a time, or some together with as long between them: only the first time may be by chance."""
     admitted = Admission(MOST_SECONDS)
     served(admitted, clock, 100, 0.001)
-    served(admitted, clock, 3, MEMORY_SECONDS + 0.1)
-    assert admitted.each_seconds > MEMORY_SECONDS
+    for _ in range(10):
+        admitted.began()
+    for _ in range(10 // bunch):
+        clock.now += MEMORY_SECONDS + 0.1
+        for _ in range(bunch):
+            admitted.ended()
+    assert admitted.each_seconds > MEMORY_SECONDS / 3
     assert crowd(admitted, 40) == FEW
+
+
+def test_under_too_much_load_the_line_is_as_long_as_a_wait_that_nobody_minds(clock: Clock) -> None:
+    admitted = Admission(MOST_SECONDS)
+    for _ in range(200):
+        served(admitted, clock, 1, 0.002)
+    served(admitted, clock, 1_000, 0.001)
+    assert admitted.alone_seconds < BORNE_SECONDS / TIMES_ALONE
+    for _ in range(10 * FEW):  # longer than a burst may be
+        clock.now += BURST_SECONDS / 4
+        if admitted.admits():
+            admitted.began()
+    while admitted.working:
+        admitted.ended()
+    assert crowd(admitted, 40) == int(BORNE_SECONDS / admitted.each_seconds) + 1
 
 
 @pytest.mark.parametrize(
@@ -79,7 +122,7 @@ async def test_those_who_come_back_too_soon_are_told_so_as_time_allows(
     monkeypatch: pytest.MonkeyPatch, each_seconds: float, told: int
 ) -> None:
     admitted, heard, first = Admission(MOST_SECONDS), list[int](), asyncio.Event()
-    admitted.each_seconds = each_seconds
+    admitted.each_seconds, admitted.working = each_seconds, BUSY
 
     def tell() -> None:
         heard.append(1)
@@ -92,3 +135,20 @@ async def test_those_who_come_back_too_soon_are_told_so_as_time_allows(
         await first.wait()
     assert len(heard) == told
     assert len(admitted.early.waiting) == 2 * TOLD_AT_ONCE - told
+
+
+async def test_where_many_wait_to_be_told_all_are_within_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    admitted, heard, first = Admission(MOST_SECONDS), list[int](), asyncio.Event()
+    admitted.each_seconds, admitted.working = 1.0, BUSY
+    waiting = int(10 * TOLD_SECONDS / PAUSE_SECONDS)
+
+    def tell() -> None:
+        heard.append(1)
+        first.set()
+        monkeypatch.setattr(admission, "PAUSE_SECONDS", 10 * HANGS_SECONDS)
+
+    for _ in range(waiting):
+        admitted.early.add(tell)
+    async with asyncio.timeout(HANGS_SECONDS):
+        await first.wait()
+    assert len(heard) == 10

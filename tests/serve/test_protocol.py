@@ -521,6 +521,28 @@ async def test_who_was_turned_away_and_comes_back_too_soon_waits_for_his_turn(mo
         assert admission.working == 0
 
 
+async def test_who_waits_to_be_told_that_he_came_too_soon_is_not_cut_off_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """He is not read meanwhile, so that his body is not there yet is no fault of his."""
+    refused, whole = (503, "SERVICE_UNAVAILABLE"), request(b"body", path=b"/graphql")
+    monkeypatch.setattr("graph.serve.shedding.RETRY_AFTER_SECONDS", NEVER)
+    monkeypatch.setattr("graph.serve.admission.PAUSE_SECONDS", NEVER)
+    async with listening(echo, head_timeout_seconds=0.05) as server:
+        admission = server.protocol.admission
+        monkeypatch.setattr(admission, "admits", lambda: False)
+        peer = await server.connect()
+        peer.send(whole)
+        assert code(await peer.answer()) == refused
+        peer.send(whole[:-4])
+        connection = connection_of(peer, server)
+        await until(lambda: connection.owed)
+        timer = connection.timer
+        await until(lambda: connection.timer is not timer)
+        assert not connection.transport.is_closing()
+        (tell,) = admission.early.waiting
+        tell()
+        assert code(await peer.answer()) == refused
+
+
 # ---- other protocols
 
 

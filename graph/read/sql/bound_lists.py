@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: How many entries PostgreSQL takes a list for that it does not know (`estimate_array_length` in its `selfuncs.c`).
 UNKNOWN_LENGTH = 10
+#: No row has this key.
+NO_KEY = -(2**63)
 
 
 def unchanged(value: Any) -> Any:
@@ -32,22 +34,29 @@ def unchanged(value: Any) -> Any:
 MakeBind = Callable[[TypeEngine[Any], Callable[[Any], Any]], ColumnElement[Any]]
 
 
-def padded(entries: list[T], entry: T | None = None) -> list[T]:
-    """A short list as long as PostgreSQL takes one for that it does not know, by its first entry again and again, or by `entry`.
+def padded(entries: list[T], entry: T) -> list[T]:
+    """A short list as long as PostgreSQL takes one for that it does not know, by `entry` again and again. An empty one stays so.
 
     A prepared statement keeps its plan where this is estimated as no dearer than plans for the values at hand. For a shorter list
     those always are cheaper, and it would be planned for each execution: of what a nested create is for the server that was 43%.
     """
-    more = UNKNOWN_LENGTH - len(entries)
-    return [*entries, *(entries[:1] if entry is None else [entry]) * more] if more > 0 else entries
+    return entries + [entry] * (UNKNOWN_LENGTH - len(entries)) if entries else entries
+
+
+def padded_keys(keys: list[Any]) -> list[Any]:
+    """Padded by a key that no row has; where keys are texts, of which each has one row, by the first of them.
+
+    A key that many rows point to would be counted, with all of them, again and again.
+    """
+    return padded(keys, NO_KEY if isinstance(keys[0], int) else keys[0]) if keys else keys
 
 
 def member(
     dialect: sa.Dialect, column: Any, encode: Callable[[Any], Any], bind: MakeBind, *, negated: bool = False, keys: bool = False
 ) -> ColumnElement[bool]:
-    """`column IN (the bound list)`. `keys` says that a list of two is much like one of ten, so that it may be padded."""
+    """`column IN (the bound list)`. `keys` says that these are keys of rows, the column's own or a row's that it points to."""
     if capabilities(dialect).arrays:
-        pad = padded if keys else unchanged
+        pad = padded_keys if keys else unchanged
         listed = bind(ARRAY(column.type), lambda values: pad([encode(value) for value in values]))
         return column != all_(listed) if negated else column == any_(listed)  # type: ignore[no-any-return]  # an attribute found by name
     (process,) = _processes(dialect, [column])

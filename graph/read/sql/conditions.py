@@ -83,7 +83,7 @@ class Conditions:
                 encode,
                 lambda type_, whole: self.binder.bind(source, type_, whole),
                 negated=operator == "not_in",
-                keys=filter_.attribute == "id",
+                keys=filter_.attribute == "id" and operator == "in",
             )
             return and_(column.is_not(None), found) if operator == "not_in" else found  # an empty list lets null through
         value = self.binder.bind(source, column.type, encode)
