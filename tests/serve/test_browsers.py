@@ -318,6 +318,7 @@ async def test_a_trusted_proxy_is_believed_and_takes_a_path_away(monkeypatch: py
 
     monkeypatch.setattr("uvicorn.Config", Config)
     monkeypatch.setattr("graph.serve.listening.listen", lambda *_: [])
+    monkeypatch.setattr("graph.serve.logs.configure", lambda _: None)  # for good, that is
     for proxies, expected in (((), []), (("10.0.0.0/8", "::1"), ["10.0.0.0/8", "::1"])):
         monkeypatch.setattr("graph.commands.launch.usable_settings", lambda proxies=proxies: Settings(trusted_proxies=proxies))
         monkeypatch.setattr("graph.commands.launch.finished", lambda work, _: work.close())
