@@ -16,6 +16,16 @@ T = TypeVar("T")
 WHOLE_REQUEST = dict.fromkeys(("request_timeout_seconds", "statement_timeout_seconds", "lock_timeout_seconds"), 200.0)
 
 
+class Clock:
+    """What stands for a clock of the product: its time passes as it is told to, from `now`."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def put_forward(seconds: float) -> None:
     """Put the clock of the running loop forward. Each test has a loop of its own."""
     loop: Any = asyncio.get_running_loop()

@@ -67,7 +67,7 @@ class ChangeRow(Base):
     by: Mapped[str | None]
 
     __table_args__ = (
-        # On PostgreSQL a row has its position later: it is written there when it has. SQLite's `max` finds no such index.
+        # On PostgreSQL a row has its position later, and stands here from then on. SQLite's `max` makes no use of such an index.
         sa.Index(None, "position", unique=True, postgresql_where=sa.literal_column("position IS NOT NULL")),
         sa.Index(None, "root_type", "root", "position", postgresql_where=sa.literal_column("position IS NOT NULL")),
         # Those that wait for a position: read in order of their ids, as few as there are.

@@ -13,6 +13,7 @@ from graph.access import allowances
 from graph.access.allowances import Allowances, who_is_at
 from graph.operations.request_errors import RequestRefused
 from tests.conftest import Ask, Statements
+from tests.later import Clock
 from tests.sockets import listening, until
 from tests.subscribers import event_stream, socket
 from tests.tokens import AUTH, bearer, speaking_as
@@ -23,13 +24,6 @@ AskWith = Callable[..., AbstractAsyncContextManager[Ask]]
 QUERY = "{ items(first: 20) { nodes { name } } }"
 CREATE = 'mutation { createItem(input: {sku: "NEW", name: "New", price: "1"}) { item { sku } } }'
 FOLLOW = "subscription { changes { cursor } }"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -20,23 +20,15 @@ from graph.serve.admission import (
     TOLD_SECONDS,
     Admission,
 )
+from tests.later import Clock
 from tests.remote import HANGS_SECONDS
 
 MOST_SECONDS = 3.0
 
 
-class Clock:
-    """A time that passes as it is told to."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+    made = Clock(1_000.0)
     monkeypatch.setattr(admission, "perf_counter", made)
     return made
 
@@ -114,6 +106,23 @@ def test_under_too_much_load_the_line_is_as_long_as_a_wait_that_nobody_minds(clo
     assert crowd(admitted, 40) == int(BORNE_SECONDS / admitted.each_seconds) + 1
 
 
+async def told_at_once(admitted: Admission, waiting: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many of those who wait are told with the first of them."""
+    heard, first = list[int](), asyncio.Event()
+
+    def tell() -> None:
+        heard.append(1)
+        first.set()
+        monkeypatch.setattr(admission, "PAUSE_SECONDS", 10 * HANGS_SECONDS)  # until the next ones
+
+    for _ in range(waiting):
+        admitted.early.add(tell)
+    async with asyncio.timeout(HANGS_SECONDS):
+        await first.wait()
+    assert len(admitted.early.waiting) == waiting - len(heard)
+    return len(heard)
+
+
 @pytest.mark.parametrize(
     ("each_seconds", "told"),
     [(0.0, TOLD_AT_ONCE), (0.000_1, TOLD_AT_ONCE), (0.002, TOLD_FOR_ONE * 5), (PAUSE_SECONDS, TOLD_FOR_ONE), (1.0, 1)],
@@ -121,34 +130,18 @@ def test_under_too_much_load_the_line_is_as_long_as_a_wait_that_nobody_minds(clo
 async def test_those_who_come_back_too_soon_are_told_so_as_time_allows(
     monkeypatch: pytest.MonkeyPatch, each_seconds: float, told: int
 ) -> None:
-    admitted, heard, first = Admission(MOST_SECONDS), list[int](), asyncio.Event()
+    admitted = Admission(MOST_SECONDS)
     admitted.each_seconds, admitted.working = each_seconds, BUSY
+    assert await told_at_once(admitted, 2 * TOLD_AT_ONCE, monkeypatch) == told
 
-    def tell() -> None:
-        heard.append(1)
-        first.set()
-        monkeypatch.setattr(admission, "PAUSE_SECONDS", 10 * HANGS_SECONDS)  # until the next ones
 
-    for _ in range(2 * TOLD_AT_ONCE):
-        admitted.early.add(tell)
-    async with asyncio.timeout(HANGS_SECONDS):
-        await first.wait()
-    assert len(heard) == told
-    assert len(admitted.early.waiting) == 2 * TOLD_AT_ONCE - told
+async def test_where_nobody_would_be_held_up_many_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    admitted = Admission(MOST_SECONDS)
+    admitted.each_seconds, admitted.working = 1.0, BUSY - 1
+    assert await told_at_once(admitted, 2 * TOLD_AT_ONCE, monkeypatch) == TOLD_AT_ONCE
 
 
 async def test_where_many_wait_to_be_told_all_are_within_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    admitted, heard, first = Admission(MOST_SECONDS), list[int](), asyncio.Event()
+    admitted = Admission(MOST_SECONDS)
     admitted.each_seconds, admitted.working = 1.0, BUSY
-    waiting = int(10 * TOLD_SECONDS / PAUSE_SECONDS)
-
-    def tell() -> None:
-        heard.append(1)
-        first.set()
-        monkeypatch.setattr(admission, "PAUSE_SECONDS", 10 * HANGS_SECONDS)
-
-    for _ in range(waiting):
-        admitted.early.add(tell)
-    async with asyncio.timeout(HANGS_SECONDS):
-        await first.wait()
-    assert len(heard) == 10
+    assert await told_at_once(admitted, int(10 * TOLD_SECONDS / PAUSE_SECONDS), monkeypatch) == 10
